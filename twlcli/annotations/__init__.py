@@ -1,0 +1,1 @@
+"""Label files of every common format, read into one `Annotations`."""

@@ -1,0 +1,90 @@
+"""What every label file is read into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import AnnotationError
+from twlcli.labels import LabelMatrix, Vocabulary
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """N images with their labels.
+
+    Attributes:
+        source: the label file or folder that was read; named in error messages.
+        format: the name of the format it was read as, such as `csv` or `voc`.
+        root: the folder that `images` are relative to.
+        images: N paths relative to `root`, with forward slashes (absolute where the file says so).
+        labels: the matrix (N, C) of present, absent and unknown labels.
+        vocabulary: the C label names.
+        splits: N split names such as `train` and `val`; an empty string where the file names none.
+        lines: N line numbers in `source`, counted from 1; None where the format has no lines.
+        files: the label files in which `lines` count, where `source` is a folder of several.
+        file_rows: N indices into `files`; None where `source` is the one file.
+        notes: what a reader decided that the user may want to know, one sentence each.
+    """
+
+    source: Path
+    format: str
+    root: Path
+    images: tuple[str, ...]
+    labels: LabelMatrix
+    vocabulary: Vocabulary
+    splits: tuple[str, ...]
+    lines: NDArray[np.int64] | None = None
+    files: tuple[Path, ...] = ()
+    file_rows: NDArray[np.int32] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def path(self, index: int) -> Path:
+        """Where image `index` lies."""
+        return self.root / self.images[index]
+
+    def line(self, index: int) -> int | None:
+        """The line of its label file that describes image `index`, if the format has lines."""
+        return None if self.lines is None else int(self.lines[index])
+
+    def place(self, index: int) -> tuple[Path, int | None]:
+        """The label file and line that describe image `index`, for error messages."""
+        file = self.source if self.file_rows is None else self.files[self.file_rows[index]]
+        return file, self.line(index)
+
+    def select(self, rows: NDArray[np.integer] | Sequence[int]) -> Annotations:
+        """Some of the images, in the order given."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return replace(
+            self,
+            images=tuple(self.images[row] for row in rows),
+            labels=self.labels.select(rows),
+            splits=tuple(self.splits[row] for row in rows),
+            lines=None if self.lines is None else self.lines[rows],
+            file_rows=None if self.file_rows is None else self.file_rows[rows],
+        )
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that occur, in order of first appearance."""
+        return tuple(dict.fromkeys(name for name in self.splits if name))
+
+    def split(self, name: str) -> Annotations:
+        """The images of one split; `all` is every image.
+
+        Raises:
+            AnnotationError: no image is in that split; lists those there are.
+        """
+        if name == "all":
+            return self
+        rows = [row for row, split in enumerate(self.splits) if split == name]
+        if not rows:
+            there = ", ".join(self.split_names()) or "none; only 'all'"
+            raise AnnotationError(f"{self.source}: no image is in split '{name}' (splits: {there})")
+        return self.select(rows)

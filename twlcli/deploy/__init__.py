@@ -1,0 +1,1 @@
+"""From a run to a deployable file; needs the `train` extra."""

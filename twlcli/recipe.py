@@ -1,0 +1,253 @@
+"""A recipe: everything that decides how a model is trained, as frozen dataclasses and as TOML.
+
+The defaults are those of the authors of the two-way loss (SGD with Nesterov momentum, cosine
+schedule, 224 pixels, crop, flip, colour jitter, lighting), with a warm-up and a bound on the
+gradient that keep the loss from collapsing at small batches.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from twlcli.errors import RecipeError, did_you_mean
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """`[data]`: what is trained on."""
+
+    path: str = ""  # a label file or folder; see `twl data show`
+    format: str = ""  # "" detects it
+    images: str = ""  # the folder that image paths are relative to; "" beside the label file
+    coco_images: str = ""  # the folder of a COCO file's images; "" the usual place
+    separator: str = ""  # between labels in a table's cell; "" detects it
+    train_split: str = "train"
+    validation_split: str = "val"
+    holdout: float = 0.1  # share of the training images held out where no validation split is
+    unlabelled: Literal["negative", "drop"] = (
+        "negative"  # images without labels: all absent, or out
+    )
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """`[model]`: what is trained."""
+
+    backbone: str = "resnet50"  # any torchvision classification network
+    weights: str = "default"  # "default" torchvision's, "none" random, or a file
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """`[image]`: sizes in pixels."""
+
+    size: int = 224  # side of the square that the network sees
+    resize: int = 256  # shorter side before the centre crop in evaluation
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """`[augment]`: random changes of training images."""
+
+    min_scale: float = 0.08  # smallest share of the image's area that a random crop keeps
+    max_stretch: float = 4 / 3  # largest change of a crop's aspect ratio
+    flip: float = 0.5  # probability of a mirror image
+    jitter: float = 0.4  # brightness, contrast and saturation change by up to this share
+    lighting: float = 0.1  # standard deviation of AlexNet's PCA lighting
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """`[loss]`: a name in `twlcli.losses.LOSSES` and its options."""
+
+    name: str = "two-way"
+    positive_temperature: float = 4.0
+    negative_temperature: float = 1.0
+    margin: float = 0.0
+    # "global" compares samples over all ranks; "local" over each rank's own part of the batch.
+    class_scope: Literal["global", "local"] = "global"
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """`[optimizer]`: rates are those at `reference_batch`; see `Recipe.learning_rate`."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.01  # of the new head
+    reference_batch: int = 512
+    backbone_rate: float = 0.1  # the backbone's learning rate as a share of the head's
+    momentum: float = 0.9  # SGD's, with Nesterov's correction; AdamW's first beta
+    weight_decay: float = 1e-4
+    clip: float = 0.0  # largest norm of the gradient; 0 does not clip
+
+
+@dataclass(frozen=True)
+class ScheduleRecipe:
+    """`[schedule]`: cosine per iteration after a linear warm-up."""
+
+    epochs: int = 40
+    batch_size: int = 512  # over all ranks together
+    warmup: float = 0.05  # share of all iterations over which the rate rises from 0
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """`[train]`: the run itself."""
+
+    seed: int = 0
+    precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where the device has it
+    ema: float = 0.0  # decay of the moving average of the weights per iteration; 0 keeps none
+    compile: bool = False  # torch.compile
+    workers: int = -1  # image loading processes on each rank; -1 suits the machine
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All sections of a recipe."""
+
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    image: ImageRecipe = field(default_factory=ImageRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+
+    def learning_rate(self) -> float:
+        """The head's highest learning rate, at this recipe's batch size.
+
+        rate * sqrt(batch size / reference batch), the rule that keeps the noise of the steps.
+        """
+        scale = self.schedule.batch_size / self.optimizer.reference_batch
+        return float(self.optimizer.learning_rate * scale**0.5)
+
+    def to_toml(self) -> str:
+        """Every section and key, with its value."""
+        lines = []
+        for section in fields(self):
+            lines.append(f"[{section.name}]")
+            table = getattr(self, section.name)
+            lines += [
+                f"{key.name} = {json.dumps(getattr(table, key.name))}" for key in fields(table)
+            ]
+            lines.append("")
+        return "\n".join(lines)
+
+    def with_settings(self, settings: Iterable[str]) -> Recipe:
+        """The recipe with `section.key=value` settings, as `--set` takes them.
+
+        Raises:
+            RecipeError: not of that form, an unknown key, or a value that does not fit.
+        """
+        recipe = self
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            section, dot, name = key.strip().partition(".")
+            if not equals or not dot:
+                raise RecipeError(f"--set {setting}: expected section.key=value")
+            recipe = _merge(recipe, {section: {name: _value(text.strip())}}, f"--set {setting}")
+        return recipe
+
+
+def read_recipe(path: Path, *, base: Recipe | None = None) -> Recipe:
+    """Read a TOML recipe; keys that it leaves out keep the value of `base`.
+
+    Raises:
+        RecipeError: the file is missing or not TOML, has an unknown key, or a value that
+            does not fit its key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML recipe ({error})") from error
+    return _merge(base or Recipe(), tables, str(path))
+
+
+def _merge(recipe: Recipe, tables: Mapping[str, Any], place: str) -> Recipe:
+    sections = {section.name for section in fields(recipe)}
+    for name, table in tables.items():
+        if name not in sections:
+            hint = did_you_mean(name, sections)
+            raise RecipeError(f"{place}: no section '{name}' in a recipe{hint}")
+        if not isinstance(table, dict):
+            raise RecipeError(f"{place}: '{name}' is a section, expected [{name}]")
+        recipe = replace(recipe, **{name: _fill(getattr(recipe, name), table, place, name)})
+    _check(recipe, place)
+    return recipe
+
+
+def _fill(section: Any, table: Mapping[str, Any], place: str, name: str) -> Any:
+    assert is_dataclass(section) and not isinstance(section, type)
+    types = get_type_hints(type(section))
+    values = {}
+    for key, value in table.items():
+        if key not in types:
+            hint = did_you_mean(key, types)
+            raise RecipeError(f"{place}: no key '{key}' in [{name}]{hint}")
+        values[key] = _fitted(value, types[key], f"{place}: {name}.{key}")
+    return replace(section, **values)
+
+
+def _fitted(value: Any, kind: Any, place: str) -> Any:
+    """The value as its key's type, which may be a Literal."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            hint = did_you_mean(str(value), get_args(kind))
+            raise RecipeError(f"{place} is '{value}', expected {' or '.join(get_args(kind))}{hint}")
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise RecipeError(f"{place} is {json.dumps(value, default=str)}, expected {kind.__name__}")
+    return value
+
+
+def _value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check(recipe: Recipe, place: str) -> None:
+    """Raise RecipeError for a number outside its range."""
+    bounds: tuple[tuple[str, float, float], ...] = (
+        ("data.holdout", 1e-9, 1 - 1e-9),
+        ("image.size", 8, 4096),
+        ("image.resize", recipe.image.size, 8192),
+        ("augment.min_scale", 1e-3, 1),
+        ("augment.max_stretch", 1, 10),
+        ("augment.flip", 0, 1),
+        ("augment.jitter", 0, 1),
+        ("augment.lighting", 0, 10),
+        ("loss.positive_temperature", 1e-6, 1e6),
+        ("loss.negative_temperature", 1e-6, 1e6),
+        ("optimizer.learning_rate", 0, 1e3),
+        ("optimizer.reference_batch", 1, 2**31),
+        ("optimizer.backbone_rate", 0, 1e3),
+        ("optimizer.momentum", 0, 1 - 1e-9),
+        ("optimizer.weight_decay", 0, 1e3),
+        ("optimizer.clip", 0, 1e9),
+        ("schedule.epochs", 1, 10**6),
+        ("schedule.batch_size", 1, 2**31),
+        ("schedule.warmup", 0, 1),
+        ("train.seed", 0, 2**63 - 1),
+        ("train.ema", 0, 1 - 1e-9),
+        ("train.workers", -1, 1024),
+    )
+    for key, low, high in bounds:
+        section, name = key.split(".")
+        value = getattr(getattr(recipe, section), name)
+        if not low <= value <= high:
+            raise RecipeError(f"{place}: {key} is {value}, expected {low:g} to {high:g}")

@@ -1,0 +1,1 @@
+"""Tagging files and folders with an exported model; never imports torch."""
