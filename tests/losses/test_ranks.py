@@ -1,0 +1,69 @@
+"""The loss over several gloo processes against one process on the whole batch."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from twlcli.losses import class_wise_loss, sample_wise_loss, two_way_loss
+
+LOSSES_HERE = {
+    "two-way": two_way_loss,
+    "sample-wise": sample_wise_loss,
+    "class-wise": class_wise_loss,
+}
+
+
+def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Features, a linear layer's weights and targets; rows 4 to 6 have no positive."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(11, 5, generator=generator, dtype=torch.float64)
+    weights = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    targets = torch.randint(-1, 2, (11, 4), generator=generator)
+    targets[4:7] = 0
+    targets[:, 3] = 0  # a label that nobody has
+    return features, weights, targets
+
+
+def slices(world: int) -> list[slice]:
+    """Uneven shares of the 11 rows; with three ranks, one has no positive."""
+    bounds = {2: [0, 4, 11], 3: [0, 4, 7, 11]}[world]
+    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def on_a_rank(rank: int, world: int, folder: str) -> None:
+    store = f"file://{folder}/store"
+    dist.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=world, timeout=timedelta(seconds=60)
+    )
+    features, weights, targets = whole_batch()
+    own = slices(world)[rank]
+    results = {}
+    for name, loss in LOSSES_HERE.items():
+        weights = weights.detach().requires_grad_()
+        value = loss(features[own] @ weights, targets[own], group=dist.group.WORLD)
+        value.backward()
+        gradient = weights.grad
+        assert gradient is not None
+        dist.all_reduce(gradient)  # what data-parallel training does: the mean over ranks
+        results[name] = (value.detach(), gradient / world)
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_averaged_gradient_equals_one_process(world: int, tmp_path: Path):
+    mp.spawn(on_a_rank, args=(world, str(tmp_path)), nprocs=world)
+    features, weights, targets = whole_batch()
+    for name, loss in LOSSES_HERE.items():
+        weights = weights.detach().requires_grad_()
+        value = loss(features @ weights, targets)
+        value.backward()
+        for rank in range(world):
+            their_value, their_gradient = torch.load(tmp_path / f"{rank}.pt")[name]
+            torch.testing.assert_close(their_value, value.detach())
+            torch.testing.assert_close(their_gradient, weights.grad)
