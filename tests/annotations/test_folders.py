@@ -1,0 +1,88 @@
+import pytest
+
+from twlcli.annotations.folders import is_folders, read_folders, walk
+from twlcli.errors import AnnotationError
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def labels_of(annotations):
+    names = annotations.vocabulary.names
+    return {
+        image: [names[column] for column in annotations.labels.present(row)]
+        for row, image in enumerate(annotations.images)
+    }
+
+
+def test_folders_class_is_the_immediate_folder(tmp_path):
+    touch(tmp_path, "dog/b.JPG", "dog/a.png", "cat/deep/er/c.webp", "cat/notes.txt", "empty/x.txt")
+    assert is_folders(tmp_path)
+    annotations = read_folders(tmp_path)
+    assert labels_of(annotations) == {
+        "cat/deep/er/c.webp": ["cat"],
+        "dog/a.png": ["dog"],
+        "dog/b.JPG": ["dog"],
+    }
+    assert annotations.vocabulary.names == ("cat", "dog")
+    assert annotations.split_names() == ()
+    assert annotations.lines is None
+    assert annotations.notes == ()
+
+
+def test_folders_with_splits(tmp_path):
+    touch(tmp_path, "train/dog/a.jpg", "train/cat/a.jpg", "valid/dog/b.jpg", "test/cow/in/c.jpg")
+    annotations = read_folders(tmp_path)
+    assert labels_of(annotations) == {
+        "test/cow/in/c.jpg": ["cow"],
+        "train/cat/a.jpg": ["cat"],
+        "train/dog/a.jpg": ["dog"],
+        "valid/dog/b.jpg": ["dog"],
+    }
+    assert annotations.splits == ("test", "train", "train", "val")
+
+
+def test_folders_one_named_like_a_split_is_a_class(tmp_path):
+    touch(tmp_path, "test/a.jpg", "exam/b.jpg")
+    assert labels_of(read_folders(tmp_path)) == {"exam/b.jpg": ["exam"], "test/a.jpg": ["test"]}
+
+
+def test_folders_loose_photographs_are_noted(tmp_path):
+    touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", ".hidden/d.jpg", "dog/.e.jpg")
+    annotations = read_folders(tmp_path)
+    assert annotations.images == ("dog/c.jpg",)
+    assert annotations.notes == ("photographs left out, as they lie in no class's folder: 2",)
+
+
+def test_folders_split_without_classes(tmp_path):
+    touch(tmp_path, "train/a.jpg", "train/dog/b.jpg")
+    with pytest.raises(AnnotationError) as caught:
+        read_folders(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/train/a.jpg: lies in no class's folder; expected train/CLASS/a.jpg"
+    )
+
+
+def test_folders_without_photographs(tmp_path):
+    touch(tmp_path, "a.jpg", "dog/a.txt")
+    assert not is_folders(tmp_path)
+    with pytest.raises(AnnotationError, match="no photograph lies in a sub-folder"):
+        read_folders(tmp_path)
+
+
+def test_walk_follows_links_but_not_in_circles(tmp_path):
+    touch(tmp_path, "data/dog/a.jpg", "elsewhere/b.jpg")
+    data = tmp_path / "data"
+    (data / "cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (data / "dog" / "up").symlink_to(data, target_is_directory=True)
+    (data / "self").symlink_to(data / "self")
+    (data / "dog" / "broken.jpg").symlink_to(tmp_path / "nowhere")
+    assert dict(walk(data)) == {
+        "": ["self"],
+        "cat/": ["b.jpg"],
+        "dog/": ["a.jpg", "broken.jpg"],
+    }

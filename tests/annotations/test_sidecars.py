@@ -1,0 +1,88 @@
+import pytest
+
+from twlcli.annotations.sidecars import is_sidecars, read_sidecars
+from twlcli.errors import AnnotationError
+
+
+def make(folder, files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def labels_of(annotations):
+    names = annotations.vocabulary.names
+    return {
+        image: [names[column] for column in annotations.labels.present(row)]
+        for row, image in enumerate(annotations.images)
+    }
+
+
+def test_sidecars_forms(tmp_path):
+    make(
+        tmp_path,
+        {
+            "a.jpg": b"",
+            "a.txt": "1girl, long hair,,smile\n",
+            "b.jpg": b"",
+            "b.jpg.txt": "dog\r\ncat\r\n",
+            "b.txt": "not this one",
+            "sub/c.png": b"",
+            "sub/c.TXT": b"\xef\xbb\xbfcaf\xc3\xa9",
+            "sub/d.png": b"",
+            "sub/d.txt": "caf\u00e9".encode("cp1252"),
+            "e.jpg": b"",
+            "e.txt": b"",
+            "f.jpg": b"",
+            "readme.txt": "of no photograph",
+        },
+    )
+    assert is_sidecars(tmp_path)
+    annotations = read_sidecars(tmp_path)
+    assert labels_of(annotations) == {
+        "a.jpg": ["1girl", "long hair", "smile"],
+        "b.jpg": ["cat", "dog"],
+        "e.jpg": [],
+        "sub/c.png": ["caf\u00e9"],
+        "sub/d.png": ["caf\u00e9"],
+    }
+    assert annotations.notes == ("photographs left out, as no text file lies beside them: 1",)
+    assert annotations.format == "sidecars"
+
+
+def test_sidecars_separator(tmp_path):
+    make(tmp_path, {"a.jpg": b"", "a.txt": "salt, pepper|dog\ncat"})
+    assert labels_of(read_sidecars(tmp_path, separator="|")) == {
+        "a.jpg": ["cat", "dog", "salt, pepper"]
+    }
+
+
+def test_sidecars_splits_from_the_topmost_folder(tmp_path):
+    make(
+        tmp_path,
+        {
+            f"{folder}/a.{ending}": b"dog" if ending == "txt" else b""
+            for folder in ("train", "validation/deep", "other")
+            for ending in ("jpg", "txt")
+        },
+    )
+    annotations = read_sidecars(tmp_path)
+    assert annotations.images == ("other/a.jpg", "train/a.jpg", "validation/deep/a.jpg")
+    assert annotations.splits == ("", "train", "val")
+
+
+def test_sidecars_boxes_are_refused(tmp_path):
+    make(tmp_path, {"a.jpg": b"", "a.txt": "0 0.51 0.42 0.2 0.33\n1 0.1 0.2 0.3 0.4\n"})
+    with pytest.raises(AnnotationError) as caught:
+        read_sidecars(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/a.txt:1: '0 0.51 0.42 0.2 0.33' is a box of a detection data set, not tags"
+    )
+
+
+def test_sidecars_none(tmp_path):
+    make(tmp_path, {"a.jpg": b"", "b.txt": "dog"})
+    assert not is_sidecars(tmp_path)
+    with pytest.raises(AnnotationError, match="no photograph has a text file beside it"):
+        read_sidecars(tmp_path)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twlcli.annotations.split import hold_out
+from twlcli.errors import AnnotationError
+from twlcli.labels import LabelMatrix
+
+
+def long_tailed(*, images=3000, label_count=40, seed=0):
+    """Labels with prevalences from 40 % down to 0.2 %, with -1 among the absent ones."""
+    rng = np.random.default_rng(seed)
+    prevalence = np.geomspace(0.4, 0.002, label_count)
+    targets = (rng.random((images, label_count)) < prevalence).astype(np.int8)
+    targets[(targets == 0) & (rng.random(targets.shape) < 0.01)] = -1
+    return targets
+
+
+@st.composite
+def matrices(draw):
+    images, label_count = draw(st.integers(2, 60)), draw(st.integers(1, 8))
+    seed, share = draw(st.integers(0, 10_000)), draw(st.floats(0.0, 0.7))
+    rng = np.random.default_rng(seed)
+    known = rng.random((images, label_count)) < share
+    return np.where(known, rng.choice([1, 1, -1], known.shape), 0).astype(np.int8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(targets=matrices(), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
+def test_hold_out_has_its_size_and_is_deterministic(targets, fraction, seed):
+    labels = LabelMatrix.from_dense(targets)
+    held = hold_out(labels, fraction=fraction, seed=seed)
+    count = len(targets)
+    assert len(held) == min(max(round(fraction * count), 1), count - 1)
+    assert (np.diff(held) > 0).all()
+    assert 0 <= held[0] <= held[-1] < count
+    np.testing.assert_array_equal(held, hold_out(labels, fraction=fraction, seed=seed))
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.1, 0.2, 0.35, 0.5]))
+def test_hold_out_keeps_shares_and_one_of_each_label(seed, fraction):
+    targets = long_tailed(images=1200, label_count=15, seed=seed)
+    present = targets == 1
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=fraction, seed=seed)
+    totals, held_totals = present.sum(axis=0), present[held].sum(axis=0)
+    assert np.abs(held_totals - fraction * totals).max() <= 1 + 0.01 * totals.max()
+    often = totals >= 2
+    assert (held_totals[often] >= 1).all()
+    assert (totals - held_totals)[often].min() >= 1
+
+
+def test_hold_out_is_nearer_than_chance():
+    targets = long_tailed()
+    present = targets == 1
+    wanted = 0.1 * present.sum(axis=0)
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=1)
+    off = np.abs(present[held].sum(axis=0) - wanted).mean()
+    rng = np.random.default_rng(0)
+    by_chance = [
+        np.abs(present[rng.choice(len(present), 300, replace=False)].sum(axis=0) - wanted).mean()
+        for _ in range(50)
+    ]
+    assert off < 0.3 * np.mean(by_chance)
+
+
+def test_hold_out_label_free_images_are_a_stratum():
+    targets = np.zeros((1000, 2), dtype=np.int8)
+    targets[:300, 0] = 1
+    targets[250:500, 1] = 1
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.2, seed=0)
+    assert len(held) == 200
+    assert abs((held >= 500).sum() - 100) <= 1
+
+
+def test_hold_out_unknown_counts_as_absent():
+    targets = long_tailed(images=300)
+    with_unknown = LabelMatrix.from_dense(targets)
+    without = LabelMatrix.from_dense(np.maximum(targets, 0))
+    np.testing.assert_array_equal(
+        hold_out(with_unknown, fraction=0.2, seed=3), hold_out(without, fraction=0.2, seed=3)
+    )
+
+
+def test_hold_out_other_seed_gives_other_rows():
+    labels = LabelMatrix.from_dense(long_tailed(images=500))
+    parts = {tuple(hold_out(labels, fraction=0.2, seed=seed)) for seed in range(5)}
+    assert len(parts) == 5
+
+
+def test_hold_out_two_positives_go_one_to_each_part():
+    targets = np.zeros((100, 4), dtype=np.int8)
+    for column, rows in enumerate([(3, 50), (10, 11), (20, 90), (50, 60)]):
+        targets[list(rows), column] = 1
+    for seed in range(20):
+        held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed)
+        assert len(held) == 10
+        np.testing.assert_array_equal((targets[held] == 1).sum(axis=0), 1)
+
+
+def test_hold_out_without_labels():
+    labels = LabelMatrix.from_rows([[]] * 10, label_count=0)
+    assert len(hold_out(labels, fraction=0.3, seed=0)) == 3
+
+
+def test_hold_out_many_sparse_labels():
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(500, 4, replace=False).tolist() for _ in range(20_000)]
+    labels = LabelMatrix.from_rows(rows, label_count=500)
+    held = hold_out(labels, fraction=0.1, seed=0)
+    shares = labels.select(held).present_per_label() / labels.present_per_label()
+    assert len(held) == 2000
+    assert np.abs(shares - 0.1).mean() < 0.004
+    assert np.abs(shares - 0.1).max() < 0.06
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_hold_out_fraction_out_of_range(fraction):
+    labels = LabelMatrix.from_dense(np.eye(4, dtype=np.int8))
+    with pytest.raises(AnnotationError, match=r"fraction is .*; expected between 0 and 1"):
+        hold_out(labels, fraction=fraction, seed=0)
+
+
+def test_hold_out_too_few_images_or_negative_seed():
+    one = LabelMatrix.from_dense(np.ones((1, 2), dtype=np.int8))
+    with pytest.raises(AnnotationError, match="expected 2 or more"):
+        hold_out(one, fraction=0.5, seed=0)
+    two = LabelMatrix.from_dense(np.ones((2, 2), dtype=np.int8))
+    with pytest.raises(AnnotationError, match="seed is -1"):
+        hold_out(two, fraction=0.5, seed=-1)

@@ -1,0 +1,63 @@
+import json
+
+from twlcli.annotations.summary import case_twins, summarize
+from twlcli.annotations.table import read_table
+from twlcli.labels import Vocabulary
+
+
+def test_summary_counts(tmp_path):
+    path = tmp_path / "photos.csv"
+    path.write_text(
+        "image,labels,split,unknown\n"
+        "a.jpg,dog|cat|Dog,train,\n"
+        "b.jpg,dog,val,cat\n"
+        "c.jpg,,train,cat|dog\n"
+        "d.jpg,cat,,\n"
+    )
+    (tmp_path / "b.jpg").touch()
+    summary = summarize(read_table(path))
+    assert summary.images == 4
+    assert summary.splits == {"train": 2, "val": 1, "": 1}
+    assert [(each.name, each.present, each.unknown, each.splits) for each in summary.labels] == [
+        ("cat", 2, 2, {"train": 1, "val": 0}),
+        ("dog", 2, 1, {"train": 1, "val": 1}),
+        ("Dog", 1, 0, {"train": 1, "val": 0}),
+    ]
+    assert summary.labels_per_image_mean == 5 / 4
+    assert summary.labels_per_image_max == 3
+    assert summary.unlabelled == 1
+    assert summary.unknown == 3
+    assert summary.missing == 3
+    assert summary.missing_first == tuple(str(tmp_path / f"{name}.jpg") for name in "acd")
+    assert summary.notes == ("these labels differ only in upper and lower case: Dog, dog",)
+    record = json.loads(json.dumps(summary.to_dict()))
+    assert record["labels"]["cat"] == {
+        "present": 2,
+        "unknown": 2,
+        "splits": {"train": 1, "val": 0},
+    }
+    assert record["missing_images"]["count"] == 3
+
+
+def test_summary_names_few_missing(tmp_path):
+    path = tmp_path / "photos.csv"
+    path.write_text("image,labels\n" + "".join(f"{i}.jpg,\n" for i in range(9)))
+    summary = summarize(read_table(path))
+    assert summary.missing == 9
+    assert len(summary.missing_first) == 5
+    assert summary.splits == {"": 9}
+
+
+def test_summary_orders_splits(tmp_path):
+    path = tmp_path / "photos.csv"
+    splits = ["fold", "test", "validation", "", "train", "extra"]
+    rows = "".join(f"{i}.jpg,dog,{split}\n" for i, split in enumerate(splits))
+    path.write_text("image,labels,split\n" + rows)
+    summary = summarize(read_table(path))
+    assert list(summary.splits) == ["train", "val", "test", "fold", "extra", ""]
+    assert list(summary.labels[0].splits) == ["train", "val", "test", "fold", "extra"]
+
+
+def test_case_twins():
+    names = ("Dog", "cat", "dog", "DOG", "Cat", "cow")
+    assert case_twins(Vocabulary(names)) == [("Dog", "dog", "DOG"), ("cat", "Cat")]

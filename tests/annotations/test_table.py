@@ -1,0 +1,311 @@
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.table import read_table
+from twlcli.errors import AnnotationError
+
+
+def write(tmp_path, text, *, name="photos.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def labels_of(annotations):
+    names = annotations.vocabulary.names
+    return {
+        image: [names[column] for column in annotations.labels.present(row)]
+        for row, image in enumerate(annotations.images)
+    }
+
+
+def unknowns_of(annotations):
+    names = annotations.vocabulary.names
+    return [
+        [names[column] for column in annotations.labels.unknown(row)]
+        for row in range(len(annotations))
+    ]
+
+
+def error_of(path, **options):
+    with pytest.raises(AnnotationError) as caught:
+        read_table(path, **options)
+    return str(caught.value).removeprefix(str(path.parent) + "/")
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image,labels\na.jpg,dog|cat\nb.jpg,\n", {"a.jpg": ["cat", "dog"], "b.jpg": []}),
+        ("image,labels\na.jpg,dog; cat\n", {"a.jpg": ["cat", "dog"]}),
+        ('image,labels\na.jpg,"dog, cat"\n', {"a.jpg": ["cat", "dog"]}),
+        ("image;labels\na.jpg;dog,cat\n", {"a.jpg": ["cat", "dog"]}),
+        ("image\tlabels\na,b.jpg\tdog,cat\n", {"a,b.jpg": ["cat", "dog"]}),
+        ('image,labels\na.jpg,"[""dog, wet"", ""[x]""]"\n', {"a.jpg": ["[x]", "dog, wet"]}),
+        ('image,labels\na.jpg,"[\'dog\', ""cat\'s""]"\n', {"a.jpg": ["cat's", "dog"]}),
+        ("image,labels\na.jpg,dog||dog| \n", {"a.jpg": ["dog"]}),
+        ("File_Name,id,Tags\na.jpg,7,dog\n", {"a.jpg": ["dog"]}),
+        ("labels,path\ndog,a.jpg\n", {"a.jpg": ["dog"]}),
+    ],
+)
+def test_lists_forms(tmp_path, text, expected):
+    assert labels_of(read_table(write(tmp_path, text))) == expected
+
+
+def test_lists_separator_is_one_for_the_file(tmp_path):
+    text = 'image,labels\na.jpg,"salt, pepper"\nb.jpg,dog;cat\nc.jpg,"x|y, z"\n'
+    annotations = read_table(write(tmp_path, text))
+    assert labels_of(annotations) == {
+        "a.jpg": ["salt, pepper"],
+        "b.jpg": ["dog;cat"],
+        "c.jpg": ["x", "y, z"],
+    }
+    assert annotations.notes == (
+        "labels are separated by '|' (line 4) in all of photos.csv; ';' (line 3) and ',' (line 2) "
+        "became part of labels; --separator says otherwise",
+    )
+
+
+def test_lists_separator_forced(tmp_path):
+    path = write(tmp_path, 'image,labels\na.jpg,"x|y, [z]"\n')
+    assert labels_of(read_table(path, separator=",")) == {"a.jpg": ["[z]", "x|y"]}
+    assert labels_of(read_table(path, separator=" ")) == {"a.jpg": ["[z]", "x|y,"]}
+
+
+def test_lists_tagger_output_reads_back(tmp_path):
+    text = "image,labels,probabilities\na.jpg,dog|person,0.93|0.71\nb.jpg,,\n"
+    annotations = read_table(write(tmp_path, text))
+    assert labels_of(annotations) == {"a.jpg": ["dog", "person"], "b.jpg": []}
+    assert annotations.format == "csv"
+    assert annotations.lines is not None
+    assert annotations.lines.tolist() == [2, 3]
+
+
+def test_lists_unknown_split_and_vocabulary(tmp_path):
+    text = (
+        "image,labels,split,unknown,vocabulary\n"
+        "a.jpg,dog,Validation,cat|cow,\n"
+        'b.jpg,,fold 1,,"[""dog"", ""zebra"", ""cow"", ""cat""]"\n'
+    )
+    annotations = read_table(write(tmp_path, text))
+    assert annotations.vocabulary.names == ("dog", "zebra", "cow", "cat")
+    assert annotations.labels.dense().tolist() == [[1, 0, -1, -1], [0, 0, 0, 0]]
+    assert annotations.splits == ("val", "fold 1")
+
+
+def test_lists_labels_are_stripped_and_normalised(tmp_path):
+    decomposed, composed = "cafe\u0301", "caf\u00e9"
+    annotations = read_table(write(tmp_path, f"image,labels\na.jpg, {decomposed} |{composed}\n"))
+    assert annotations.vocabulary.names == (composed,)
+    assert labels_of(annotations) == {"a.jpg": [composed]}
+
+
+def test_lists_case_is_kept(tmp_path):
+    annotations = read_table(write(tmp_path, "image,labels\na.jpg,Dog\nb.jpg,dog\n"))
+    assert annotations.vocabulary.names == ("Dog", "dog")
+
+
+# --- one column per label ------------------------------------------------------------------------
+
+
+def test_columns_values(tmp_path):
+    text = ",image,dog,cat,cow,split\n0,a.jpg,1,0,-1,train\n1,b.jpg,1.0, 0.0 ,,val\n"
+    annotations = read_table(write(tmp_path, text))
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")
+    assert annotations.labels.dense().tolist() == [[0, -1, 1], [0, -1, 1]]
+    assert annotations.splits == ("train", "val")
+    assert annotations.notes == ("empty cells were read as unknown: absent is written as 0",)
+
+
+def test_columns_empty_is_absent_without_any_zero(tmp_path):
+    annotations = read_table(write(tmp_path, "image,dog,cat\na.jpg,1,\nb.jpg,,-1\n"))
+    assert annotations.labels.dense().tolist() == [[0, 1], [-1, 0]]
+    assert annotations.notes == ("empty cells were read as absent: no cell holds a 0",)
+
+
+def test_columns_full_table_has_no_note(tmp_path):
+    assert read_table(write(tmp_path, "image,dog,cat\na.jpg,1,0\n")).notes == ()
+
+
+@pytest.mark.parametrize("cell", ["2", "yes", "0.5", "-2", "nan"])
+def test_columns_bad_cell(tmp_path, cell):
+    path = write(tmp_path, f"image,dog,cat\na.jpg,1,0\nb.jpg,0,{cell}\n")
+    assert error_of(path).startswith(
+        f"photos.csv:3: column 'cat' holds '{cell}', which is not 1, 0, -1 or empty"
+    )
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "latin-1"])
+def test_text_encodings_and_line_ends(tmp_path, encoding, end):
+    lines = ["image,labels", "caf\u00e9.jpg,\u00fcber|dog", "", "b.jpg,"]
+    annotations = read_table(write(tmp_path, end.join(lines) + end, encoding=encoding))
+    assert labels_of(annotations) == {"caf\u00e9.jpg": ["dog", "\u00fcber"], "b.jpg": []}
+    assert annotations.lines is not None
+    assert annotations.lines.tolist() == [2, 4]
+    windows = encoding in ("cp1252", "latin-1")
+    note = "photos.csv is not UTF-8 and was read as Windows-1252 text"
+    assert annotations.notes == ((note,) if windows else ())
+
+
+def test_text_utf8_found_beyond_the_first_chunk(tmp_path):
+    rows = "".join(f"{i:06d}.jpg,dog\n" for i in range(80_000))  # more than a chunk of 1 MiB
+    path = write(tmp_path, f"image,labels\n{rows}z.jpg,\u20ac\n")
+    assert read_table(path).vocabulary.names == ("dog", "\u20ac")
+
+
+def test_text_lines_stay_right_after_newlines_in_cells(tmp_path):
+    text = 'image,labels\n"a\nb\r\nc.jpg",dog\nd.jpg,1,2\n'
+    assert error_of(write(tmp_path, text)).startswith("photos.csv:5: 3 cells")
+    annotations = read_table(write(tmp_path, text.replace(",1,2", ",1")))
+    assert annotations.images == ("a\nb\r\nc.jpg", "d.jpg")
+    assert annotations.lines is not None
+    assert annotations.lines.tolist() == [2, 5]
+
+
+def test_text_rows_without_content_are_skipped(tmp_path):
+    assert len(read_table(write(tmp_path, "image,labels\n\na.jpg,dog\n,\n,\n"))) == 1
+
+
+def test_text_long_cell(tmp_path):
+    names = [f"label number {i}" for i in range(10_000)]
+    annotations = read_table(write(tmp_path, f"image,labels\na.jpg,{'|'.join(names)}\n"))
+    assert annotations.labels.shape == (1, 10_000)
+    assert annotations.labels.present_per_image().tolist() == [10_000]
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "photos.csv: the file is empty"),
+        ("image,labels\n", "photos.csv: names no image"),
+        (
+            "a.jpg,dog|cat\nb.jpg,dog\n",
+            "photos.csv:1: no column is called image, file_name, filename, path or file; the first "
+            "line must name the columns, and holds: a.jpg, dog|cat",
+        ),
+        ("image\na.jpg\n", "photos.csv:1: there is neither a column 'labels' nor one per label"),
+        ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
+        ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
+        (
+            "image,labels\na.jpg,dog,cat\n",
+            "photos.csv:2: 3 cells where the header names 2; a cell that holds the delimiter must "
+            "stand in double quotes",
+        ),
+        (
+            "image,labels\na.jpg,x\nb.jpg,y\na.jpg,z\n",
+            "photos.csv:4: image 'a.jpg' stands on line 2 already; an image has one row",
+        ),
+        ("image,labels\n,dog\n", "photos.csv:2: the image's path is empty"),
+        (
+            'image,labels\na.jpg,dog\nb.jpg,"cat\nc.jpg,cow\n',
+            "photos.csv:3: a quoted cell begins in this row and is never closed",
+        ),
+        (
+            'image,labels\na.jpg,"dog" x\n',
+            "photos.csv:2: the quotes in this row do not match (',' expected after '\"')",
+        ),
+        (
+            "image,labels,unknown\na.jpg,dog|cat,cow|cat\n",
+            "photos.csv:2: label 'cat' is both present and unknown",
+        ),
+        (
+            'image,labels\na.jpg,"[""dog"""\n',
+            "photos.csv:2: '[\"dog\"' is not a JSON list of labels (Expecting ',' delimiter at "
+            "character 7); where one cell begins with '[' all are read as JSON lists unless "
+            "--separator says otherwise",
+        ),
+        (
+            'image,labels\na.jpg,"[1, 2]"\n',
+            "photos.csv:2: '[1, 2]' is not a JSON list of label names",
+        ),
+        (
+            'image,labels,vocabulary\na.jpg,dog,\nb.jpg,catt,"[""dog"", ""cat""]"\n',
+            "photos.csv:3: label 'catt' is not in the vocabulary; did you mean 'cat'?",
+        ),
+        (
+            'image,labels,vocabulary\na.jpg,a,"[""a""]"\nb.jpg,,"[""b""]"\n',
+            "photos.csv:3: the vocabulary differs from that on line 2",
+        ),
+        (
+            'image,labels,vocabulary\na.jpg,a,"[""a"", ""a""]"\n',
+            "photos.csv:2: label 'a' stands twice in the vocabulary",
+        ),
+        ("image,labels\na\0.jpg,dog\n", "photos.csv:2: a NUL character; this is not a text file"),
+    ],
+)
+def test_errors_name_the_line(tmp_path, text, message):
+    assert error_of(write(tmp_path, text)) == message
+
+
+def test_errors_binary_file(tmp_path):
+    path = tmp_path / "photos.csv"
+    path.write_bytes(b"\xff\xd8\xff\xe0\x81\x8d")
+    assert error_of(path) == "photos.csv: is not text in UTF-8, UTF-16 or Windows-1252"
+
+
+def test_errors_no_such_file(tmp_path):
+    assert error_of(tmp_path / "photos.csv") == "photos.csv: there is no such file or folder"
+
+
+def test_errors_separator_for_columns(tmp_path):
+    message = error_of(write(tmp_path, "image,dog\na.jpg,1\n"), separator="|")
+    assert message.startswith("photos.csv:1: has one column per label")
+
+
+def test_reading_agrees_with_a_plain_loop(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"label {i}" for i in range(12)]
+    dense = rng.choice([1, 0, 0, 0], size=(300, 12))
+    lists, columns = tmp_path / "lists.csv", tmp_path / "columns.csv"
+    with lists.open("w", newline="") as first, columns.open("w", newline="") as second:
+        list_rows, column_rows = csv.writer(first), csv.writer(second)
+        list_rows.writerow(["image", "labels"])
+        column_rows.writerow(["image", *reversed(names)])
+        for row, values in enumerate(dense):
+            present = [names[i] for i in rng.permutation(12) if values[i]]
+            list_rows.writerow([f"{row}.jpg", "|".join(present)])
+            column_rows.writerow([f"{row}.jpg", *values[::-1]])
+    order = np.argsort(names)
+    for path in (lists, columns):
+        annotations = read_table(path)
+        assert annotations.vocabulary.names == tuple(sorted(names))
+        np.testing.assert_array_equal(annotations.labels.dense(), dense[:, order])
+
+
+words = ["image", "labels", "split", "unknown", "vocabulary", "dog", "a.jpg", "0", "1", "-1"]
+marks = [*',,|;\n\n\r\t"[]{}: \xe9', "\r\n"]
+fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    start=st.sampled_from(["", "image,labels\n", "image,dog,cat\n", '{"image": "a", "labels": ']),
+    rest=fragments,
+    encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+)
+def test_any_text_is_read_or_refused(tmp_path_factory, start, rest, encoding):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes((start + rest).encode(encoding))
+    for read in (read_table, read_jsonl):
+        try:
+            annotations = read(path)
+        except AnnotationError as error:
+            assert str(error).startswith(str(path))
+        else:
+            assert annotations.labels.shape == (len(annotations), len(annotations.vocabulary))
+            assert len(annotations.splits) == len(annotations) > 0

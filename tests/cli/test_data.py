@@ -1,0 +1,153 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from twlcli.annotations.table import read_table
+from twlcli.cli import data
+from twlcli.cli.app import ErrorBoundary
+
+app = typer.Typer(cls=ErrorBoundary, rich_markup_mode=None)
+app.add_typer(data.app, name="data")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def table(tmp_path, text="image,labels,split,unknown\na.jpg,dog|cat,train,\nb.jpg,dog,val,cat\n"):
+    path = tmp_path / "photos.csv"
+    path.write_text(text)
+    (tmp_path / "a.jpg").touch()
+    return path
+
+
+def without_trailing_space(output):
+    return "".join(line.rstrip() + "\n" for line in output.splitlines())
+
+
+def cells_of(output):
+    return [line.split() for line in output.splitlines()]
+
+
+def test_show_facts_and_counts(tmp_path):
+    path = table(tmp_path)
+    result = run("show", path)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.startswith(f"{path} (csv)\n")
+    rows = cells_of(result.stdout)
+    assert ["images", "2", "train", "1,", "val", "1"] in rows
+    assert ["unknown", "entries", "1"] in rows
+    assert f"missing files          1\n  {tmp_path}/b.jpg\n" in without_trailing_space(
+        result.stdout
+    )
+    counts = rows[rows.index(["label", "images", "%", "unknown", "train", "val"]) + 1 :]
+    assert counts == [["dog", "2", "100.0", "0", "1", "1"], ["cat", "1", "50.0", "1", "1", "0"]]
+
+
+def test_show_many_labels(tmp_path):
+    names = [f"label{i:02d}" for i in range(60)]
+    path = table(tmp_path, f"image,labels\na.jpg,{'|'.join(names)}\n")
+    result = run("show", path)
+    assert sum(line.startswith("label") for line in result.stdout.splitlines()) == 1 + 1 + 40
+    assert result.stdout.endswith("… and 20 more labels; --all shows them\n")
+    everything = run("show", path, "--all").stdout
+    assert all(name in everything for name in names)
+
+
+def test_show_many_missing_files(tmp_path):
+    path = table(tmp_path, "image,labels\n" + "".join(f"x{i}.jpg,dog\n" for i in range(1234)))
+    output = run("show", path).stdout
+    assert f"  {tmp_path}/x4.jpg\n  … and 1,229 more\n" in output
+
+
+def test_show_names_with_brackets_and_notes(tmp_path):
+    result = run("show", table(tmp_path, "image,labels\na.jpg,[bold]x\nb.jpg,Dog\nc.jpg,dog\n"))
+    assert result.exit_code == 2
+    result = run("show", tmp_path / "photos.csv", "--separator", "|")
+    assert cells_of(result.stdout).count(["[bold]x", "1", "33.3"]) == 1
+    assert "note: these labels differ only in upper and lower case: Dog, dog\n" in result.stdout
+
+
+def test_show_json(tmp_path):
+    result = run("show", table(tmp_path), "--json")
+    record = json.loads(result.stdout)
+    assert record["images"] == 2
+    assert record["splits"] == {"train": 1, "val": 1}
+    assert record["labels"]["cat"]["unknown"] == 1
+    assert record["missing_images"] == {"count": 1, "first": [str(tmp_path / "b.jpg")]}
+
+
+def test_show_error_is_one_line(tmp_path):
+    path = table(tmp_path, "image,dog,cat\na.jpg,1,maybe\n")
+    result = run("show", path)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"twl: error: {path}:2: column 'cat' holds 'maybe'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_convert_writes_a_table_that_reads_back(tmp_path):
+    for name in ("cat/a.jpg", "dog/b.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        (tmp_path / "in" / name).touch()
+    out = tmp_path / "labels.csv"
+    result = run("convert", tmp_path / "in", "--out", out)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert result.stderr == f"{out}: 2 images, 2 labels, read as folders\n"
+    assert out.read_text() == "image,labels\nin/cat/a.jpg,cat\nin/dog/b.jpg,dog\n"
+
+
+def test_convert_refuses_to_replace(tmp_path):
+    path, out = table(tmp_path), tmp_path / "out.csv"
+    out.write_text("before")
+    result = run("convert", path, "--out", out)
+    assert result.exit_code == 2
+    assert result.stderr == f"twl: error: {out}: exists already; --force replaces it\n"
+    assert out.read_text() == "before"
+    assert run("convert", path, "--out", out, "--force").exit_code == 0
+    assert read_table(out).images == ("a.jpg", "b.jpg")
+
+
+def test_convert_options_reach_the_reader(tmp_path):
+    path = table(tmp_path, 'image,labels\na.jpg,"x|y, z"\n')
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "out.csv"
+    options = ["--separator", ",", "--images", tmp_path / "photos", "--format", "csv"]
+    assert run("convert", path, "--out", out, *options).exit_code == 0
+    annotations = read_table(out)
+    assert annotations.vocabulary.names == ("x|y", "z")
+    assert annotations.images == ("photos/a.jpg",)
+
+
+def test_sample_draws_a_set_that_shows(tmp_path):
+    folder = tmp_path / "shapes"
+    result = run("sample", folder, "--images", 12, "--seed", 3)
+    assert result.exit_code == 0
+    assert result.stderr == f"{folder}/labels.csv: 12 pictures drawn\n"
+    record = json.loads(run("show", folder, "--json").stdout)
+    assert record["images"] == 12
+    assert set(record["splits"]) == {"train", "val"}
+    assert record["missing_images"]["count"] == 0
+    assert run("sample", folder).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["show", "convert", "sample"])
+def test_help_has_an_example(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: twl data {command} " in result.stdout
+
+
+def test_help_loads_no_heavy_module():
+    code = (
+        "import sys, twlcli.cli.data\n"
+        "print([name for name in ('numpy', 'PIL', 'torch', 'onnxruntime') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

@@ -1,0 +1,205 @@
+"""Gathering rows of a label file into Annotations, one at a time."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.errors import AnnotationError
+from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix, Vocabulary
+
+# What people call the three parts; any other split name is kept as it is written.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def normal_label(text: str) -> str:
+    """A label as twl compares it: without space around it, in Unicode normal form C."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def normal_split(text: str) -> str:
+    """A split name as twl compares it; `validation` and `Val` are `val`, `fold 3` stays."""
+    text = text.strip()
+    return SPLIT_NAMES.get(text.casefold(), text)
+
+
+class AnnotationBuilder:
+    """Collects images with their labels, in flat arrays so that a million rows stay small."""
+
+    def __init__(self, source: Path, *, format_name: str, root: Path) -> None:
+        self.source = source
+        self.format_name = format_name
+        self.root = root
+        self.notes: dict[str, None] = {}  # in order, each once
+        self._files: list[Path] = []
+        self._row_of: dict[str, int] = {}
+        self._lines = array("q")
+        self._file_rows = array("i")
+        self._splits: list[str] = []
+        self._split_names: dict[str, str] = {}
+        self._starts = array("q", [0])
+        self._columns = array("i")
+        self._values = array("b")
+        self._column_of_text: dict[str, int | None] = {}
+        self._column_of_name: dict[str, int] = {}
+        self._declared: tuple[str, ...] | None = None
+        self._declared_at: tuple[Path, int | None] = (source, None)
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def begin_file(self, path: Path) -> None:
+        """Say that the rows that follow stand in `path`, one of several files of `source`."""
+        self._files.append(path)
+
+    def note(self, sentence: str) -> None:
+        """Keep something for the user to know; a sentence said before is not repeated."""
+        self.notes[sentence] = None
+
+    def column(self, text: str) -> int | None:
+        """The provisional column of a label as it is written; None for an empty one."""
+        if text not in self._column_of_text:
+            name = normal_label(text)
+            if name:
+                self._column_of_name.setdefault(name, len(self._column_of_name))
+            self._column_of_text[text] = self._column_of_name.get(name)
+        return self._column_of_text[text]
+
+    def columns(self, texts: Iterable[str]) -> tuple[int, ...]:
+        """The provisional columns of labels as they are written, each once, empty ones dropped."""
+        known = self._column_of_text
+        found = dict.fromkeys([known[t] if t in known else self.column(t) for t in texts])
+        return tuple([column for column in found if column is not None])
+
+    def declare(self, names: Iterable[str], *, line: int | None) -> None:
+        """Fix the vocabulary and its order, as the file itself gives them.
+
+        Raises:
+            AnnotationError: another row gave a different vocabulary.
+        """
+        declared = tuple(normal_label(name) for name in names)
+        if self._declared is not None and declared != self._declared:
+            message = "the vocabulary differs from that on " + self._name(*self._declared_at)
+            raise AnnotationError.at(self._file(), line, message)
+        if self._declared is None:
+            self._declared, self._declared_at = declared, (self._file(), line)
+
+    def add(
+        self,
+        image: str,
+        present: Sequence[int],
+        unknown: Sequence[int] = (),
+        *,
+        split: str = "",
+        line: int | None = None,
+    ) -> None:
+        """Add one image with the columns of its present and unknown labels.
+
+        Raises:
+            AnnotationError: no path, a path that was added before, or a label that is both
+                present and unknown.
+        """
+        row = len(self._splits)
+        first_row = self._row_of.setdefault(image, row)
+        if first_row != row:
+            first = self._name(*self._place(first_row))
+            message = f"image '{image}' stands on {first} already; an image has one row"
+            raise AnnotationError.at(self._file(), line, message)
+        if not image:
+            raise AnnotationError.at(self._file(), line, "the image's path is empty")
+        self._columns.extend(present)
+        self._values.extend([PRESENT] * len(present))
+        if unknown:
+            if both := set(present).intersection(unknown):
+                name = list(self._column_of_name)[both.pop()]
+                message = f"label '{name}' is both present and unknown"
+                raise AnnotationError.at(self._file(), line, message)
+            self._columns.extend(unknown)
+            self._values.extend([UNKNOWN] * len(unknown))
+        self._starts.append(len(self._columns))
+        self._lines.append(line or 0)
+        self._file_rows.append(len(self._files) - 1)
+        if split not in self._split_names:
+            self._split_names[split] = normal_split(split)
+        self._splits.append(self._split_names[split])
+
+    def finish(self) -> Annotations:
+        """The annotations; labels stand in the declared order, or sorted by name without one.
+
+        Raises:
+            AnnotationError: no image was added, or a label is not in the declared vocabulary.
+        """
+        if not self._row_of:
+            raise AnnotationError(f"{self.source}: names no image")
+        vocabulary = self._vocabulary()
+        column_of = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
+        order = np.array([column_of[name] for name in self._column_of_name], dtype=np.int32)
+        lines = np.array(self._lines, dtype=np.int64)
+        return Annotations(
+            source=self.source,
+            format=self.format_name,
+            root=self.root,
+            images=tuple(self._row_of),
+            labels=self._matrix(order, len(vocabulary)),
+            vocabulary=vocabulary,
+            splits=tuple(self._splits),
+            lines=lines if lines.any() else None,
+            files=tuple(self._files),
+            file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,
+            notes=tuple(self.notes),
+        )
+
+    def _vocabulary(self) -> Vocabulary:
+        if self._declared is None:
+            return Vocabulary(tuple(sorted(self._column_of_name)))
+        place = self._declared_at
+        try:
+            vocabulary = Vocabulary(self._declared)
+            for name, column in self._column_of_name.items():
+                if name not in vocabulary:
+                    place = self._first_place(column)
+                vocabulary.column(name)
+        except AnnotationError as error:
+            raise AnnotationError.at(*place, str(error)) from None
+        return vocabulary
+
+    def _matrix(self, order: NDArray[np.int32], label_count: int) -> LabelMatrix:
+        starts = np.array(self._starts, dtype=np.int64)
+        columns = order[np.array(self._columns, dtype=np.int32)]
+        values = np.array(self._values, dtype=np.int8)
+        rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        ascending = np.argsort(rows * label_count + columns, kind="stable")
+        return LabelMatrix(starts, columns[ascending], values[ascending], label_count)
+
+    def _first_place(self, column: int) -> tuple[Path, int | None]:
+        entries = np.flatnonzero(np.array(self._columns, dtype=np.int32) == column)
+        if not len(entries):  # named only as absent
+            return self.source, None
+        starts = np.array(self._starts, dtype=np.int64)
+        return self._place(int(np.searchsorted(starts, entries[0], side="right")) - 1)
+
+    def _file(self) -> Path:
+        return self._files[-1] if self._files else self.source
+
+    def _place(self, row: int) -> tuple[Path, int | None]:
+        file = self._files[self._file_rows[row]] if self._files else self.source
+        return file, self._lines[row] or None
+
+    def _name(self, file: Path, line: int | None) -> str:
+        here = "" if file == self._file() else f" of {file}"
+        return f"line {line}{here}" if line is not None else f"another line{here}"

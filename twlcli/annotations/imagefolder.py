@@ -1,0 +1,53 @@
+"""Hugging Face's imagefolder layout: photographs beside a `metadata.jsonl` or `metadata.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
+from twlcli.annotations.jsonl import add_jsonl
+from twlcli.annotations.table import add_table
+from twlcli.annotations.text import readable
+from twlcli.errors import AnnotationError
+
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+
+
+def is_imagefolder(path: Path) -> bool:
+    """Whether a folder, or a sub-folder named after a split, holds a metadata file."""
+    return path.is_dir() and next(_metadata(path), None) is not None
+
+
+def read_imagefolder(path: Path, *, separator: str | None = None) -> Annotations:
+    """Read a folder with `metadata.*`, or with `train/metadata.*`, `val/metadata.*` and such.
+
+    A metadata file is a table or JSON Lines file whose image column is `file_name`, relative to
+    the metadata's own folder. The sub-folder is the split where the file names none.
+
+    Raises:
+        AnnotationError: there is no metadata file, or one is wrong; names its line.
+    """
+    files = list(_metadata(path))
+    if not files:
+        names = " or ".join(METADATA_NAMES)
+        raise AnnotationError(f"{path}: holds no {names}, nor do sub-folders named after splits")
+    builder = AnnotationBuilder(path, format_name="imagefolder", root=path)
+    for file in files:
+        builder.begin_file(file)
+        split = "" if file.parent == path else file.parent.name
+        folder = f"{split}/" if split else ""
+        add = add_jsonl if file.suffix == ".jsonl" else add_table
+        add(builder, file, separator=separator, folder=folder, split=split)
+    return builder.finish()
+
+
+def _metadata(path: Path) -> Iterator[Path]:
+    with readable(path):
+        folders = [entry for entry in path.iterdir() if entry.name.casefold() in SPLIT_NAMES]
+    order = list(SPLIT_NAMES)
+    folders.sort(key=lambda folder: (order.index(folder.name.casefold()), folder.name))
+    for folder in [path, *folders]:
+        found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
+        yield from found[:1]

@@ -1,0 +1,150 @@
+"""JSON Lines: one JSON object per image and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.builder import AnnotationBuilder
+from twlcli.annotations.cells import IMAGE_COLUMNS, LABEL_COLUMNS
+from twlcli.annotations.text import WINDOWS_1252, find_encoding, open_text
+from twlcli.errors import AnnotationError
+
+
+def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
+    r"""Read a file with one JSON object per line.
+
+    The image's path stands under `image` (or another of `IMAGE_COLUMNS`), relative to the file's
+    folder. `labels` (or `label`, `tags`) is one of
+
+    - a list of the labels present: `["dog", "person"]`;
+    - an object of values as the tagger writes it: `{"dog": 0.93}`; a value above 0 or `true` is
+      present, 0 or `false` absent, -1 or `null` unknown;
+    - a string: one label, or several where `separator` is given;
+    - `null`: no label.
+
+    Optional keys: `split`; `unknown`, a list of the labels of which nobody knows; `vocabulary`, on
+    any line, a list of all labels in their order. Other keys are ignored, empty lines too.
+
+    Raises:
+        AnnotationError: with the line, and the column where a line is not JSON.
+    """
+    builder = AnnotationBuilder(path, format_name="jsonl", root=path.parent)
+    add_jsonl(builder, path, separator=separator)
+    return builder.finish()
+
+
+def add_jsonl(
+    builder: AnnotationBuilder,
+    path: Path,
+    *,
+    separator: str | None = None,
+    folder: str = "",
+    split: str = "",
+) -> None:
+    """Add the lines of a file to a builder; arguments as for `table.add_table`."""
+    encoding = find_encoding(path)
+    if encoding == WINDOWS_1252:
+        builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
+    with open_text(path, encoding) as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            try:
+                _add_record(builder, _parse(text), line, separator, folder, split)
+            except ValueError as error:
+                raise AnnotationError.at(path, line, str(error)) from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+            message = f"the JSON is cut short at column {error.pos + 1} ({error.msg})"
+        else:
+            message = f"column {error.pos + 1} is not JSON ({error.msg})"
+        raise ValueError(message) from error
+    if not isinstance(record, dict):
+        raise ValueError('expected an object such as {"image": "a.jpg", "labels": ["dog"]}')
+    return record
+
+
+def _add_record(
+    builder: AnnotationBuilder,
+    record: Mapping[str, Any],
+    line: int,
+    separator: str | None,
+    folder: str,
+    split: str,
+) -> None:
+    image = _value(record, IMAGE_COLUMNS, "image")
+    if not isinstance(image, str):
+        raise ValueError(f"the image's path is {_kind(image)}, not a string")
+    if record.get("vocabulary") is not None:
+        builder.declare(_names(record["vocabulary"], "vocabulary"), line=line)
+    present, unknown = _labels(builder, _value(record, LABEL_COLUMNS, "labels"), separator)
+    if record.get("unknown") is not None:
+        unknown += builder.columns(_names(record["unknown"], "unknown"))
+    name = record.get("split") or split
+    if not isinstance(name, str):
+        raise ValueError(f"'split' is {_kind(name)}, not a string")
+    builder.add(folder + image if image else "", present, unknown, split=name, line=line)
+
+
+def _value(record: Mapping[str, Any], names: tuple[str, ...], what: str) -> Any:
+    for name in names:
+        if name in record:
+            return record[name]
+    there = ", ".join(f"'{key}'" for key in list(record)[:6]) or "none"
+    raise ValueError(f"there is no key '{what}' (keys: {there})")
+
+
+def _labels(
+    builder: AnnotationBuilder, labels: Any, separator: str | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(labels, dict):
+        return _from_values(builder, labels)
+    if isinstance(labels, str):
+        labels = labels.split(separator) if separator is not None else [labels]
+    return builder.columns(_names([] if labels is None else labels, "labels")), ()
+
+
+def _from_values(
+    builder: AnnotationBuilder, values: Mapping[str, Any]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    present, unknown = [], []
+    for name, value in values.items():
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"the value of label '{name}' is {_kind(value)}, not a number")
+        builder.column(name)  # a label that is 0 everywhere is in the vocabulary all the same
+        if value is None or value == -1:
+            unknown.append(name)
+        elif value > 0:
+            present.append(name)
+        elif value != 0:
+            raise ValueError(f"the value of label '{name}' is {value}; expected 0 to 1, or -1")
+    return builder.columns(present), builder.columns(unknown)
+
+
+def _names(names: Any, what: str) -> list[str]:
+    if not isinstance(names, list):
+        raise ValueError(f"'{what}' is {_kind(names)}, not a list of label names")
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"'{what}' holds {json.dumps(name)}, which is not a label name")
+    return names
+
+
+def _kind(value: Any) -> str:
+    return {
+        type(None): "null",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+    }.get(type(value), "an object")

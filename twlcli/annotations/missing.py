@@ -1,0 +1,99 @@
+"""Images that a label file names and that are not there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.errors import AnnotationError
+
+
+def find_missing_images(annotations: Annotations) -> NDArray[np.int64]:
+    """The rows whose image file does not exist, ascending.
+
+    Every folder is listed once instead of asking for each file: a million images take seconds,
+    also on network drives. A name that is not in the listing is asked for singly, as some file
+    systems find it under other letter case or Unicode form.
+    """
+    names_in: dict[str, frozenset[str] | None] = {}
+    root = str(annotations.root)
+    missing = []
+    for row, image in enumerate(annotations.images):
+        folder, _, name = image.rpartition("/")
+        if image.startswith("/") and not folder:
+            folder = "/"
+        if folder not in names_in:
+            names_in[folder] = _file_names(os.path.join(root, folder))  # noqa: PTH118
+        names = names_in[folder]
+        if names is None or (name not in names and not annotations.path(row).is_file()):
+            missing.append(row)
+    return np.array(missing, dtype=np.int64)
+
+
+def check_images(annotations: Annotations) -> None:
+    """Check that every image's file exists.
+
+    Raises:
+        AnnotationError: names the first missing image with its place in the label file, the path
+            looked for, and how many others are missing.
+    """
+    missing = find_missing_images(annotations)
+    if len(missing):
+        raise AnnotationError.at(
+            *annotations.place(missing[0]), _missing_message(annotations, missing)
+        )
+
+
+def with_forward_slashes(annotations: Annotations) -> Annotations:
+    r"""The annotations with `photos\a.jpg` as `photos/a.jpg`, where that is what the file means.
+
+    On Windows it always is. Elsewhere a backslash may be part of a name, so the first path that
+    has one decides: all are changed if it exists with forward slashes and not as it is written.
+    """
+    first = next((image for image in annotations.images if "\\" in image), None)
+    if first is None:
+        return annotations
+    if os.sep == "/":
+        written = annotations.root / first
+        if written.exists() or not (annotations.root / first.replace("\\", "/")).exists():
+            return annotations
+    images = tuple(image.replace("\\", "/") for image in annotations.images)
+    note = "backslashes in image paths were read as forward slashes"
+    return replace(annotations, images=images, notes=(*annotations.notes, note))
+
+
+def _file_names(folder: str) -> frozenset[str] | None:
+    """The names of the files in a folder; None where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if _is_file(entry))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # not to be listed, but its files may be open to whoever knows their names
+        return frozenset()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _missing_message(annotations: Annotations, missing: NDArray[np.int64]) -> str:
+    row = int(missing[0])
+    path = annotations.path(row)
+    message = f"image '{annotations.images[row]}' is missing (looked for {path})"
+    if len(missing) == len(annotations) > 1:
+        return (
+            message + f", and so are all {len(missing):,} images; --images DIR says where they lie"
+        )
+    if len(missing) > 1:
+        message += f", and {len(missing) - 1:,} more of {len(annotations):,} are"
+    names = _file_names(str(path.parent)) or frozenset()
+    like = next((name for name in names if name.casefold() == path.name.casefold()), None)
+    return message + (f"; there is '{like}'" if like else "")

@@ -1,0 +1,67 @@
+"""Text files beside photographs, as taggers and captioning tools write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
+from twlcli.annotations.folders import is_image, walk
+from twlcli.annotations.text import read_text
+from twlcli.errors import AnnotationError
+
+# A class number and a box in fractions, as detectors are trained on: `0 0.51 0.42 0.2 0.33`.
+_BOX_LINE = re.compile(r"\d+(\s+[01]?\.\d+){4,}")
+
+
+def is_sidecars(path: Path) -> bool:
+    """Whether any photograph at or below a folder has a text file beside it."""
+    return path.is_dir() and any(sidecar for _, _, sidecar in _photographs(path))
+
+
+def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
+    """Read photographs with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
+
+    Tags are separated by commas and line breaks, or by `separator` and line breaks. An empty text
+    file is an image without labels; an image without a text file is left out. Where the topmost
+    folder is named after a split (`train`, `val`, …), that is the image's split.
+
+    Raises:
+        AnnotationError: no photograph has a text file, or one holds boxes instead of tags.
+    """
+    builder = AnnotationBuilder(path, format_name="sidecars", root=path)
+    left_out = 0
+    for folder, name, sidecar in _photographs(path):
+        if sidecar is None:
+            left_out += 1
+            continue
+        top = PurePosixPath(folder).parts[:1]
+        split = top[0] if top and top[0].casefold() in SPLIT_NAMES else ""
+        tags = _tags(path / folder / sidecar, separator if separator is not None else ",")
+        builder.add(f"{folder}{name}", builder.columns(tags), split=split)
+    if not len(builder):
+        raise AnnotationError(f"{path}: no photograph has a text file beside it")
+    if left_out:
+        builder.note(f"photographs left out, as no text file lies beside them: {left_out:,}")
+    return builder.finish()
+
+
+def _photographs(path: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Every photograph as its folder, its name, and its text file's name if it has one."""
+    for folder, names in walk(path):
+        texts = {name for name in names if name.lower().endswith(".txt")}
+        for name in filter(is_image, names):
+            stem = name[: name.rindex(".")]
+            candidates = (f"{name}.txt", f"{stem}.txt", f"{name}.TXT", f"{stem}.TXT")
+            yield folder, name, next((each for each in candidates if each in texts), None)
+
+
+def _tags(path: Path, separator: str) -> list[str]:
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, start=1):
+        if _BOX_LINE.fullmatch(line.strip()):
+            message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
+            raise AnnotationError.at(path, number, message)
+    return [tag for line in lines for tag in line.split(separator)]

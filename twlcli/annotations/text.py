@@ -1,0 +1,92 @@
+"""Opening text files whose encoding nobody wrote down."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from twlcli.errors import AnnotationError
+
+WINDOWS_1252 = "cp1252"
+_CHUNK = 1 << 20  # bytes
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into AnnotationErrors about `path`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: there is no such file or folder") from None
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def find_encoding(path: Path) -> str:
+    """The encoding of a text file: UTF-8, else UTF-16 by its mark, else Windows-1252.
+
+    Windows-1252 holds all letters of latin-1. The whole file is decoded once, in pieces, so that
+    reading it afterwards in the encoding returned cannot fail.
+
+    Raises:
+        AnnotationError: the file cannot be read, is empty, or is not text in any of the three.
+    """
+    with readable(path), path.open("rb") as file:
+        start = file.read(3)
+    if not start:
+        raise AnnotationError(f"{path}: the file is empty")
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        candidates = ["utf-16"]
+    else:
+        candidates = ["utf-8-sig", WINDOWS_1252]
+    for encoding in candidates:
+        if _decodes(path, encoding):
+            return encoding
+    raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    with readable(path), path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            try:
+                text = decoder.decode(chunk)
+            except UnicodeDecodeError:
+                return False
+            if "\0" in text:
+                line += text[: text.index("\0")].count("\n")
+                raise AnnotationError.at(path, line, "a NUL character; this is not a text file")
+            line += text.count("\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@contextmanager
+def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+    """Open a text file for reading; lines end with LF, CR LF or CR and keep their ends."""
+    with readable(path), path.open(encoding=encoding, newline="") as file:
+        yield file
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file in UTF-8, UTF-16 with its mark, or Windows-1252; may be empty.
+
+    Raises:
+        AnnotationError: the file cannot be read or is not text in any of the three.
+    """
+    with readable(path):
+        content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ["utf-16"] if marked else ["utf-8-sig", WINDOWS_1252]:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")

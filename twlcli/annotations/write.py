@@ -1,0 +1,137 @@
+"""Writing annotations as a table that `read_table` reads back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.table import SEPARATORS
+from twlcli.errors import AnnotationError
+from twlcli.files import write_whole
+from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
+
+DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
+
+_ROWS_AT_ONCE = 4096
+
+
+def write_table(annotations: Annotations, path: Path) -> None:
+    r"""Write a CSV (or, to a name ending in `.tsv`, TSV) file that holds everything.
+
+    The columns are `image,labels`, then those of `split`, `unknown` and `vocabulary` that are
+    needed: where an image is in a split, where a label is unknown in an image, and where the
+    sorted labels that occur are not the vocabulary. Reading the file gives the same images, labels,
+    unknowns, splits and vocabulary. Labels are separated by `|`; where a label holds a separator
+    itself or begins with `[`, all cells are JSON lists. Images' paths are relative to the
+    new file's folder, or absolute where there is no relative one (another drive).
+
+    Example:
+        image,labels,unknown
+        JPEGImages/000005.jpg,chair,
+        JPEGImages/000012.jpg,car|person,dog
+
+    Raises:
+        AnnotationError: the name's ending is neither `.csv` nor `.tsv`, the file cannot be
+            written, or an image's name is not Unicode. Nothing half-written stays.
+    """
+    delimiter = DELIMITER_OF_SUFFIX.get(path.suffix.lower())
+    if delimiter is None:
+        raise AnnotationError(f"{path}: the table's name must end in .csv or .tsv")
+    try:
+        write_whole(path, lambda file: _write_rows(annotations, path, delimiter, file))
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write_rows(annotations: Annotations, path: Path, delimiter: str, file: IO[bytes]) -> None:
+    for cells in _rows(annotations, path):
+        line = delimiter.join(_quoted(cell, delimiter) for cell in cells) + "\n"
+        try:
+            file.write(line.encode())
+        except UnicodeEncodeError as error:
+            message = f"{cells[0]!r} is not Unicode text, so no table can hold it"
+            raise AnnotationError(f"{annotations.source}: {message}") from error
+
+
+def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
+    """The header, then a row for each image."""
+    labels, names = annotations.labels, annotations.vocabulary.names
+    has_splits = any(annotations.splits)
+    has_unknown = bool((labels.values == UNKNOWN).any())
+    occurring = sorted(names[column] for column in np.unique(labels.columns))
+    has_vocabulary = occurring != list(names)
+    optional = (("split", has_splits), ("unknown", has_unknown), ("vocabulary", has_vocabulary))
+    yield ["image", "labels", *(name for name, needed in optional if needed)]
+    cell = _cell_writer(names)
+    folder = _folder_prefix(annotations.root, path.parent)
+    vocabulary = _json(names)
+    for image, split, (present, unknown) in zip(
+        annotations.images, annotations.splits, _label_names(labels, names), strict=True
+    ):
+        absolute = os.path.isabs(image)  # noqa: PTH117 -- a Path for each of a million is slow
+        cells = [image if absolute else folder + image, cell(present)]
+        if has_splits:
+            cells.append(split)
+        if has_unknown:
+            cells.append(cell(unknown))
+        if has_vocabulary:
+            cells.append(vocabulary)
+            vocabulary = ""  # it stands in the first row only
+        yield cells
+
+
+def _label_names(
+    labels: LabelMatrix, names: Sequence[str]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The names of each image's present and unknown labels."""
+    for first in range(0, len(labels), _ROWS_AT_ONCE):
+        starts = labels.starts[first : first + _ROWS_AT_ONCE + 1].tolist()
+        entries = slice(starts[0], starts[-1])
+        named = [
+            (names[column], value)
+            for column, value in zip(
+                labels.columns[entries].tolist(), labels.values[entries].tolist(), strict=True
+            )
+        ]
+        for start, end in pairwise(start - starts[0] for start in starts):
+            row = named[start:end]
+            yield (
+                [name for name, value in row if value == PRESENT],
+                [name for name, value in row if value == UNKNOWN],
+            )
+
+
+def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    ambiguous = any(
+        name.startswith("[") or any(separator in name for separator in SEPARATORS) for name in names
+    )
+    return _json if ambiguous else SEPARATORS[0].join
+
+
+def _json(names: Sequence[str]) -> str:
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    if any(special in cell for special in (delimiter, '"', "\n", "\r")):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def _folder_prefix(root: Path, folder: Path) -> str:
+    """What leads from `folder` to `root`: empty, or a path that ends with a slash."""
+    # Both without links, for '..' in a relative path leads to the parent of a link's target.
+    base, start = os.path.realpath(root), os.path.realpath(folder)
+    try:
+        relative = os.path.relpath(base, start)
+    except ValueError:  # another drive
+        relative = base
+    relative = relative.replace(os.sep, "/")
+    return "" if relative == "." else relative.rstrip("/") + "/"

@@ -1,0 +1,210 @@
+"""`twl data`: look at labels, convert them, draw a sample set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twlcli.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from twlcli.annotations.summary import Summary
+
+LABELS_SHOWN = 40
+SPLITS_SHOWN = 4
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Look at labels, convert them, draw a sample set.",
+)
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="Label file, or folder that holds labels.", show_default=False),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="csv, tsv, jsonl, imagefolder, coco, voc, nus-wide, sidecars or folders; "
+        "found by itself otherwise.",
+        show_default=False,
+    ),
+]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What stands between labels in a cell, or 'json'; otherwise the first of | ; , found.",
+        show_default=False,
+    ),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that image paths are relative to; otherwise the label file's.",
+        show_default=False,
+    ),
+]
+CocoImagesOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the photographs of a COCO file.", show_default=False),
+]
+
+
+@app.command()
+def show(
+    source: Source,
+    format_name: FormatOption = None,
+    separator: SeparatorOption = None,
+    images: ImagesOption = None,
+    coco_images: CocoImagesOption = None,
+    all_labels: Annotated[
+        bool, typer.Option("--all", help=f"Every label, not only the {LABELS_SHOWN} most frequent.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+) -> None:
+    """Show format, images, splits, labels and missing files.
+
+    Example: twl data show photos.csv --images /mnt/photos --all
+    """
+    import json
+
+    from twlcli.annotations.open import open_annotations
+    from twlcli.annotations.summary import summarize
+    from twlcli.cli.console import out
+
+    annotations = open_annotations(
+        source,
+        format=format_name,
+        separator=separator,
+        images=images,
+        coco_images=coco_images,
+    )
+    summary = summarize(annotations)
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        _print_facts(summary, out)
+        _print_labels(summary, out, shown=len(summary.labels) if all_labels else LABELS_SHOWN)
+
+
+@app.command()
+def convert(
+    source: Source,
+    out: Annotated[
+        Path, typer.Option(help="The table to write, .csv or .tsv.", show_default=False)
+    ],
+    format_name: FormatOption = None,
+    separator: SeparatorOption = None,
+    images: ImagesOption = None,
+    coco_images: CocoImagesOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write labels of any format as one table.
+
+    The table holds every label, unknown and split. Image paths in it are relative to its folder.
+
+    Example: twl data convert VOCdevkit/VOC2007 --out voc.csv
+    """
+    from twlcli.annotations.open import open_annotations
+    from twlcli.annotations.write import write_table
+    from twlcli.cli.console import err
+
+    if out.exists() and not force:
+        raise AnnotationError(f"{out}: exists already; --force replaces it")
+    annotations = open_annotations(
+        source,
+        format=format_name,
+        separator=separator,
+        images=images,
+        coco_images=coco_images,
+    )
+    write_table(annotations, out)
+    images_count, labels_count = annotations.labels.shape
+    err.print(
+        f"{out}: {images_count:,} images, {labels_count:,} labels, read as {annotations.format}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def sample(
+    folder: Annotated[
+        Path, typer.Argument(help="New or empty folder to draw into.", show_default=False)
+    ],
+    images: Annotated[int, typer.Option(min=5, help="How many pictures to draw.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+) -> None:
+    """Draw a multi-label sample set to try twl on.
+
+    Writes pictures of shapes and a labels.csv with the splits train and val.
+
+    Example: twl data sample shapes --images 2000
+    """
+    from twlcli.annotations.sample import draw
+    from twlcli.cli.console import err
+
+    draw(folder, count=images, seed=seed)
+    err.print(f"{folder / 'labels.csv'}: {images:,} pictures drawn", markup=False, soft_wrap=True)
+
+
+def _print_facts(summary: Summary, console: Console) -> None:
+    from rich.table import Table
+
+    console.print(f"{summary.source} ({summary.format})", markup=False)
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(justify="right", no_wrap=True)
+    facts.add_column(overflow="fold")
+    splits = ", ".join(f"{name or 'in none'} {n:,}" for name, n in summary.splits.items())
+    mean, most = summary.labels_per_image_mean, summary.labels_per_image_max
+    rows = [
+        ("images", summary.images, splits if any(summary.splits) else "no splits"),
+        ("labels", len(summary.labels), f"{mean:.3f} per image on average, at most {most}"),
+        ("images without labels", summary.unlabelled, ""),
+        ("unknown entries", summary.unknown, ""),
+        ("missing files", summary.missing, ""),
+    ]
+    for name, count, remark in rows:
+        facts.add_row(name, f"{count:,}", _plain(remark))
+    console.print(facts)
+    for path in summary.missing_first:
+        console.print(f"  {path}", markup=False)
+    if summary.missing > len(summary.missing_first):
+        console.print(f"  … and {summary.missing - len(summary.missing_first):,} more")
+    for note in summary.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print()
+
+
+def _print_labels(summary: Summary, console: Console, *, shown: int) -> None:
+    from rich.table import Table
+
+    splits = [name for name in summary.splits if name]
+    splits = splits if 2 <= len(splits) <= SPLITS_SHOWN else []
+    table = Table(box=None, pad_edge=False)
+    table.add_column("label", overflow="fold")
+    for heading in ("images", "%", *(["unknown"] if summary.unknown else []), *splits):
+        table.add_column(_plain(heading), justify="right", no_wrap=True)
+    for label in summary.labels[:shown]:
+        cells = [f"{label.present:,}", f"{100 * label.present / summary.images:.1f}"]
+        if summary.unknown:
+            cells.append(f"{label.unknown:,}")
+        cells += [f"{label.splits[name]:,}" for name in splits]
+        table.add_row(_plain(label.name), *cells)
+    console.print(table)
+    if len(summary.labels) > shown:
+        console.print(f"… and {len(summary.labels) - shown:,} more labels; --all shows them")
+
+
+def _plain(text: str) -> str:
+    """A text that rich prints as it is, though it may hold square brackets."""
+    from rich.markup import escape
+
+    return escape(text)
