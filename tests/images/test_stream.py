@@ -1,0 +1,117 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests.images.encoded import encode, picture
+from twlcli.errors import DeviceError
+from twlcli.images.preprocess import load
+from twlcli.images.scan import FoundFile
+from twlcli.images.stream import stream
+from twlcli.spec import Preprocessing
+
+SMALL = Preprocessing(resize=16, crop=12)
+
+
+@pytest.fixture
+def files(tmp_path):
+    found = []
+    for index in range(23):
+        path = tmp_path / f"{index}.png"
+        path.write_bytes(encode(picture(20 + index, 20), "PNG"))
+        found.append(FoundFile(path, path.name))
+    return found
+
+
+def mean_color(images):
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+def run(files, predict=mean_color, *, workers=3, batch_size=4, **options):
+    return stream(
+        files,
+        predict,
+        preprocessing=SMALL,
+        label_count=3,
+        workers=workers,
+        batch_size=batch_size,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_stream_equals_a_plain_loop(files, workers, batch_size):
+    chunks = list(run(files, workers=workers, batch_size=batch_size))
+    assert [file for chunk in chunks for file in chunk.files] == files
+    expected = [load(file.path, SMALL).mean(axis=(0, 1)) for file in files]
+    logits = np.concatenate([chunk.logits for chunk in chunks])
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, rtol=1e-6)
+    assert all(error is None for chunk in chunks for error in chunk.errors)
+    assert max(len(chunk.files) for chunk in chunks) <= batch_size
+
+
+def test_stream_keeps_the_order_of_slow_chunks(files):
+    def slow_at_first(images):
+        time.sleep(0.05 if (images[0] == load(files[0].path, SMALL)).all() else 0)
+        return mean_color(images)
+
+    chunks = run(files, slow_at_first, batch_size=1, workers=4)
+    assert [chunk.files[0] for chunk in chunks] == files
+
+
+def test_stream_puts_failures_in_place(files):
+    files[1].path.write_bytes(b"")
+    files[5] = FoundFile(files[5].path, files[5].name, "not a file")
+    for index in (8, 9, 10, 11):
+        files[index].path.write_text("text")
+    chunks = list(run(files))
+    reasons = [str(error) if error else None for chunk in chunks for error in chunk.errors]
+    logits = np.concatenate([chunk.logits for chunk in chunks])
+    failed = [index for index, reason in enumerate(reasons) if reason]
+    assert failed == [1, 5, 8, 9, 10, 11]
+    assert reasons[1] == "the file is empty" and reasons[5] == "not a file"
+    assert np.isnan(logits[failed]).all()
+    expected = load(files[2].path, SMALL).mean(axis=(0, 1))
+    np.testing.assert_allclose(logits[2], expected, rtol=1e-6)
+
+
+def test_stream_of_nothing_is_empty():
+    assert list(run([])) == []
+
+
+def test_stream_draws_files_only_as_it_goes(files):
+    drawn = []
+
+    def endless():
+        while True:
+            drawn.append(1)
+            yield files[0]
+
+    chunks = run(endless(), workers=2, batch_size=3)
+    for seen in range(1, 6):
+        next(chunks)
+        assert len(drawn) <= (seen + 2 * 2) * 3
+    chunks.close()
+
+
+def test_stream_ends_its_threads_when_closed(files):
+    before = threading.active_count()
+    chunks = run(files * 20, workers=3)
+    next(chunks)
+    assert threading.active_count() > before
+    chunks.close()
+    assert threading.active_count() == before
+
+
+def test_stream_passes_on_what_the_predictor_raises(files):
+    before = threading.active_count()
+
+    def failing(images):
+        raise DeviceError("out of memory")
+
+    with pytest.raises(DeviceError, match="out of memory"):
+        list(run(files, failing))
+    assert threading.active_count() == before
