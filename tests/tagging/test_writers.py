@@ -1,0 +1,177 @@
+import csv
+import io
+import json
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twlcli.errors import TwlError
+from twlcli.labels import Vocabulary
+from twlcli.tagging.writers import (
+    CsvWriter,
+    Failure,
+    JsonlWriter,
+    Tags,
+    check_free,
+    format_of,
+    open_failures,
+    open_writer,
+)
+
+DOG = Vocabulary(("dog", "person"))
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+def csv_text(vocabulary: Vocabulary, *rows: Tags) -> str:
+    file = io.StringIO(newline="")
+    writer = CsvWriter(file, vocabulary)
+    for row in rows:
+        writer.write(row)
+    return file.getvalue()
+
+
+def test_csv_writer_writes_the_documented_form():
+    rows = [Tags("beach/1.jpg", ("dog", "person"), (0.93, 0.71)), Tags("2.jpg", (), ())]
+    assert csv_text(DOG, *rows) == (
+        "image,labels,probabilities\nbeach/1.jpg,dog|person,0.93|0.71\n2.jpg,,\n"
+    )
+
+
+def test_csv_writer_rounds_to_four_decimals():
+    text = csv_text(DOG, Tags("a", ("dog", "person"), (0.123456, 1e-7)))
+    assert text.endswith("a,dog|person,0.1235|0.0\n")
+
+
+@pytest.mark.parametrize("odd", ["a|b", "a,b", "a;b", "[a"])
+def test_csv_writer_lists_labels_as_json_where_one_holds_a_separator(odd):
+    vocabulary = Vocabulary((odd, 'quote"d'))
+    text = csv_text(vocabulary, Tags("1", vocabulary.names, (0.5, 0.25)), Tags("2", (), ()))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [json.loads(row["labels"]) for row in rows] == [[odd, 'quote"d'], []]
+    assert json.loads(rows[0]["probabilities"]) == [0.5, 0.25]
+
+
+@settings(deadline=None, max_examples=100)
+@given(names=st.lists(NAMES, min_size=1, max_size=4))
+def test_csv_writer_keeps_any_file_name(names):
+    text = csv_text(DOG, *(Tags(name, ("dog",), (0.5,)) for name in names))
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert [row[0] for row in rows[1:]] == names
+
+
+@pytest.mark.parametrize("labels", [("dog", "person"), ("a|b", "c"), ("a,b", "c"), ("a;b", "c")])
+def test_csv_is_read_back_as_annotations(tmp_path, labels):
+    table = pytest.importorskip("twlcli.annotations.table")
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (tmp_path / name).touch()
+    path = tmp_path / "tags.csv"
+    vocabulary = Vocabulary(labels)
+    with open_writer(path, "csv", vocabulary, standard_output=io.BytesIO()) as writer:
+        writer.write(Tags("1.jpg", (labels[0],), (0.9,)))
+        writer.write(Tags("2.jpg", (labels[1], labels[0]), (0.9, 0.8)))
+        writer.write(Tags("3.jpg", (), ()))
+    annotations = table.read_table(path)
+    names = annotations.vocabulary.names
+    read = [{names[column] for column in annotations.labels.present(row)} for row in range(3)]
+    assert annotations.images == ("1.jpg", "2.jpg", "3.jpg")
+    assert read == [{labels[0]}, set(labels), set()]
+
+
+@settings(deadline=None, max_examples=100)
+@given(names=st.lists(NAMES, min_size=1, max_size=4), labels=st.lists(NAMES, unique=True))
+def test_jsonl_writer_keeps_any_text(names, labels):
+    file = io.StringIO(newline="")
+    writer = JsonlWriter(file, Vocabulary(tuple(labels)))
+    for name in names:
+        writer.write(Tags(name, tuple(labels), (0.5,) * len(labels)))
+    lines = [json.loads(line) for line in file.getvalue().removesuffix("\n").split("\n")]
+    assert lines == [{"image": name, "labels": dict.fromkeys(labels, 0.5)} for name in names]
+
+
+def test_names_that_are_not_utf8_survive(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    for format_name in ("csv", "jsonl"):
+        path = tmp_path / f"tags.{format_name}"
+        with open_writer(path, format_name, DOG, standard_output=io.BytesIO()) as writer:
+            writer.write(Tags(name, ("dog",), (0.5,)))
+            writer.write(Tags("日本.jpg", ("dog",), (0.5,)))
+    assert b"\ncaf\xe9.jpg,dog,0.5\n" in (tmp_path / "tags.csv").read_bytes()
+    first, second = (tmp_path / "tags.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(first)["image"] == name
+    assert "日本.jpg" in second
+
+
+def test_open_writer_names_the_file_only_when_complete(tmp_path):
+    path = tmp_path / "tags.csv"
+    path.write_text("old")
+    with open_writer(path, "csv", DOG, standard_output=io.BytesIO()) as writer:
+        writer.write(Tags("a", (), ()))
+        assert path.read_text() == "old"
+    assert path.read_text() == "image,labels,probabilities\na,,\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["tags.csv"]
+
+
+def test_open_writer_leaves_a_partial_file_when_interrupted(tmp_path):
+    path = tmp_path / "tags.csv"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_writer(path, "csv", DOG, standard_output=io.BytesIO()) as writer,
+    ):
+        writer.write(Tags("a", (), ()))
+        raise KeyboardInterrupt
+    assert not path.exists()
+    assert (tmp_path / "tags.csv.partial").read_text() == "image,labels,probabilities\na,,\n"
+
+
+def test_open_writer_writes_to_the_standard_output_row_by_row():
+    output = io.BytesIO()
+    with open_writer(None, "csv", DOG, standard_output=output) as writer:
+        writer.write(Tags("a\r\nb", ("dog",), (1.0,)))
+        assert output.getvalue() == b'image,labels,probabilities\n"a\r\nb","dog","1.0"\n'
+    assert not output.closed
+
+
+def test_open_writer_names_a_full_disk(tmp_path):
+    path = tmp_path / "tags.csv"
+    with (
+        pytest.raises(TwlError, match=r"tags\.csv: cannot be written \(No space left"),
+        open_writer(path, "csv", DOG, standard_output=io.BytesIO()),
+    ):
+        raise OSError(28, "No space left on device")
+
+
+def test_open_failures_writes_a_table(tmp_path):
+    path = tmp_path / "errors.csv"
+    with open_failures(path) as write:
+        write(Failure("a,b\n.jpg", "truncated JPEG"))
+    rows = list(csv.reader(io.StringIO(path.read_text())))
+    assert rows == [["image", "error"], ["a,b\n.jpg", "truncated JPEG"]]
+    with open_failures(None) as write:
+        write(Failure("a", "b"))
+    assert [each.name for each in tmp_path.iterdir()] == ["errors.csv"]
+
+
+def test_format_of(tmp_path):
+    assert format_of(tmp_path / "a.CSV", None) == "csv"
+    assert format_of(tmp_path / "a.jsonl", None) == "jsonl"
+    assert format_of(tmp_path / "a.txt", "jsonl") == "jsonl"
+    assert format_of(None, None) == "csv"
+    with pytest.raises(TwlError, match=r"suffix '\.txt' names no format; expected \.csv or"):
+        format_of(tmp_path / "a.txt", None)
+    with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl\)"):
+        format_of(None, "xml")
+
+
+def test_check_free(tmp_path):
+    there = tmp_path / "there.csv"
+    there.touch()
+    check_free(there, force=True)
+    check_free(tmp_path / "new.csv", force=False)
+    with pytest.raises(TwlError, match="exists already; --force replaces it"):
+        check_free(there, force=False)
+    with pytest.raises(TwlError, match="is a folder"):
+        check_free(tmp_path, force=True)
+    with pytest.raises(TwlError, match="there is no folder"):
+        check_free(tmp_path / "gone" / "a.csv", force=True)

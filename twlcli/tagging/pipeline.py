@@ -1,0 +1,162 @@
+"""From image files to tags."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import ModelError
+from twlcli.images.scan import FoundFile
+from twlcli.images.stream import Chunk, stream
+from twlcli.scoring.calibration import probabilities
+from twlcli.scoring.predictor import Predictor
+from twlcli.scoring.thresholds import decide
+from twlcli.spec import Calibration, ModelSpec
+from twlcli.tagging.writers import Failure, Tags, Writer
+
+CPU_BATCH = 8  # measured on two cores: from 1 to 32 all the same, within the noise
+DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a run has come: images tagged, images that failed, seconds since the start."""
+
+    tagged: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        """Images seen per second, failures among them."""
+        return (self.tagged + self.failed) / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the work lies on the cores; `files` are those that came in."""
+
+    files: Iterator[FoundFile]
+    workers: int
+    threads: int
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:
+    """Lay the work on the cores: many files on workers with one thread each, few on one worker.
+
+    A single chunk keeps one worker busy only, so that its inference may use every core.
+    """
+    remaining = iter(files)
+    first = list(islice(remaining, batch_size + 1))
+    if len(first) <= batch_size:
+        return Spread(iter(first), workers=1, threads=0)
+    return Spread(chain(first, remaining), workers=workers or usable_cores(), threads=1)
+
+
+def tag(
+    files: Iterable[FoundFile],
+    predictor: Predictor,
+    writers: Sequence[Writer],
+    *,
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None = None,
+    workers: int = 1,
+    batch_size: int = CPU_BATCH,
+    exact: bool = False,
+    on_failure: Callable[[Failure], None],
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Tag images and hand each one's tags to every writer, in the order of the files.
+
+    Args:
+        files: the images, drawn as the work goes on; memory does not grow with their number.
+        predictor: the model; called from `workers` threads.
+        writers: what takes the tags.
+        thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
+        top_k: give at most so many labels, the most probable.
+        workers: threads that decode and predict.
+        batch_size: images in one call of the predictor.
+        exact: decode JPEG at full size.
+        on_failure: called for each image that cannot be read, in its order.
+        on_progress: called now and then with the state so far.
+
+    Returns:
+        The final tally.
+
+    Raises:
+        ModelError: the model carries no calibration, or fails.
+        DeviceError: the memory does not suffice.
+    """
+    calibration = _calibration(predictor.spec)
+    start = time.perf_counter()
+    tally = Tally()
+    chunks = stream(
+        files,
+        predictor,
+        preprocessing=predictor.spec.preprocessing,
+        label_count=len(predictor.spec.vocabulary),
+        workers=workers,
+        batch_size=batch_size,
+        exact=exact,
+    )
+    with closing(chunks):
+        for chunk in chunks:
+            failed = 0
+            for row in _rows(chunk, predictor.spec, calibration, thresholds, top_k):
+                if isinstance(row, Failure):
+                    failed += 1
+                    on_failure(row)
+                else:
+                    for writer in writers:
+                        writer.write(row)
+            tagged = tally.tagged + len(chunk.files) - failed
+            tally = Tally(tagged, tally.failed + failed, time.perf_counter() - start)
+            on_progress(tally)
+    return tally
+
+
+def _calibration(spec: ModelSpec) -> Calibration:
+    if spec.calibration is None:
+        raise ModelError(
+            "the model carries no calibration, so its logits are not probabilities; "
+            "expected a model whose training came to its end"
+        )
+    return spec.calibration
+
+
+def _rows(
+    chunk: Chunk,
+    spec: ModelSpec,
+    calibration: Calibration,
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None,
+) -> Iterator[Tags | Failure]:
+    good = np.array([error is None for error in chunk.errors])
+    certain = np.full(chunk.logits.shape, np.nan, dtype=np.float32)
+    certain[good] = probabilities(chunk.logits[good], calibration)
+    given = np.ones(certain.shape, dtype=bool)
+    if thresholds is not None:
+        given[good] = decide(certain[good], thresholds)
+    for row, file in enumerate(chunk.files):
+        error = chunk.errors[row]
+        if error is not None:
+            yield Failure(file.name, str(error))
+            continue
+        columns = np.flatnonzero(given[row])
+        columns = columns[np.argsort(-certain[row, columns], kind="stable")][:top_k]
+        labels = tuple(spec.vocabulary.names[column] for column in columns)
+        yield Tags(file.name, labels, tuple(certain[row, columns].tolist()))
