@@ -152,7 +152,30 @@ class Recipe:
             section, dot, name = key.strip().partition(".")
             if not equals or not dot:
                 raise RecipeError(f"--set {setting}: expected section.key=value")
-            recipe = _merge(recipe, {section: {name: _value(text.strip())}}, f"--set {setting}")
+            tables = {section: {name: _value(text.strip())}}
+            recipe = recipe.merged(tables, place=f"--set {setting}")
+        return recipe
+
+    def merged(self, tables: Mapping[str, Any], *, place: str) -> Recipe:
+        """The recipe with some keys changed.
+
+        Args:
+            tables: values by section and key.
+            place: where they come from, for error messages.
+
+        Raises:
+            RecipeError: an unknown key, or a value that does not fit.
+        """
+        recipe = self
+        sections = {section.name for section in fields(self)}
+        for name, table in tables.items():
+            if name not in sections:
+                hint = did_you_mean(name, sections)
+                raise RecipeError(f"{place}: no section '{name}' in a recipe{hint}")
+            if not isinstance(table, dict):
+                raise RecipeError(f"{place}: '{name}' is a section, expected [{name}]")
+            recipe = replace(recipe, **{name: _fill(getattr(recipe, name), table, place, name)})
+        _check(recipe, place)
         return recipe
 
 
@@ -170,20 +193,7 @@ def read_recipe(path: Path, *, base: Recipe | None = None) -> Recipe:
         raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML recipe ({error})") from error
-    return _merge(base or Recipe(), tables, str(path))
-
-
-def _merge(recipe: Recipe, tables: Mapping[str, Any], place: str) -> Recipe:
-    sections = {section.name for section in fields(recipe)}
-    for name, table in tables.items():
-        if name not in sections:
-            hint = did_you_mean(name, sections)
-            raise RecipeError(f"{place}: no section '{name}' in a recipe{hint}")
-        if not isinstance(table, dict):
-            raise RecipeError(f"{place}: '{name}' is a section, expected [{name}]")
-        recipe = replace(recipe, **{name: _fill(getattr(recipe, name), table, place, name)})
-    _check(recipe, place)
-    return recipe
+    return (base or Recipe()).merged(tables, place=str(path))
 
 
 def _fill(section: Any, table: Mapping[str, Any], place: str, name: str) -> Any:

@@ -1,13 +1,14 @@
 """The loss over several gloo processes against one process on the whole batch."""
 
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from twlcli.losses import class_wise_loss, sample_wise_loss, two_way_loss
 
@@ -32,7 +33,7 @@ def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
 def slices(world: int) -> list[slice]:
     """Uneven shares of the 11 rows; with three ranks, one has no positive."""
     bounds = {2: [0, 4, 11], 3: [0, 4, 7, 11]}[world]
-    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def on_a_rank(rank: int, world: int, folder: str) -> None:
@@ -57,7 +58,7 @@ def on_a_rank(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_averaged_gradient_equals_one_process(world: int, tmp_path: Path):
-    mp.spawn(on_a_rank, args=(world, str(tmp_path)), nprocs=world)
+    spawn(on_a_rank, args=(world, str(tmp_path)), nprocs=world)
     features, weights, targets = whole_batch()
     for name, loss in LOSSES_HERE.items():
         weights = weights.detach().requires_grad_()

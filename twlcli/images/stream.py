@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -18,6 +19,13 @@ from twlcli.images.scan import FoundFile
 from twlcli.spec import Preprocessing
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

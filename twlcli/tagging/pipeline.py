@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from twlcli.errors import ModelError
 from twlcli.images.scan import FoundFile
-from twlcli.images.stream import Chunk, stream
+from twlcli.images.stream import Chunk, stream, usable_cores
 from twlcli.scoring.calibration import probabilities
 from twlcli.scoring.predictor import Predictor
 from twlcli.scoring.thresholds import decide
@@ -46,13 +45,6 @@ class Spread:
     files: Iterator[FoundFile]
     workers: int
     threads: int
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:

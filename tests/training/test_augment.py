@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as tv
+
+from twlcli.recipe import AugmentRecipe
+from twlcli.spec import Preprocessing
+from twlcli.training.augment import (
+    Colour,
+    change_colour,
+    draw_colour,
+    normalise,
+    random_crop,
+    to_unit,
+)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """Red grows from left to right, green from top to bottom, blue is even."""
+    across, down = np.meshgrid(np.arange(200), np.arange(150))
+    pixels = np.stack((across, down, np.full_like(across, 100)), axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photograph.png")
+    return tmp_path / "photograph.png"
+
+
+def test_same_generator_gives_the_same_crop(photograph):
+    crops = [
+        random_crop(photograph, AugmentRecipe(), size=32, generator=np.random.default_rng(seed))
+        for seed in (3, 3, 4)
+    ]
+    assert crops[0].shape == (32, 32, 3)
+    assert np.array_equal(crops[0], crops[1])
+    assert not np.array_equal(crops[0], crops[2])
+
+
+def test_crops_have_the_asked_area_ratio_and_flips(photograph):
+    augment = AugmentRecipe(min_scale=0.2)
+    scales, ratios, flips = [], [], 0
+    for seed in range(400):
+        crop = random_crop(
+            photograph, augment, size=64, generator=np.random.default_rng(seed)
+        ).astype(float)
+        # The gradient of the picture is 1 per pixel, so it tells how much was cropped.
+        across = (crop[:, -1, 0] - crop[:, 0, 0]).mean() * 64 / 63
+        down = (crop[-1, :, 1] - crop[0, :, 1]).mean() * 64 / 63
+        flips += across < 0
+        scales.append(abs(across) * down / (200 * 150))
+        ratios.append(abs(across) / down)
+    assert 0.15 < min(scales) < 0.25
+    assert max(scales) > 0.9
+    assert min(ratios) == pytest.approx(3 / 4, abs=0.05)
+    assert max(ratios) == pytest.approx(4 / 3, abs=0.05)
+    assert 150 < flips < 250
+
+
+def test_whole_picture_where_no_crop_is_asked(photograph):
+    augment = AugmentRecipe(min_scale=1.0, max_stretch=1.0, flip=0.0)
+    crop = random_crop(photograph, augment, size=150, generator=np.random.default_rng(0))
+    assert np.array_equal(crop, np.array(Image.open(photograph))[:, 25:175])
+
+
+def test_colour_equals_torchvision():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 3, 12, 10, generator=generator)
+    order = torch.stack([torch.randperm(3, generator=generator) for _ in range(8)]).float()
+    factors = 0.6 + 0.8 * torch.rand(8, 3, generator=generator)
+    lighting = 0.1 * torch.randn(8, 3, generator=generator)
+    changes = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation)
+    expected = []
+    for number, image in enumerate(images):
+        for kind in order[number].int().tolist():
+            image = changes[kind](image, factors[number, kind].item())
+        expected.append(image + lighting[number].view(3, 1, 1))
+    changed = change_colour(images, Colour(order, factors, lighting))
+    torch.testing.assert_close(changed, torch.stack(expected), atol=2e-4, rtol=0)
+
+
+def test_no_jitter_and_no_lighting_change_nothing():
+    augment = AugmentRecipe(jitter=0.0, lighting=0.0)
+    drawn = torch.from_numpy(draw_colour(augment, generator=np.random.default_rng(0)))[None]
+    images = torch.rand(1, 3, 4, 4)
+    changed = change_colour(images, Colour(*drawn.split(3, dim=1)))
+    torch.testing.assert_close(changed, images)
+
+
+def test_lighting_lies_along_the_colours_of_imagenet():
+    augment = AugmentRecipe(lighting=1.0)
+    drawn = np.array(
+        [draw_colour(augment, generator=np.random.default_rng(seed))[6:] for seed in range(4000)]
+    )
+    spread, axes = np.linalg.eigh(np.cov(drawn.T))
+    assert np.sqrt(spread[::-1]) == pytest.approx([0.2175, 0.0188, 0.0045], rel=0.1)
+    assert abs(axes[:, -1] @ [-0.5675, -0.5808, -0.5836]) == pytest.approx(1, abs=0.01)
+
+
+def test_pixels_to_the_networks_input():
+    pixels = torch.randint(0, 256, (2, 5, 6, 3), dtype=torch.uint8)
+    unit = to_unit(pixels)
+    assert unit.shape == (2, 3, 5, 6)
+    assert unit.is_contiguous(memory_format=torch.channels_last)
+    preprocessing = Preprocessing()
+    expected = tv.normalize(
+        pixels.permute(0, 3, 1, 2) / 255, list(preprocessing.mean), list(preprocessing.std)
+    )
+    torch.testing.assert_close(normalise(unit, preprocessing), expected)

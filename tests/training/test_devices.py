@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from twlcli.errors import DeviceError, RecipeError
+from twlcli.training.devices import (
+    Ranks,
+    autocast_dtype,
+    check_batch,
+    has_bf16,
+    joined_ranks,
+    loader_workers,
+    memory_errors,
+    pick_device,
+)
+
+ALONE = Ranks(torch.device("cpu"))
+
+
+def test_device_by_name():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device().type in ("cuda", "mps", "cpu")
+    with pytest.raises(DeviceError, match="device 'tpu' is not known; expected auto, cuda"):
+        pick_device("tpu")
+    with pytest.raises(DeviceError, match="device 'cuda:99' is not available here"):
+        pick_device("cuda:99")
+
+
+def test_bf16_is_used_only_where_the_hardware_has_it():
+    cpu = torch.device("cpu")
+    assert autocast_dtype("float32", cpu) is None
+    if has_bf16(cpu):
+        assert autocast_dtype("auto", cpu) == autocast_dtype("bf16", cpu) == torch.bfloat16
+    else:
+        assert autocast_dtype("auto", cpu) is None
+        with pytest.raises(DeviceError, match=r"bf16 is not in the hardware.*precision=float32"):
+            autocast_dtype("bf16", cpu)
+
+
+def test_alone_there_is_one_rank():
+    with joined_ranks("cpu") as ranks:
+        assert (ranks.rank, ranks.world, ranks.group, ranks.first) == (0, 1, None, True)
+        assert ranks.gather("own") == ["own"]
+        assert ranks.any(True)
+        assert not ranks.any(False)
+
+
+def test_workers_are_as_asked_or_suit_the_machine():
+    assert loader_workers(0, ALONE) == 0
+    assert loader_workers(5, ALONE) == 5
+    assert 1 <= loader_workers(-1, ALONE) <= 16
+
+
+def test_running_out_of_memory_says_which_batch_to_try():
+    with pytest.raises(DeviceError, match=r"batches of 512; try --batch-size 256$"):
+        with memory_errors(512, ALONE):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(DeviceError, match="out of memory"):
+        with memory_errors(512, ALONE):
+            torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="something else"):
+        with memory_errors(512, ALONE):
+            raise RuntimeError("something else")
+
+
+def test_every_rank_needs_an_image():
+    with pytest.raises(RecipeError, match="batch size 3 is smaller than the 4 ranks"):
+        check_batch(3, Ranks(torch.device("cpu"), world=4))

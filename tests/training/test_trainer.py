@@ -1,0 +1,208 @@
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.recipe import Recipe
+from twlcli.training.backbones import WeightsReport
+from twlcli.training.devices import Ranks
+from twlcli.training.predictor import TorchPredictor, load_checkpoint
+from twlcli.training.run import Run
+from twlcli.training.trainer import InterruptedRunError, Trainer
+
+ALONE = Ranks(torch.device("cpu"))
+SMALL = [
+    "model.backbone=shufflenet_v2_x0_5",
+    "model.weights=none",
+    "image.size=32",
+    "image.resize=36",
+    "schedule.batch_size=8",
+    "schedule.epochs=3",
+    "optimizer.reference_batch=8",
+    "train.workers=0",
+    "train.ema=0.9",
+]
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+        self.counts = (train, validation)
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        self.first = first
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        assert images == 8
+
+    def validated(self, done: int) -> None:
+        assert done > 0
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        self.records.append(record)
+
+
+def begin(folder: Path, table: Path, *settings: str) -> Trainer:
+    recipe = Recipe().with_settings([f"data.path={table}", *SMALL, *settings])
+    return Trainer(Run.create(folder, recipe), ALONE, Silent())
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in trainer.stepper.best_network.state_dict().items()}
+
+
+def stop_after(steps: int):
+    """A `should_stop` that says so when it is asked for the n-th time."""
+    asked = iter(range(1, 1000))
+    return lambda: next(asked) == steps
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, photographs) -> Trainer:
+    trainer = begin(tmp_path_factory.mktemp("runs") / "run", photographs)
+    trainer.train()
+    return trainer
+
+
+def test_run_folder_is_complete(finished, photographs):
+    run = finished.run
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"recipe.toml", "model.safetensors", "state.pt", "metrics.jsonl"}
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == finished.watcher.records
+    assert [record["epoch"] for record in finished.watcher.records] == [1, 2, 3]
+    assert finished.watcher.counts == (20, 10)
+    assert Run.open(run.folder).recipe == run.recipe
+    assert Run.open(run.folder).data().images == finished.run.data().images
+
+
+def test_checkpoint_carries_its_spec(finished):
+    network, spec = load_checkpoint(finished.run.folder)
+    assert spec.vocabulary.names == ("blue", "green", "red")
+    assert spec.preprocessing.crop == 32
+    assert spec.calibration is not None
+    assert spec.thresholds is not None
+    best = max(finished.watcher.records, key=lambda record: record["map_class"])
+    assert spec.provenance["validation"]["map_class"] == round(best["map_class"], 6)
+    predictor = TorchPredictor(network, spec, torch.device("cpu"))
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    assert predictor(images).shape == (2, 3)
+    again = TorchPredictor.load(finished.run.checkpoint, device="cpu")
+    np.testing.assert_array_equal(again(images), predictor(images))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_interrupted_run_ends_with_the_same_weights(finished, tmp_path, photographs, steps):
+    trainer = begin(tmp_path / "run", photographs)
+    with pytest.raises(InterruptedRunError):
+        trainer.train(stop_after(steps))
+    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent())
+    resumed.resume()
+    resumed.train()
+    expected = weights(finished)
+    actual = weights(resumed)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    assert resumed.progress.history[-1]["loss"] == finished.progress.history[-1]["loss"]
+    assert len(resumed.progress.history) == 3
+
+
+def test_training_lowers_the_loss_and_learns_the_colours(tmp_path, photographs):
+    trainer = begin(
+        tmp_path / "run", photographs, "schedule.epochs=25", "optimizer.backbone_rate=1"
+    )
+    trainer.train()
+    history = trainer.progress.history
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert trainer.progress.best > 0.8  # two thirds of the entries are present
+
+
+def test_images_are_held_out_where_there_is_no_validation_split(tmp_path, photographs):
+    table = tmp_path / "labels.csv"
+    with photographs.open() as source:
+        rows = [(row["image"], row["labels"]) for row in csv.DictReader(source)]
+    lines = [f"{photographs.parent / image},{labels}" for image, labels in rows]
+    table.write_text("\n".join(["image,labels", *lines]) + "\n")
+    recipe = Recipe().with_settings([f"data.path={table}", *SMALL, "data.holdout=0.2"])
+    run = Run.create(tmp_path / "run", recipe)
+    train, validation = run.split_data()
+    assert (len(train), len(validation)) == (24, 6)
+    assert not set(train.images) & set(validation.images)
+    assert run.data().split("val").images == validation.images
+    assert Run.open(run.folder).split_data()[1].images == validation.images
+    table.write_text("\n".join(["image,labels", *lines[1:]]) + "\n")
+    with pytest.raises(AnnotationError, match="the data have changed since the run began"):
+        run.data()
+
+
+def test_images_without_labels_are_dropped_where_the_recipe_says_so(tmp_path, photographs):
+    table = tmp_path / "labels.csv"
+    lines = [f"{photographs.parent / f'{n}.png'},{'red' if n % 2 else ''}" for n in range(12)]
+    table.write_text("\n".join(["image,labels", *lines]) + "\n")
+    for unlabelled, count in (("negative", 12), ("drop", 6)):
+        settings = [f"data.path={table}", f"data.unlabelled={unlabelled}"]
+        run = Run.create(tmp_path / unlabelled, Recipe().with_settings(settings))
+        train, validation = run.split_data()
+        assert len(train) + len(validation) == count
+
+
+def test_missing_image_stops_before_training(tmp_path, photographs):
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels,split\n" + "gone.png,a,train\n" * 1 + "x.png,b,val\n")
+    with pytest.raises(AnnotationError):
+        begin(tmp_path / "run", table)
+
+
+def test_unreadable_images_are_left_out_and_listed(tmp_path, photographs):
+    for number in range(17):
+        source = photographs.parent / f"{number}.png"
+        (tmp_path / f"{number}.png").write_bytes(source.read_bytes())
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "16.png").write_bytes(b"")
+    lines = [
+        f"{n}.png,{'red' if n % 2 else 'blue'},{'val' if n > 11 else 'train'}" for n in range(17)
+    ]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["image,labels,split", *lines]) + "\n")
+    recipe = Recipe().with_settings(
+        [f"data.path={table}", *SMALL, "schedule.batch_size=12", "schedule.epochs=1"]
+    )
+    watcher = Silent()
+    watcher.step_ended = lambda images, loss: None  # type: ignore[method-assign]
+    trainer = Trainer(Run.create(tmp_path / "run", recipe), ALONE, watcher)
+    trainer.train()
+    text = (tmp_path / "run" / "unreadable.txt").read_text()
+    assert text.startswith(f"{tmp_path / '3.png'}: not an image")
+    assert text.count("\n") == 1
+
+
+def test_loss_that_is_not_a_number_stops_the_run(tmp_path, photographs):
+    trainer = begin(tmp_path / "run", photographs)
+    trainer.stepper.loss = lambda logits, targets: logits.sum() * torch.nan
+    with pytest.raises(TwlError, match=r"the loss became nan in epoch 1, step 1; try a lower"):
+        trainer.train()
+
+
+def test_run_folder_that_is_not_empty_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TwlError, match="exists already; go on with --resume"):
+        Run.create(tmp_path, Recipe())
+
+
+def test_folder_that_is_not_a_run_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="not a run folder"):
+        Run.open(tmp_path)
+    run = Run.create(tmp_path / "run", Recipe())
+    with pytest.raises(ModelError, match="nothing to resume"):
+        run.read_state(torch.device("cpu"))
+    (run.folder / "state.pt").write_bytes(b"half a file")
+    with pytest.raises(ModelError, match=r"state\.pt: damaged"):
+        run.read_state(torch.device("cpu"))
+    with pytest.raises(ModelError, match="run has no checkpoint yet"):
+        load_checkpoint(run.folder)

@@ -1,0 +1,174 @@
+"""Runs a training in the terminal: progress, Ctrl-C, and what to do next."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from twlcli.cli.console import err
+from twlcli.training.backbones import WeightsReport
+from twlcli.training.devices import autocast_dtype, joined_ranks
+from twlcli.training.run import Run
+from twlcli.training.trainer import InterruptedRunError, Trainer
+
+_SOME = 3  # names shown of a list that may be long
+
+
+def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> None:
+    """Train the run that `begin` makes or opens, on all ranks; exit with 130 if interrupted."""
+    with joined_ranks(device) as ranks:
+        own = begin() if ranks.first else None
+        folder = ranks.gather(own and own.folder)[0]
+        run = own or Run.open(folder)
+        dtype = autocast_dtype(run.recipe.train.precision, ranks.device)
+        if ranks.first:
+            name = str(dtype).removeprefix("torch.") if dtype else "float32"
+            many = f", {ranks.world} ranks" if ranks.world > 1 else ""
+            err.print(f"{run.folder}: training on {ranks.device} in {name}{many}")
+        with _Bars(run) as bars, _interrupts() as interrupted:
+            trainer = Trainer(run, ranks, bars)
+            if resumed:
+                trainer.resume()
+            try:
+                trainer.train(interrupted)
+            except InterruptedRunError:
+                if ranks.first:
+                    progress = trainer.progress
+                    err.print(
+                        f"interrupted in epoch {progress.epoch + 1} after step {progress.step}; "
+                        f"go on with: twl train --resume {run.folder}"
+                    )
+                raise typer.Exit(130) from None
+        if ranks.first:
+            _say_what_is_there(run, trainer)
+
+
+def _say_what_is_there(run: Run, trainer: Trainer) -> None:
+    best = max(trainer.progress.history, key=lambda record: record["map_class"])
+    err.print(
+        f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
+        f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
+    )
+    if trainer.progress.unreadable:
+        count = len(trainer.progress.unreadable)
+        err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
+    err.print(f"next: twl eval {run.folder}, twl export {run.folder}")
+
+
+class _Bars:
+    """Shows progress: bars on a terminal, one line per epoch elsewhere."""
+
+    def __init__(self, run: Run) -> None:
+        self.epochs = run.recipe.schedule.epochs
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self.last = ""  # the last validation's score
+        self.training: TaskID | None = None
+        self.validating: TaskID | None = None
+        self.validation_count = 0
+
+    def __enter__(self) -> _Bars:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+        """Say what was loaded."""
+        self.validation_count = validation
+        err.print(f"{train:,} training images, {validation:,} validation images")
+        if report is None:
+            err.print("weights: random")
+            return
+        err.print(f"weights: {report.fitted} tensors fitted")
+        for what, names in (
+            ("not in the file, left random", report.missing),
+            ("in the file, but not in the network", report.unused),
+        ):
+            if names:
+                more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+                err.print(f"  {what}: {', '.join(names[:_SOME])}{more}")
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Begin a bar of steps."""
+        self._remove()
+        title = f"epoch {epoch + 1}/{self.epochs}"
+        self.training = self.bars.add_task(title, total=steps, completed=first, note=self.last)
+        self.images = 0
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """Advance the bar of steps."""
+        assert self.training is not None
+        self.images += images
+        elapsed = self.bars.tasks[-1].elapsed or 0.0
+        rate = f"{self.images / elapsed:.0f} images/s" if elapsed else ""
+        shown = f"loss {loss:.3f}" if loss is not None else ""
+        note = "  ".join(part for part in (shown, rate, self.last) if part)
+        self.bars.update(self.training, advance=1, note=note)
+
+    def validated(self, done: int) -> None:
+        """Advance the bar of validation images."""
+        if self.validating is None:
+            total = self.validation_count
+            self.validating = self.bars.add_task("validation", total=total, note="images")
+        self.bars.update(self.validating, advance=done)
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Print the epoch's line."""
+        self._remove()
+        self.last = f"mAP@class {100 * record['map_class']:.2f}"
+        err.print(
+            f"epoch {record['epoch']}/{self.epochs}  loss {record['loss']:.4f}  {self.last}  "
+            f"mAP@sample {100 * record['map_sample']:.2f}  "
+            f"{record['images_per_second']:.0f} images/s{'  best' if best else ''}"
+        )
+
+    def _remove(self) -> None:
+        for task in (self.training, self.validating):
+            if task is not None:
+                self.bars.remove_task(task)
+        self.training = self.validating = None
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and termination set a flag so that training can save; a second one stops at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in signals]
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""Which device trains, with which precision, and what the ranks of a run share."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from twlcli.errors import DeviceError, RecipeError
+from twlcli.images.stream import usable_cores
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of one run; alone, it is rank 0 of 1 and has no group."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    neighbours: int = 1  # ranks on this machine, this one included
+    group: dist.ProcessGroup | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank; every rank has to ask."""
+        return flag if self.group is None else any(self.gather(flag))
+
+    def gather(self, own: Any) -> list[Any]:
+        """Every rank's object, in the order of ranks, on every rank."""
+        if self.group is None:
+            return [own]
+        everyone: list[Any] = [None] * self.world
+        dist.all_gather_object(everyone, own, group=self.group)
+        return everyone
+
+
+@contextmanager
+def joined_ranks(device: str) -> Iterator[Ranks]:
+    """Join the other processes that `torchrun` started; without it, be alone.
+
+    Each rank has a GPU of its own and NCCL between them, or they share the CPU with gloo.
+
+    Raises:
+        DeviceError: the device is not there, or there are fewer GPUs than ranks.
+    """
+    picked = pick_device(device)
+    if not dist.is_torchelastic_launched():
+        yield Ranks(picked)
+        return
+    if picked.type == "cuda":
+        picked = pick_device(f"cuda:{dist.get_node_local_rank()}")
+        torch.cuda.set_device(picked)
+    dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    try:
+        alone = Ranks(picked, dist.get_rank(), dist.get_world_size(), group=dist.group.WORLD)
+        neighbours = alone.gather(platform.node()).count(platform.node())
+        yield replace(alone, neighbours=neighbours)
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` (a CUDA GPU, else Apple's, else the CPU), `cuda`, `cuda:1`, `mps` or `cpu`.
+
+    Raises:
+        DeviceError: the device is not one of these, or is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
+    kind, _, number = name.partition(":")
+    if kind not in (*available, "cpu") or (number and not number.isdecimal()):
+        raise DeviceError(f"device '{name}' is not known; expected auto, cuda, cuda:N, mps or cpu")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not available.get(kind, True) or int(number or 0) >= count:
+        there = [kind for kind, usable in available.items() if usable] + ["cpu"]
+        raise DeviceError(f"device '{name}' is not available here (there is {', '.join(there)})")
+    return torch.device(name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware; emulated it would be slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return False
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of autocast for a recipe's precision; None trains in float32.
+
+    Raises:
+        DeviceError: bf16 is asked for on a device without it.
+    """
+    if precision == "bf16" and not has_bf16(device):
+        raise DeviceError(
+            f"precision bf16 is not in the hardware of this {device.type} device; "
+            "use --set train.precision=float32"
+        )
+    wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
+    return torch.bfloat16 if wanted else None
+
+
+def loader_workers(asked: int, ranks: Ranks) -> int:
+    """How many processes load images on this rank; -1 suits the machine.
+
+    A GPU needs all the cores for decoding; a CPU that trains can spare about half.
+    """
+    if asked >= 0:
+        return asked
+    cores = usable_cores()
+    share = cores if ranks.device.type == "cuda" else cores // 2
+    return max(1, min(16, share // ranks.neighbours))
+
+
+@contextmanager
+def memory_errors(batch_size: int, ranks: Ranks) -> Iterator[None]:
+    """Turn running out of memory into one line that says what to try.
+
+    Raises:
+        DeviceError: the device or the machine has no memory left.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
+            raise
+        smaller = max(ranks.world, batch_size // 2 // ranks.world * ranks.world)
+        raise DeviceError(
+            f"out of memory with batches of {batch_size}; try --batch-size {smaller}"
+        ) from error
+
+
+def check_batch(batch_size: int, ranks: Ranks) -> None:
+    """Raise RecipeError where a batch cannot give every rank an image."""
+    if batch_size < ranks.world:
+        raise RecipeError(f"batch size {batch_size} is smaller than the {ranks.world} ranks")

@@ -1,0 +1,253 @@
+"""Training from the first step to the model that is kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from twlcli import __version__
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.missing import check_images
+from twlcli.errors import AnnotationError, TwlError
+from twlcli.files import write_whole
+from twlcli.recipe import Recipe
+from twlcli.scoring.average_precision import (
+    average_precision_per_image,
+    average_precision_per_label,
+    mean_over_lines,
+)
+from twlcli.scoring.fit import fit
+from twlcli.spec import SPEC_KEY, ModelSpec, Preprocessing
+from twlcli.training.backbones import WeightsReport, build_backbone, load_weights
+from twlcli.training.devices import Ranks, check_batch, loader_workers, memory_errors
+from twlcli.training.loader import EpochOrder, TrainingImages, TrainingLoader
+from twlcli.training.run import Run
+from twlcli.training.step import Stepper
+from twlcli.training.validation import Validation, validate
+
+_STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
+
+
+class InterruptedRunError(Exception):
+    """Training stopped when it was asked to; the run can be resumed."""
+
+
+class Watcher(Protocol):
+    """What the trainer tells whoever shows its progress; only the first rank does."""
+
+    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+        """The network is built and the data are open; the numbers of images."""
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Epoch `epoch`, counted from 0, has `steps` steps and begins with step `first`."""
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """A step over `images` images ended; the mean loss so far, now and then."""
+
+    def validated(self, done: int) -> None:
+        """So many more validation images are done."""
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """The line of `metrics.jsonl`, and whether this epoch is the best so far."""
+
+
+@dataclass
+class _Progress:
+    """How far a run is; saved with every checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # the next one of the epoch
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best: float = -math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+class Trainer:
+    """A run in training: its data, network and progress."""
+
+    def __init__(self, run: Run, ranks: Ranks, watcher: Watcher) -> None:
+        self.run = run
+        self.ranks = ranks
+        self.watcher = watcher
+        recipe = run.recipe
+        check_batch(recipe.schedule.batch_size, ranks)
+        # One rank writes the split that it may have to make; the others then read it.
+        if ranks.first:
+            self.train_data, self.validation_data = _checked(run)
+        ranks.gather(None)
+        if not ranks.first:
+            self.train_data, self.validation_data = run.split_data()
+        self.spec = _new_spec(recipe, self.train_data)
+        torch.manual_seed(recipe.train.seed)
+        labels = len(self.spec.vocabulary)
+        network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
+        report = load_weights(network, recipe.model.backbone, recipe.model.weights)
+        self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
+        self.loader = _loader(recipe, self.train_data, ranks)
+        self.progress = _Progress()
+        if ranks.first:
+            watcher.began(report, len(self.train_data), len(self.validation_data))
+
+    def resume(self) -> None:
+        """Take up the run where its last checkpoint left it."""
+        state = self.run.read_state(self.ranks.device)
+        self.progress = _Progress(**state.pop("progress"))
+        self.stepper.load_state(state)
+
+    def train(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Train to the last epoch, validating and saving after each.
+
+        Args:
+            should_stop: asked between steps; when it says True, the state is saved.
+
+        Raises:
+            InterruptedRunError: `should_stop` said so.
+            TwlError: the loss is not a number any more.
+            DeviceError: out of memory.
+        """
+        epochs = self.run.recipe.schedule.epochs
+        with memory_errors(self.run.recipe.schedule.batch_size, self.ranks):
+            while self.progress.epoch < epochs:
+                started, first = time.monotonic(), self.progress.step
+                self._train_epoch(should_stop)
+                steps = self.progress.step - first
+                rate = steps * self.loader.order.batch_size / (time.monotonic() - started)
+                self._end_epoch(self._validate(), rate)
+
+    def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
+        progress, steps = self.progress, len(self.loader)
+        if self.ranks.first:
+            self.watcher.epoch_began(progress.epoch, steps, progress.step)
+        losses: list[Tensor] = []
+        all_steps = steps * self.run.recipe.schedule.epochs
+        for batch in self.loader.epoch(progress.epoch, first=progress.step):
+            progress.unreadable += batch.unreadable
+            if not len(batch):
+                raise AnnotationError(f"no image of a batch can be read: {batch.unreadable[0]}")
+            step = progress.epoch * steps + progress.step
+            losses.append(self.stepper(batch, step, all_steps))
+            progress.step += 1
+            looks = progress.step % _STEPS_BETWEEN_LOOKS == 0 or progress.step == steps
+            if looks or self.ranks.device.type == "cpu":
+                self._take_losses(losses)
+            if self.ranks.first:
+                self.watcher.step_ended(len(batch) * self.ranks.world, self._mean_loss())
+            if looks or self.ranks.world == 1:
+                self._stop_if(should_stop)
+
+    def _take_losses(self, losses: list[Tensor]) -> None:
+        """Add up losses that were left on the device."""
+        values = torch.stack(losses).tolist()
+        losses.clear()
+        self.progress.loss_sum += sum(values)
+        self.progress.loss_steps += len(values)
+        if not math.isfinite(self.progress.loss_sum):
+            raise TwlError(
+                f"the loss became {self.progress.loss_sum} in epoch {self.progress.epoch + 1}, "
+                f"step {self.progress.step}; try a lower --learning-rate "
+                f"(it is {self.run.recipe.optimizer.learning_rate:g})"
+            )
+
+    def _mean_loss(self) -> float | None:
+        progress = self.progress
+        return progress.loss_sum / progress.loss_steps if progress.loss_steps else None
+
+    def _stop_if(self, should_stop: Callable[[], bool]) -> None:
+        if self.ranks.any(should_stop()):
+            self._save()
+            raise InterruptedRunError
+
+    def _validate(self) -> Validation:
+        return validate(
+            self.stepper.best_network,
+            self.spec,
+            self.validation_data,
+            self.ranks,
+            self.watcher.validated if self.ranks.first else lambda done: None,
+        )
+
+    def _end_epoch(self, validation: Validation, images_per_second: float) -> None:
+        progress = self.progress
+        by_label = average_precision_per_label(validation.logits, validation.targets)
+        by_image = average_precision_per_image(validation.logits, validation.targets)
+        score = mean_over_lines(by_label).value
+        record: dict[str, Any] = {
+            "epoch": progress.epoch + 1,
+            "loss": self._mean_loss(),
+            "map_class": score,
+            "map_sample": mean_over_lines(by_image).value,
+            "images_per_second": images_per_second,
+        }
+        # The score is NaN where no validation image has a label; then the last epoch is kept.
+        best = not score <= progress.best
+        progress.best = score if best else progress.best
+        progress.history.append(record)
+        progress.epoch += 1
+        progress.step, progress.loss_sum, progress.loss_steps = 0, 0.0, 0
+        if best and self.ranks.first:
+            self._keep(validation, record)
+        self._save()
+        if self.ranks.first:
+            self.watcher.epoch_ended(record, best)
+
+    def _keep(self, validation: Validation, record: dict[str, Any]) -> None:
+        """Write the weights with calibration and thresholds fitted to the validation images."""
+        fitted = fit(validation.logits, validation.targets, self.spec)
+        measured = {"epoch": record["epoch"]} | {
+            key: round(record[key], 6) for key in ("map_class", "map_sample")
+        }
+        spec = replace(fitted, provenance={**self.spec.provenance, "validation": measured})
+        state = self.stepper.best_network.state_dict()
+        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        data = save(tensors, metadata={SPEC_KEY: spec.to_json()})
+        write_whole(self.run.checkpoint, lambda file: file.write(data))
+
+    def _save(self) -> None:
+        """Write everything that `resume` needs; only the first rank does."""
+        reasons = self.ranks.gather(self.progress.unreadable)
+        everywhere = sorted({reason for part in reasons for reason in part})
+        if self.ranks.first:
+            self.progress.unreadable = everywhere
+            self.run.write_state({**self.stepper.state(), "progress": vars(self.progress)})
+            self.run.write_metrics(self.progress.history)
+            if everywhere:
+                self.run.write_unreadable(everywhere)
+
+
+def _checked(run: Run) -> tuple[Annotations, Annotations]:
+    train, validation = run.split_data()
+    for part in (train, validation):
+        check_images(part)
+    return train, validation
+
+
+def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
+    image, loss = recipe.image, recipe.loss
+    preprocessing = Preprocessing(
+        resize=image.resize, crop=image.size, interpolation=image.interpolation
+    )
+    provenance = {"twl": __version__, "data": data.source.name, "loss": vars(loss)}
+    return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
+
+
+def _loader(recipe: Recipe, data: Annotations, ranks: Ranks) -> TrainingLoader:
+    seed = recipe.train.seed
+    images = TrainingImages(data, recipe.augment, size=recipe.image.size, seed=seed)
+    order = EpochOrder(
+        len(data),
+        batch_size=recipe.schedule.batch_size,
+        seed=seed,
+        rank=ranks.rank,
+        world=ranks.world,
+    )
+    workers = loader_workers(recipe.train.workers, ranks)
+    return TrainingLoader(images, order, workers=workers, pin_memory=ranks.device.type == "cuda")
