@@ -51,15 +51,13 @@ def test_workers_are_as_asked_or_suit_the_machine():
 
 
 def test_running_out_of_memory_says_which_batch_to_try():
-    with pytest.raises(DeviceError, match=r"batches of 512; try --batch-size 256$"):
-        with memory_errors(512, ALONE):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(DeviceError, match="out of memory"):
-        with memory_errors(512, ALONE):
-            torch.empty(1 << 60, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="something else"):
-        with memory_errors(512, ALONE):
-            raise RuntimeError("something else")
+    advice = r"batches of 512; try --batch-size 256$"
+    with pytest.raises(DeviceError, match=advice), memory_errors(512, ALONE):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(DeviceError, match="out of memory"), memory_errors(512, ALONE):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="something else"), memory_errors(512, ALONE):
+        raise RuntimeError("something else")
 
 
 def test_every_rank_needs_an_image():

@@ -168,6 +168,7 @@ class TrainingLoader:
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the workers end when the trainer does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals may reach the whole group of processes; the workers end when the trainer does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,0 +1,97 @@
+"""The house rules that can be checked: who imports whom, what starts without torch, how large."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import twlcli
+
+PACKAGE = Path(twlcli.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# From top to bottom: a room may import those below it. `losses` stands on the ground.
+FLOORS = [
+    ["__main__"],
+    ["cli"],
+    ["deploy"],
+    ["training", "tagging"],
+    ["scoring", "losses"],
+    ["images"],
+    ["annotations"],
+    ["spec", "recipe", "shipped"],
+    ["labels", "files"],
+    ["errors"],
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+WITH_TORCH = {"deploy", "training", "losses"}
+
+
+def room_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(module: Path) -> str:
+    return str(module.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_imports_run_downward(module):
+    room = room_of(module)
+    if room == "__init__":
+        return
+    for imported in imports_of(module):
+        parts = imported.split(".")
+        if parts[0] == "twlcli" and len(parts) > 1 and parts[1] in FLOOR_OF and parts[1] != room:
+            assert FLOOR_OF[parts[1]] > FLOOR_OF[room], f"{room} imports {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_torch_stays_in_its_rooms(module):
+    room = room_of(module)
+    imported = {name.split(".")[0] for name in imports_of(module)}
+    if room not in WITH_TORCH and room != "cli":
+        assert not imported & {"torch", "torchvision", "onnx", "safetensors"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_modules_stay_short(module):
+    assert len(module.read_text().splitlines()) <= 300
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "\nimport sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split("\n")[-2].split())
+
+
+HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "PIL", "numpy"}
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['twl', '--help']\n"
+        "from twlcli.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+    )
+    assert not loaded_by(code) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "name", ["annotations.open", "scoring.evaluate", "tagging.pipeline", "tagging.session"]
+)
+def test_base_package_never_loads_torch(name):
+    assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}
