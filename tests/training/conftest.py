@@ -10,7 +10,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 220)}
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory) -> Path:
     """A table of 30 pictures of two coloured halves, labelled with the colours in them."""
-    folder = tmp_path_factory.mktemp("photographs")
+    folder: Path = tmp_path_factory.mktemp("photographs")
     generator = np.random.default_rng(0)
     names = list(COLOURS)
     lines = ["image,labels,split"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -64,6 +65,12 @@ class Stepper:
         if self.average is not None:
             self.average.update_parameters(self.network)
         return loss.detach()
+
+    def share_statistics(self) -> None:
+        """Give every rank the first one's batch-norm statistics: all evaluate one network."""
+        if self.ranks.group is not None:
+            for buffer in self.best_network.buffers():
+                dist.broadcast(buffer, 0, group=self.ranks.group)
 
     def _logits(self, batch: Batch) -> Tensor:
         images = normalise(change_colour(to_unit(batch.images), batch.colour), self.preprocessing)

@@ -167,6 +167,7 @@ class Trainer:
             raise InterruptedRunError
 
     def _validate(self) -> Validation:
+        self.stepper.share_statistics()
         return validate(
             self.stepper.best_network,
             self.spec,
