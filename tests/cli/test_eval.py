@@ -1,0 +1,243 @@
+import csv
+import json
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.tagging.models import SPEC, write_model
+from twlcli.cli.app import app
+from twlcli.cli.eval import FAILURES_SHOWN
+
+COLORS = {"r": "red", "g": "green", "b": "blue", "ry": "red|green"}
+PIXELS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "ry": (255, 255, 0)}
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Four plain pictures and their colours, without splits."""
+    for name, color in PIXELS.items():
+        Image.new("RGB", (20, 16), color).save(tmp_path / f"{name}.png")
+    path = tmp_path / "labels.csv"
+    path.write_text("image,labels\n" + "".join(f"{n}.png,{c}\n" for n, c in COLORS.items()))
+    return path
+
+
+@pytest.fixture
+def split_table(table):
+    splits = zip(COLORS.items(), ("train", "val", "val", "test"), strict=True)
+    rows = "".join(f"{name}.png,{color},{split}\n" for (name, color), split in splits)
+    table.write_text("image,labels,split\n" + rows)
+    return table
+
+
+def twl_eval(*arguments: object):
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)])
+
+
+def json_of(*arguments: object) -> dict[str, Any]:
+    result = twl_eval(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return dict(json.loads(result.stdout))
+
+
+def refusal(*arguments: object) -> str:
+    result = twl_eval(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("twl: error: ")
+    assert result.stderr.count("\n") == 1
+    return str(result.stderr)
+
+
+def test_eval_prints_the_tables(model, table):
+    result = twl_eval(model, table)
+    assert result.exit_code == 0, result.stderr
+    assert f"{model} on {table}, split all: 4 images" in result.stdout
+    assert "mAP@class          100.00  over 3 labels" in result.stdout
+    assert "threshold best-f1  100.00  100.00  100.00  100.00  100.00  100.00" in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines() if line.endswith("0.900")]
+    assert rows == [["blue", "100.00", "100.00", "100.00", "100.00", "1", "0.900"]]
+    assert result.stderr == ""
+
+
+def test_eval_as_json(model, table):
+    fields = json_of(model, table)
+    assert fields["model"] == str(model)
+    assert (fields["data"], fields["split"], fields["images"]) == (str(table), "all", 4)
+    assert fields["map_class"] == {"value": 1.0, "lines": 3, "left_out": 0}
+    assert [row["label"] for row in fields["labels"]] == ["red", "green", "blue"]
+
+
+def test_eval_sorts_labels_by_name(model, table):
+    lines = twl_eval(model, table, "--sort", "name").stdout.splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["blue", "green", "red"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split", "images"),
+    [
+        ([], "val", 2),
+        (["--split", "train"], "train", 1),
+        (["--split", "Validation"], "val", 2),
+        (["--split", "all"], "all", 4),
+    ],
+)
+def test_eval_takes_a_split(model, split_table, arguments, split, images):
+    fields = json_of(model, split_table, *arguments)
+    assert (fields["split"], fields["images"]) == (split, images)
+
+
+def test_eval_lists_the_splits_where_there_is_no_val(model, split_table):
+    split_table.write_text(split_table.read_text().replace("val", "fold 1"))
+    message = refusal(model, split_table)
+    assert "no split 'val'" in message
+    assert "--split: train, fold 1, test or all" in message
+
+
+def test_eval_at_a_threshold(model, table):
+    fields = json_of(model, table, "--threshold", "precision=0.9")
+    assert fields["threshold"] == "precision=0.9"
+    assert [row["threshold"] for row in fields["labels"]] == pytest.approx([0.8, 0.8, 1.1])
+    assert fields["labels"][2]["recall"] == 0
+    assert [row["threshold"] for row in json_of(model, table, "--threshold", "1")["labels"]] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_eval_writes_scores(model, table, tmp_path):
+    scores = tmp_path / "scores.csv"
+    assert twl_eval(model, table, "--scores", scores).exit_code == 0
+    with scores.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["r.png", "g.png", "b.png", "ry.png"]
+    assert float(rows[0]["red"]) > 0.99 > 0.01 > float(rows[0]["blue"])
+    assert "exists already; --force replaces it" in refusal(model, table, "--scores", scores)
+    assert twl_eval(model, table, "--scores", scores, "--force").exit_code == 0
+    arrays_path = tmp_path / "scores.npz"
+    assert twl_eval(model, table, "--scores", arrays_path).exit_code == 0
+    with np.load(arrays_path) as arrays:
+        assert arrays["targets"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]]
+
+
+def test_eval_decides_as_tag_does(model, table, tmp_path):
+    tags = tmp_path / "tags.csv"
+    tagged = CliRunner().invoke(
+        app, ["tag", str(tmp_path), "--model", str(model), "--out", str(tags)]
+    )
+    assert tagged.exit_code == 0
+    with tags.open(newline="") as file:
+        given = [label for row in csv.DictReader(file) for label in row["labels"].split("|")]
+    for row in json_of(model, table)["labels"]:
+        assert row["precision"] == row["recall"] == 1
+        assert given.count(row["label"]) == row["support"]
+
+
+def test_eval_goes_on_without_unreadable_images(model, table, tmp_path):
+    (tmp_path / "g.png").write_bytes(b"no picture")
+    result = twl_eval(model, table, "--json")
+    assert result.exit_code == 3
+    fields = json.loads(result.stdout)
+    assert fields["images"] == 3
+    assert [each["image"] for each in fields["unreadable"]] == ["g.png"]
+    assert "1 image cannot be read and is not scored" in result.stderr
+    assert "g.png: " in result.stderr
+
+
+def test_eval_lists_only_the_first_of_many_unreadable_images(model, table, tmp_path):
+    count = FAILURES_SHOWN + 3
+    with table.open("a") as file:
+        file.writelines(f"broken{number}.png,red\n" for number in range(count))
+    result = twl_eval(model, table)
+    assert result.exit_code == 3
+    assert f"{count} images cannot be read and are not scored" in result.stderr
+    assert "… and 3 more; --json lists all" in result.stderr
+
+
+def test_eval_reads_images_from_another_folder(model, table, tmp_path):
+    moved = tmp_path / "elsewhere" / "labels.csv"
+    moved.parent.mkdir()
+    table.rename(moved)
+    assert "r.png" in refusal(model, moved)
+    assert json_of(model, moved, "--images", tmp_path)["images"] == 4
+
+
+def test_eval_refuses_labels_that_the_model_does_not_know(model, table):
+    table.write_text("image,labels\nr.png,rde\n")
+    message = refusal(model, table)
+    assert f"{table}:2: label 'rde' is not in the vocabulary; did you mean 'red'?" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["{model}"], "does not say what it was trained on; name the labels"),
+        (["{model}", "--format", "csv"], "are for DATA; name it"),
+        (["{model}", "nothing.csv"], "nothing.csv: "),
+        (["nothing.onnx", "{table}"], "nothing.onnx: no such model"),
+        (["nothing", "{table}"], "nothing: no such model"),
+        (["{model}", "{table}", "--device", "cpu"], "is said by --provider"),
+        (["{table}", "{table}", "--provider", "cpu"], "is said by --device"),
+        (["{model}", "{table}", "--threshold", "often"], "threshold 'often': expected a number"),
+        (["{model}", "{table}", "--threshold", "precision=0.8"], "(it has: 0.9)"),
+        (["{model}", "{table}", "--scores", "scores.txt"], "ends in .csv or .npz"),
+        (["{model}", "{table}", "--scores", "no/scores.csv"], "there is no folder no"),
+        (["{model}", "{table}", "--split", "tset"], "no image is in split 'tset'"),
+    ],
+)
+def test_eval_refuses_in_one_line(model, table, arguments, expected):
+    filled = [argument.format(model=model, table=table) for argument in arguments]
+    assert expected in refusal(*filled)
+
+
+def test_eval_refuses_a_model_without_calibration(table, tmp_path):
+    spec = replace(SPEC, calibration=None)
+    model = write_model(tmp_path / "raw.onnx", metadata=spec.to_json())
+    assert "no calibration" in refusal(model, table)
+
+
+def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("twlcli.training.")]:
+        monkeypatch.delitem(sys.modules, name)
+    message = refusal(run, table)
+    assert message.strip().endswith(
+        "evaluating a run needs the 'train' extra: pip install 'twlcli[train]'"
+    )
+
+
+def test_eval_of_a_run_takes_the_data_that_it_was_trained_on(split_table, tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from twlcli.recipe import DataRecipe, Recipe
+    from twlcli.spec import SPEC_KEY, Preprocessing
+    from twlcli.training.backbones import build_backbone
+    from twlcli.training.run import Run
+
+    folder = tmp_path / "run"
+    run = Run.create(folder, Recipe(data=DataRecipe(path=str(split_table))))
+    torch.manual_seed(0)
+    network = build_backbone("squeezenet1_1", 3, image_size=64)
+    spec = replace(SPEC, backbone="squeezenet1_1", preprocessing=Preprocessing(resize=64, crop=64))
+    save_file(network.state_dict(), run.checkpoint, metadata={SPEC_KEY: spec.to_json()})
+    by_run = json_of(folder, "--device", "cpu")
+    assert (by_run["data"], by_run["split"], by_run["images"]) == (str(split_table), "val", 2)
+    by_checkpoint = json_of(run.checkpoint, split_table, "--device", "cpu")
+    assert by_checkpoint["labels"] == by_run["labels"]
+    assert "no split 'tset'" in refusal(folder, "--split", "tset").replace(
+        "is in split", "no split"
+    )

@@ -1,0 +1,222 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import reference
+from tests.scoring.drawn import draw_logits, scores_and_targets
+from twlcli.errors import ModelError, TwlError
+from twlcli.labels import Vocabulary
+from twlcli.scoring import average_precision, thresholds
+from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.scoring.metrics import count_decisions
+from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, decide, fit_thresholds, resolve
+from twlcli.spec import ModelSpec, Preprocessing, Thresholds
+
+quick = settings(deadline=None, max_examples=60)
+
+SPEC = ModelSpec(
+    Vocabulary(("cat", "dog")),
+    "drawn",
+    Preprocessing(),
+    thresholds=Thresholds((0.25, 0.5), {"0.9": (0.75, 1.01), "0.95": (0.875, 1.01)}),
+)
+
+
+def as_probabilities(scores: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-scores)), dtype=np.float32)
+
+
+def draw_probabilities(**options) -> tuple[np.ndarray, np.ndarray]:
+    logits, targets = draw_logits(**options)
+    return probabilities(logits, fit_calibration(logits, targets)), targets
+
+
+@quick
+@given(scores_and_targets())
+def test_precision_thresholds_are_the_lowest_that_reach_it(drawn):
+    certain, targets = as_probabilities(drawn[0]), drawn[1]
+    precision = fit_thresholds(certain, targets).precision
+    assert list(precision) == ["0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99"]
+    for key, values in precision.items():
+        for column in range(targets.shape[1]):
+            p, t = certain[:, column].tolist(), targets[:, column].tolist()
+            cut = reference.lowest_cut_with_precision(p, t, Fraction(key))
+            if cut is None:
+                assert values[column] == NEVER
+                continue
+            lower = max(
+                (q for q, true in zip(p, t, strict=True) if q < cut and true != -1), default=0
+            )
+            assert values[column] == pytest.approx((lower + cut) / 2, rel=1e-6)
+
+
+@quick
+@given(scores_and_targets())
+def test_best_f1_thresholds_without_shrinkage_are_the_best(drawn):
+    certain, targets = as_probabilities(drawn[0]), drawn[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresholds, "POOLED_POSITIVES", 1e-9)
+        fitted = fit_thresholds(certain, targets).best_f1
+    for column in range(targets.shape[1]):
+        p, t = certain[:, column].tolist(), targets[:, column].tolist()
+        if 1 in t:
+            best = max(reference.f1_at(p, t, cut) for cut in p)
+            assert reference.f1_at(p, t, fitted[column]) == pytest.approx(best)
+
+
+def test_best_f1_threshold_of_a_known_label(monkeypatch):
+    # At 0.6: F1 = 2 * 2 / (2 + 2) = 1; midway to 0.2.
+    monkeypatch.setattr(thresholds, "POOLED_POSITIVES", 0.0)
+    certain = np.array([[0.9], [0.6], [0.2], [0.1]], dtype=np.float32)
+    targets = np.array([[1], [1], [0], [0]], dtype=np.int8)
+    assert fit_thresholds(certain, targets).best_f1 == pytest.approx((0.4,))
+
+
+def test_best_f1_thresholds_are_shrunk_toward_the_pooled_one():
+    # The common label is best cut at 0.31 to 0.59 and the rare one, alone, near 0.9.
+    common = np.tile([0.6, 0.3], 100)
+    rare = np.full(200, 0.85)
+    rare[0] = 0.95
+    certain = np.stack([common, rare], axis=1).astype(np.float32)
+    targets = np.stack([np.tile([1, 0], 100), np.arange(200) == 0], axis=1).astype(np.int8)
+    alone = fit_thresholds(certain[:, 1:], targets[:, 1:]).best_f1[0]
+    beside = fit_thresholds(certain, targets).best_f1[1]
+    assert alone == pytest.approx(0.9, abs=0.05)
+    assert beside < 0.85 < alone
+
+
+def test_best_f1_threshold_without_positives_is_the_pooled_one():
+    certain, targets = draw_probabilities(labels=4)
+    targets[:, 1] = 0
+    targets[:, 2] = -1
+    pooled = thresholds._pooled_threshold(certain, targets)
+    assert 0.1 < pooled < 0.9
+    fitted = fit_thresholds(certain, targets)
+    assert fitted.best_f1[1] == pytest.approx(pooled, abs=0.2)  # clear of the data around it
+    assert fitted.best_f1[2] == pytest.approx(pooled)
+    assert all(values[1] == values[2] == NEVER for values in fitted.precision.values())
+
+
+def test_pooled_threshold_has_the_best_mean_f1():
+    certain, targets = draw_probabilities(images=300, labels=5)
+    steps = [step / 100 for step in range(1, 100)]
+    known = np.where(targets == -1, -1, certain)
+    mean_f1 = [count_decisions(known >= step, targets).f1.mean() for step in steps]
+    assert thresholds._pooled_threshold(certain, targets) == steps[int(np.argmax(mean_f1))]
+
+
+def test_thresholds_stand_clear_of_every_probability():
+    certain, targets = draw_probabilities(images=300)
+    fitted = fit_thresholds(certain, targets)
+    for values in (fitted.best_f1, *fitted.precision.values()):
+        given = decide(certain, np.array(values, dtype=np.float32))
+        for wobble in (-1, 1):
+            moved = np.nextafter(certain, np.float32(wobble * 2))
+            np.testing.assert_array_equal(decide(moved, np.array(values, np.float32)), given)
+
+
+def test_thresholds_between_neighbours_of_float32_decide_alike():
+    upper = np.float32(0.5)
+    lower = np.nextafter(upper, np.float32(0))
+    certain = np.array([[upper], [lower]])
+    targets = np.array([[1], [0]], dtype=np.int8)
+    fitted = fit_thresholds(certain, targets).precision["0.99"]
+    assert decide(certain, np.array(fitted, dtype=np.float32)).tolist() == [[True], [False]]
+
+
+@quick
+@given(scores_and_targets(), st.randoms(use_true_random=False))
+def test_fit_thresholds_does_not_depend_on_the_order(drawn, random):
+    certain, targets = as_probabilities(drawn[0]), drawn[1]
+    rows = random.sample(range(len(certain)), len(certain))
+    assert fit_thresholds(certain[rows], targets[rows]) == fit_thresholds(certain, targets)
+
+
+def test_fit_thresholds_in_blocks_is_that_of_the_whole(monkeypatch):
+    certain, targets = draw_probabilities(images=100, labels=7)
+    whole = fit_thresholds(certain, targets)
+    monkeypatch.setattr(average_precision, "BLOCK_ENTRIES", 250)
+    assert fit_thresholds(certain, targets) == whole
+
+
+def test_fit_thresholds_of_saturated_probabilities():
+    certain = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], dtype=np.float32)
+    targets = np.array([[1, 1], [1, 0], [0, 0]], dtype=np.int8)
+    fitted = fit_thresholds(certain, targets)
+    assert 0 < fitted.best_f1[0] < 1
+    assert fitted.precision["0.99"] == (0.5, NEVER)
+
+
+def test_fit_thresholds_of_no_images():
+    fitted = fit_thresholds(np.zeros((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=np.int8))
+    assert fitted.best_f1 == (0.5, 0.5)
+
+
+def test_fit_thresholds_reaches_the_precision_on_its_own_data():
+    certain, targets = draw_probabilities(images=500)
+    fitted = fit_thresholds(certain, targets)
+    for target in PRECISION_TARGETS:
+        values = np.array(fitted.precision[f"{target:g}"], dtype=np.float32)
+        counts = count_decisions(decide(certain, values), targets)
+        assert (counts.precision[values <= 1] >= target).all()
+        assert (counts.given[values > 1] == 0).all()
+
+
+def test_fitted_thresholds_survive_json():
+    certain, targets = draw_probabilities(labels=2)
+    fitted = fit_thresholds(certain, targets)
+    again = ModelSpec.from_json(replace(SPEC, thresholds=fitted).to_json(), source="test")
+    assert again.thresholds == fitted
+    np.testing.assert_array_equal(resolve(again, None), np.array(fitted.best_f1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, [0.25, 0.5]),
+        ("best-f1", [0.25, 0.5]),
+        ("precision=0.9", [0.75, 1.01]),
+        ("precision=0.950", [0.875, 1.01]),
+        ("precision=.9", [0.75, 1.01]),
+        ("0.3", [0.3, 0.3]),
+        (" 0 ", [0.0, 0.0]),
+        ("1", [1.0, 1.0]),
+    ],
+)
+def test_resolve_reads(text, expected):
+    result = resolve(SPEC, text)
+    assert result.dtype == np.float32
+    assert result.tolist() == np.float32(expected).tolist()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "half", "-0.1", "1.5", "nan", "inf", "precision=", "f1", "9%"]
+)
+def test_resolve_says_what_is_accepted(text):
+    with pytest.raises(TwlError, match=r"expected a number in 0\.\.1, 'precision=0\.9'"):
+        resolve(SPEC, text)
+
+
+def test_resolve_lists_the_precisions_that_are_stored():
+    with pytest.raises(ModelError, match=r"precision=0\.97 \(it has: 0\.9, 0\.95\)"):
+        resolve(SPEC, "precision=0.97")
+
+
+@pytest.mark.parametrize("text", [None, "best-f1", "precision=0.9"])
+def test_resolve_needs_fitted_thresholds(text):
+    with pytest.raises(ModelError, match="no fitted thresholds"):
+        resolve(replace(SPEC, thresholds=None), text)
+
+
+def test_resolve_a_number_needs_no_fitted_thresholds():
+    assert resolve(replace(SPEC, thresholds=None), "0.5").tolist() == [0.5, 0.5]
+
+
+def test_decide_includes_the_threshold_itself():
+    certain = np.array([[0.5, 0.7], [0.4, 0.8]], dtype=np.float32)
+    values = np.array([0.5, 0.8], dtype=np.float32)
+    assert decide(certain, values).tolist() == [[True, False], [False, True]]

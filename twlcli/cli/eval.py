@@ -1,0 +1,295 @@
+"""`twl eval`: how good a model is on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twlcli.errors import MissingExtraError, TwlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twlcli.annotations.annotations import Annotations
+    from twlcli.labels import Vocabulary
+    from twlcli.scoring.evaluate import Evaluation
+    from twlcli.scoring.predictor import Predictor
+
+TORCH_BATCH = 32
+FAILURES_SHOWN = 20
+DEFAULT_SPLIT = "val"
+
+
+class Order(StrEnum):
+    """How the table of labels is sorted."""
+
+    ap = "ap"
+    name = "name"
+
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="An exported .onnx, a run folder or .safetensors.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DATA", help="Labels to evaluate on. Default: what the run was trained on."
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A split of DATA, or all. Default: val; all where there are no splits."
+    ),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="A number for all labels, or precision=0.9 for the fitted ones. "
+        "Default: best-f1, fitted for the best F1 of each label.",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="DATA's format; found by itself otherwise."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder that DATA's image paths are relative to."),
+]
+CocoImages = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder with the photographs of a COCO file.")
+]
+Separator = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What stands between labels in a cell, or json.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object instead, scores as fractions 0..1.")
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write every image's scores: probabilities as .csv, or logits, probabilities, "
+        "targets, labels and images as .npz.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file of --scores if it exists.")]
+Sort = Annotated[Order, typer.Option(help="Labels with the best AP first, or by name.")]
+AllLabels = Annotated[bool, typer.Option("--all", help="Every label of a long vocabulary.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Images in one call of the model.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one for each core.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What runs a run or .safetensors: auto, cpu, cuda, mps."),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What runs an .onnx, such as cpu or cuda. Default: the best."
+    ),
+]
+
+
+def evaluate(
+    model: Model,
+    data: Data = None,
+    split: Split = None,
+    threshold: Threshold = None,
+    format_name: Format = None,
+    images: Images = None,
+    coco_images: CocoImages = None,
+    separator: Separator = None,
+    as_json: AsJson = False,
+    scores: Scores = None,
+    force: Force = False,
+    sort: Sort = Order.ap,
+    all_labels: AllLabels = False,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+    device: Device = None,
+    provider: Provider = None,
+) -> None:
+    """Evaluate a model on labelled images: mAP, precision, recall, F1, calibration.
+
+    Images that cannot be read are left out of the scores and listed, and the exit code is then 3.
+
+    Example: twl eval voc.onnx VOCdevkit/VOC2007 --split val
+    """
+    from dataclasses import replace
+
+    from twlcli.images.stream import usable_cores
+    from twlcli.scoring.evaluate import check_scorable, predict, score
+    from twlcli.scoring.scores_file import check_suffix, write_scores
+    from twlcli.tagging.writers import check_free
+
+    if scores is not None:
+        check_suffix(scores)
+        check_free(scores, force=force)
+    predictor, default_batch = _open_model(model, device=device, provider=provider)
+    check_scorable(predictor.spec, threshold)
+    options = {
+        "format": format_name,
+        "images": images,
+        "coco_images": coco_images,
+        "separator": separator,
+    }
+    annotations, split = _open_data(model, data, split, predictor.spec.vocabulary, options)
+    with _progress(len(annotations)) as progress:
+        scored = predict(
+            predictor,
+            annotations,
+            batch_size=batch_size or default_batch,
+            workers=workers or usable_cores(),
+            progress=progress,
+        )
+    evaluation = score(scored.logits, scored.targets, predictor.spec, threshold=threshold)
+    evaluation = replace(evaluation, unreadable=scored.unreadable)
+    if scores is not None:
+        write_scores(scored, predictor.spec, scores)
+    if as_json:
+        _print_json(evaluation, model=model, source=annotations.source, split=split)
+    else:
+        title = f"{model} on {annotations.source}, split {split}: {evaluation.images:,} images"
+        _print_tables(evaluation, title, order=sort, all_labels=all_labels)
+    if evaluation.unreadable:
+        _print_unreadable(evaluation)
+        raise typer.Exit(3)
+
+
+def _open_model(model: Path, *, device: str | None, provider: str | None) -> tuple[Predictor, int]:
+    """The model, and how many images suit one call of it."""
+    if model.suffix.lower() == ".onnx":
+        from twlcli.tagging import pipeline
+        from twlcli.tagging.session import OnnxPredictor
+
+        if device is not None:
+            raise TwlError(f"--device is for runs; what runs {model} is said by --provider")
+        onnx = OnnxPredictor(model, provider=provider)
+        on_cpu = onnx.provider == "cpu"
+        return onnx, pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH
+    if provider is not None:
+        raise TwlError(f"--provider is for .onnx files; what runs {model} is said by --device")
+    if not model.exists():
+        raise TwlError(f"{model}: no such model")
+    try:
+        from twlcli.training.predictor import TorchPredictor
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("evaluating a run", "train") from error
+    return TorchPredictor.load(model, device=device or "auto"), TORCH_BATCH
+
+
+def _open_data(
+    model: Path,
+    data: Path | None,
+    split: str | None,
+    vocabulary: Vocabulary,
+    options: dict[str, Any],
+) -> tuple[Annotations, str]:
+    """The images to evaluate on, and the name of their split."""
+    from twlcli.annotations.builder import normal_split
+    from twlcli.annotations.open import open_annotations
+
+    if data is not None:
+        annotations = open_annotations(data, vocabulary=vocabulary, **options)
+        default = DEFAULT_SPLIT
+    elif any(value is not None for value in options.values()):
+        raise TwlError("--format, --images, --coco-images and --separator are for DATA; name it")
+    elif not model.is_dir():
+        raise TwlError(
+            f"{model}: does not say what it was trained on; name the labels to evaluate on: "
+            f"twl eval {model} DATA"
+        )
+    else:
+        from twlcli.training.run import Run
+
+        run = Run.open(model)
+        annotations, default = run.data(), run.splits[1]
+    name = normal_split(split) if split is not None else _default_split(annotations, default)
+    return annotations.split(name), name
+
+
+def _default_split(annotations: Annotations, default: str) -> str:
+    names = annotations.split_names()
+    if not names:
+        return "all"
+    if default not in names:
+        raise TwlError(
+            f"{annotations.source}: there is no split '{default}'; say which to evaluate on with "
+            f"--split: {', '.join(names)} or all"
+        )
+    return default
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while the block runs, if that is a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from twlcli.cli.console import err
+
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f} images/s"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    task = bar.add_task("eval", total=total, rate=0.0)
+    with bar:
+        yield lambda done: bar.update(task, advance=done, rate=bar.tasks[0].speed or 0.0)
+
+
+def _print_tables(evaluation: Evaluation, title: str, *, order: Order, all_labels: bool) -> None:
+    from twlcli.cli.console import out
+    from twlcli.scoring.report import decision_table, label_table, summary_table
+
+    out.print(title, markup=False)
+    out.print()
+    out.print(summary_table(evaluation))
+    out.print()
+    out.print(decision_table(evaluation))
+    out.print()
+    out.print(label_table(evaluation, order=order.value, whole=all_labels))
+
+
+def _print_json(evaluation: Evaluation, *, model: Path, source: Path, split: str) -> None:
+    import json
+
+    from twlcli.scoring.report import to_dict
+
+    fields = {"model": str(model), "data": str(source), "split": split, **to_dict(evaluation)}
+    typer.echo(json.dumps(fields, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _print_unreadable(evaluation: Evaluation) -> None:
+    unreadable = evaluation.unreadable
+    count = len(unreadable)
+    what = (
+        "1 image cannot be read and is"
+        if count == 1
+        else f"{count:,} images cannot be read and are"
+    )
+    typer.echo(f"twl: {what} not scored:", err=True)
+    for each in unreadable[:FAILURES_SHOWN]:
+        typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
+    if count > FAILURES_SHOWN:
+        typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more; --json lists all", err=True)

@@ -1,0 +1,31 @@
+"""Calibration and thresholds of a model, fitted together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.scoring.thresholds import fit_thresholds
+from twlcli.spec import ModelSpec
+
+
+def fit(logits: NDArray[np.floating], targets: NDArray[np.int8], spec: ModelSpec) -> ModelSpec:
+    """The spec with calibration, and thresholds on the calibrated probabilities, of held-out data.
+
+    Args:
+        logits: (N, C) of images that the model was not trained on.
+        targets: (N, C) of 1 present, 0 absent, -1 unknown.
+        spec: the model's, with C labels.
+
+    Raises:
+        ModelError: a logit is not finite, or there is no image.
+        ValueError: the shapes differ.
+    """
+    if targets.shape[1:] != (len(spec.vocabulary),):
+        raise ValueError(f"targets {targets.shape} are not (N, {len(spec.vocabulary)})")
+    calibration = fit_calibration(logits, targets)
+    thresholds = fit_thresholds(probabilities(logits, calibration), targets)
+    return replace(spec, calibration=calibration, thresholds=thresholds)

@@ -1,0 +1,221 @@
+"""Precision, recall and F1 of decisions; Brier score and calibration error of probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.scoring.average_precision import blocks
+
+CALIBRATION_BINS = 15  # the number of Guo et al., "On Calibration of Modern Neural Networks", 2017
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the decisions for each label came to, over its known entries.
+
+    Attributes:
+        correct: how many images were given the label and have it, (C,).
+        given: how many images were given the label, (C,).
+        present: how many images have the label (its support), (C,).
+        unknown: for how many images it is unknown; these are in no other count, (C,).
+    """
+
+    correct: NDArray[np.int64]
+    given: NDArray[np.int64]
+    present: NDArray[np.int64]
+    unknown: NDArray[np.int64]
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Correct / given of each label, (C,); 0 for a label that was never given."""
+        return _ratio(self.correct, self.given)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Correct / present of each label, (C,); 0 for a label that no image has."""
+        return _ratio(self.correct, self.present)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """2 correct / (given + present) of each label, (C,); 0 where no image was given or has it.
+
+        The harmonic mean of precision and recall.
+        """
+        return _ratio(2 * self.correct, self.given + self.present)
+
+
+@dataclass(frozen=True)
+class DecisionScore:
+    """Precision, recall and F1 by class and overall, each in 0..1.
+
+    With c correct, g given and p present for each label (Wang et al., "CNN-RNN", CVPR 2016;
+    Chen et al., "ML-GCN", CVPR 2019, section 4.1):
+
+        CP = mean over labels of c / g        OP = sum c / sum g
+        CR = mean over labels of c / p        OR = sum c / sum p
+        CF1 = 2 CP CR / (CP + CR)             OF1 = 2 OP OR / (OP + OR)
+
+    The class means run over the labels with p > 0, and c / g is 0 where g is 0. The overall sums
+    run over all labels. CF1 is not the mean of the labels' F1.
+    """
+
+    class_precision: float
+    class_recall: float
+    class_f1: float
+    overall_precision: float
+    overall_recall: float
+    overall_f1: float
+
+
+def count_decisions(decisions: NDArray[np.bool_], targets: NDArray[np.int8]) -> Counts:
+    """Count the decisions (N, C) against the targets (N, C) of 1, 0 and -1.
+
+    Example:
+        >>> decisions = np.array([[True], [True], [True]])
+        >>> counts = count_decisions(decisions, np.array([[1], [0], [-1]], dtype=np.int8))
+        >>> float(counts.precision[0]), float(counts.recall[0]), int(counts.unknown[0])
+        (0.5, 1.0, 1)
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check_shapes(decisions, targets)
+    correct, given, present, unknown = np.zeros((4, targets.shape[1]), dtype=np.int64)
+    for block in blocks(*targets.shape):
+        is_given, part = decisions[block], targets[block]
+        is_present, is_unknown = part == PRESENT, part == UNKNOWN
+        correct += np.count_nonzero(is_given & is_present, axis=0)
+        given += np.count_nonzero(is_given & ~is_unknown, axis=0)
+        present += np.count_nonzero(is_present, axis=0)
+        unknown += np.count_nonzero(is_unknown, axis=0)
+    return Counts(correct, given, present, unknown)
+
+
+def score_decisions(counts: Counts) -> DecisionScore:
+    """CP, CR, CF1, OP, OR and OF1 of counted decisions; see `DecisionScore`.
+
+    A mean over no label is 0.
+
+    Example:
+        >>> decisions = np.array([[True, True], [True, False]])
+        >>> targets = np.array([[1, 1], [0, 1]], dtype=np.int8)
+        >>> score = score_decisions(count_decisions(decisions, targets))
+        >>> score.class_precision, score.class_recall, score.class_f1
+        (0.75, 0.75, 0.75)
+    """
+    counted = counts.present > 0
+    label_count = max(1, int(np.count_nonzero(counted)))
+    class_precision = float(counts.precision[counted].sum()) / label_count
+    class_recall = float(counts.recall[counted].sum()) / label_count
+    correct = int(counts.correct.sum())
+    overall_precision = correct / max(1, int(counts.given.sum()))
+    overall_recall = correct / max(1, int(counts.present.sum()))
+    return DecisionScore(
+        class_precision,
+        class_recall,
+        _harmonic_mean(class_precision, class_recall),
+        overall_precision,
+        overall_recall,
+        _harmonic_mean(overall_precision, overall_recall),
+    )
+
+
+def decide_top(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
+    """Give each image its `count` highest labels, (N, C); of equal scores the first columns.
+
+    Example:
+        >>> decide_top(np.array([[0.2, 0.7, 0.7, 0.9]]), 2).tolist()
+        [[False, True, False, True]]
+    """
+    label_count = scores.shape[1]
+    if label_count <= count:
+        return np.ones(scores.shape, dtype=bool)
+    decisions = np.empty(scores.shape, dtype=bool)
+    for block in blocks(*scores.shape):
+        part = scores[block]
+        lowest = np.partition(part, label_count - count, axis=1)[:, label_count - count, None]
+        above, equal = part > lowest, part == lowest
+        room = count - np.count_nonzero(above, axis=1)[:, None]
+        decisions[block] = above | (equal & (np.cumsum(equal, axis=1) <= room))
+    return decisions
+
+
+def brier_score(probabilities: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
+    """Mean squared difference of probability and target over all known entries, 0..1, 0 is best.
+
+        1/|K| * sum_{k in K} (p_k - t_k)^2        (Brier, 1950, the form for one event)
+
+    Args:
+        probabilities: (N, C) in 0..1.
+        targets: (N, C) of 1, 0 and -1; unknown entries are left out.
+
+    Returns:
+        The score; NaN where nothing is known.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check_shapes(probabilities, targets)
+    total, known_count = 0.0, 0
+    for block in blocks(*targets.shape):
+        known = targets[block] != UNKNOWN
+        difference = probabilities[block][known].astype(np.float64) - targets[block][known]
+        total += float(difference @ difference)
+        known_count += len(difference)
+    return total / known_count if known_count else float("nan")
+
+
+def calibration_error(
+    probabilities: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    *,
+    bins: int = CALIBRATION_BINS,
+) -> float:
+    """Expected calibration error over all known entries, 0..1, 0 is best.
+
+        sum_b |K_b|/|K| * | mean_{k in K_b} t_k - mean_{k in K_b} p_k |
+
+    with K_b the entries whose probability of being present is in the b-th of `bins` bins of equal
+    width; the last bin includes 1 (Naeini et al., AAAI 2015, for the event "label present").
+
+    Args:
+        probabilities: (N, C) in 0..1.
+        targets: (N, C) of 1, 0 and -1; unknown entries are left out.
+        bins: number of bins.
+
+    Returns:
+        The error; NaN where nothing is known.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check_shapes(probabilities, targets)
+    present, expected = np.zeros(bins), np.zeros(bins)
+    known_count = 0
+    for block in blocks(*targets.shape):
+        known = targets[block] != UNKNOWN
+        values = probabilities[block][known].astype(np.float64)
+        bin_of = np.minimum((values * bins).astype(np.int64), bins - 1)
+        present += np.bincount(bin_of, weights=targets[block][known], minlength=bins)
+        expected += np.bincount(bin_of, weights=values, minlength=bins)
+        known_count += len(values)
+    return float(np.abs(present - expected).sum()) / known_count if known_count else float("nan")
+
+
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    result = np.zeros(len(numerator))
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
+
+
+def _harmonic_mean(first: float, second: float) -> float:
+    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+
+
+def _check_shapes(values: NDArray[np.generic], targets: NDArray[np.int8]) -> None:
+    if targets.ndim != 2 or values.shape != targets.shape:
+        raise ValueError(f"{values.shape} and targets {targets.shape} are not both (N, C)")
