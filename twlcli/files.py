@@ -9,7 +9,7 @@ from typing import IO
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a temporary name and move it into place, so that it is never half there."""
+    """Write a file under a temporary name, then move it into place: it is never half there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -103,8 +103,7 @@ def test_interrupted_run_ends_with_the_same_weights(finished, tmp_path, photogra
     trainer = begin(tmp_path / "run", photographs)
     with pytest.raises(InterruptedRunError):
         trainer.train(stop_after(steps))
-    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent())
-    resumed.resume()
+    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent(), resumed=True)
     resumed.train()
     expected = weights(finished)
     actual = weights(resumed)

@@ -95,7 +95,7 @@ def train(
         "--coco-images": ("data", {"coco_images": _absolute(coco_images)}),
         "--separator": ("data", {"separator": separator}),
         "--backbone": ("model", {"backbone": backbone}),
-        "--weights": ("model", {"weights": weights}),
+        "--weights": ("model", {"weights": _absolute_file(weights)}),
         "--loss": ("loss", {"name": loss}),
         "--epochs": ("schedule", {"epochs": epochs}),
         "--batch-size": ("schedule", {"batch_size": batch_size}),
@@ -132,6 +132,11 @@ def train(
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
+
+
+def _absolute_file(weights: str | None) -> str | None:
+    """Where a file of weights lies; a name that is not a file stays."""
+    return weights if weights in (None, "default", "none") else str(Path(weights).resolve())
 
 
 def _free_folder(data: Path, recipe: Recipe) -> Path:

@@ -39,20 +39,18 @@ def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> Non
             name = str(dtype).removeprefix("torch.") if dtype else "float32"
             many = f", {ranks.world} ranks" if ranks.world > 1 else ""
             err.print(f"{run.folder}: training on {ranks.device} in {name}{many}")
-        with _Bars(run) as bars, _interrupts() as interrupted:
-            trainer = Trainer(run, ranks, bars)
-            if resumed:
-                trainer.resume()
-            try:
+        try:
+            with _Bars(run) as bars, _interrupts() as interrupted:
+                trainer = Trainer(run, ranks, bars, resumed=resumed)
                 trainer.train(interrupted)
-            except InterruptedRunError:
-                if ranks.first:
-                    progress = trainer.progress
-                    err.print(
-                        f"interrupted in epoch {progress.epoch + 1} after step {progress.step}; "
-                        f"go on with: twl train --resume {run.folder}"
-                    )
-                raise typer.Exit(130) from None
+        except InterruptedRunError as stopped:
+            if ranks.first:
+                err.print(f"{stopped}; go on with: twl train --resume {run.folder}")
+            raise typer.Exit(130) from None
+        except BaseException:
+            if ranks.first and not resumed:
+                run.discard()
+            raise
         if ranks.first:
             _say_what_is_there(run, trainer)
 

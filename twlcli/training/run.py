@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,11 @@ class Run:
         if not (folder / "recipe.toml").is_file():
             raise ModelError(f"{folder}: not a run folder (it has no recipe.toml)")
         return cls(folder, read_recipe(folder / "recipe.toml"))
+
+    def discard(self) -> None:
+        """Remove a run that ended before anything worth resuming was saved."""
+        if not (self.folder / "state.pt").exists():
+            shutil.rmtree(self.folder)
 
     @property
     def checkpoint(self) -> Path:

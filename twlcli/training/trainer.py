@@ -72,9 +72,21 @@ class _Progress:
 
 
 class Trainer:
-    """A run in training: its data, network and progress."""
+    """A run in training: its data, network and progress.
 
-    def __init__(self, run: Run, ranks: Ranks, watcher: Watcher) -> None:
+    Args:
+        run: the run folder.
+        ranks: this process among those of the run.
+        watcher: told about the progress.
+        resumed: go on where the last checkpoint left the run.
+
+    Raises:
+        AnnotationError: the data cannot be read, or an image is missing.
+        RecipeError: the recipe names a network, loss or size that there is not.
+        ModelError: the pretrained weights, or the state to resume, cannot be read.
+    """
+
+    def __init__(self, run: Run, ranks: Ranks, watcher: Watcher, *, resumed: bool = False) -> None:
         self.run = run
         self.ranks = ranks
         self.watcher = watcher
@@ -90,18 +102,17 @@ class Trainer:
         torch.manual_seed(recipe.train.seed)
         labels = len(self.spec.vocabulary)
         network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
-        report = load_weights(network, recipe.model.backbone, recipe.model.weights)
+        weights = "none" if resumed else recipe.model.weights
+        report = load_weights(network, recipe.model.backbone, weights)
         self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
+        if resumed:
+            state = run.read_state(ranks.device)
+            self.progress = _Progress(**state.pop("progress"))
+            self.stepper.load_state(state)
         if ranks.first:
             watcher.began(report, len(self.train_data), len(self.validation_data))
-
-    def resume(self) -> None:
-        """Take up the run where its last checkpoint left it."""
-        state = self.run.read_state(self.ranks.device)
-        self.progress = _Progress(**state.pop("progress"))
-        self.stepper.load_state(state)
 
     def train(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Train to the last epoch, validating and saving after each.
@@ -164,7 +175,10 @@ class Trainer:
     def _stop_if(self, should_stop: Callable[[], bool]) -> None:
         if self.ranks.any(should_stop()):
             self._save()
-            raise InterruptedRunError
+            progress = self.progress
+            raise InterruptedRunError(
+                f"interrupted in epoch {progress.epoch + 1} after step {progress.step}"
+            )
 
     def _validate(self) -> Validation:
         self.stepper.share_statistics()

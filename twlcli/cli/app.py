@@ -1,0 +1,69 @@
+"""The `twl` command."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from twlcli import __version__
+from twlcli.cli.data import app as data
+from twlcli.cli.doctor import doctor
+from twlcli.cli.eval import evaluate
+from twlcli.cli.export import export
+from twlcli.cli.tag import tag
+from twlcli.cli.train import train
+from twlcli.errors import TwlError
+
+
+class ErrorBoundary(TyperGroup):
+    """Prints a TwlError as one line on stderr and exits with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command inside the boundary."""
+        try:
+            return super().invoke(ctx)
+        except TwlError as error:
+            # A name may hold a line break, and one that is not UTF-8 cannot be printed as it is.
+            line = str(error).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
+            typer.echo(f"twl: error: {line}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=ErrorBoundary,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, evaluate, export and run multi-label image taggers.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"twl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("export")(export)
+app.command("tag")(tag)
+app.add_typer(data, name="data")
+app.command("doctor")(doctor)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="twl")
