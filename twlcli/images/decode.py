@@ -30,12 +30,6 @@ from twlcli.errors import ImageError
 from twlcli.images.color import to_rgb
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-EXTENSIONS = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
-    }
-)
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: 0.5 GB of RGB
 
 _MAGIC = (

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from twlcli.annotations.folders import is_image
 from twlcli.errors import TwlError
-from twlcli.images.decode import EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _list(folder: str, *, hidden: bool) -> tuple[list[tuple[str, str | None]], l
                 continue
             if _is_folder(entry):
                 folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:  # noqa: PTH122
+            elif is_image(entry.name):
                 files.append((entry.name, _failure(entry)))
     return sorted(files), sorted(folders)
 

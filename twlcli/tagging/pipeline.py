@@ -11,10 +11,9 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.errors import ModelError
 from twlcli.images.scan import FoundFile
 from twlcli.images.stream import Chunk, stream, usable_cores
-from twlcli.scoring.calibration import probabilities
+from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.predictor import Predictor
 from twlcli.scoring.thresholds import decide
 from twlcli.spec import Calibration, ModelSpec
@@ -93,7 +92,7 @@ def tag(
         ModelError: the model carries no calibration, or fails.
         DeviceError: the memory does not suffice.
     """
-    calibration = _calibration(predictor.spec)
+    calibration = calibration_of(predictor.spec)
     start = time.perf_counter()
     tally = Tally()
     chunks = stream(
@@ -119,15 +118,6 @@ def tag(
             tally = Tally(tagged, tally.failed + failed, time.perf_counter() - start)
             on_progress(tally)
     return tally
-
-
-def _calibration(spec: ModelSpec) -> Calibration:
-    if spec.calibration is None:
-        raise ModelError(
-            "the model carries no calibration, so its logits are not probabilities; "
-            "expected a model whose training came to its end"
-        )
-    return spec.calibration
 
 
 def _rows(
