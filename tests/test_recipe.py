@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from twlcli.errors import RecipeError
-from twlcli.recipe import Recipe, read_recipe
+from twlcli.recipe import Recipe, read_recipe, suitable_batch_size
 
 
 def write(folder: Path, text: str) -> Path:
@@ -72,8 +72,9 @@ def test_read_recipe_names_the_file(tmp_path):
         read_recipe(tmp_path / "none.toml")
 
 
-def test_learning_rate_scales_with_the_root_of_the_batch():
-    recipe = Recipe()
-    assert recipe.learning_rate() == recipe.optimizer.learning_rate
-    quarter = recipe.with_settings(["schedule.batch_size=128"])
-    assert quarter.learning_rate() == pytest.approx(recipe.learning_rate() / 2)
+@pytest.mark.parametrize(
+    ("images", "batch_size"),
+    [(2, 64), (99, 64), (6_400, 64), (12_799, 64), (12_800, 128), (51_200, 512), (10**6, 512)],
+)
+def test_suitable_batch_size_leaves_a_hundred_batches(images, batch_size):
+    assert suitable_batch_size(images) == batch_size

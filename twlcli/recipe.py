@@ -2,7 +2,7 @@
 
 The defaults are those of the authors of the two-way loss (SGD with Nesterov momentum, cosine
 schedule, 224 pixels, crop, flip, colour jitter, lighting), with a warm-up and a bound on the
-gradient that keep the loss from collapsing at small batches.
+gradient that keep the loss from collapsing.
 """
 
 from __future__ import annotations
@@ -76,15 +76,20 @@ class LossRecipe:
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
-    """`[optimizer]`: rates are those at `reference_batch`; see `Recipe.learning_rate`."""
+    """`[optimizer]`: the rates hold at any batch size.
+
+    The two-way loss is sensitive to its rate. Measured on VOC2007 (MobileNetV2, 128 pixels, three
+    epochs, batch 64), mAP@class by the head's rate without and with a bound of 20 on the gradient:
+    0.0035: 70.9, 68.9; 0.01: not measured, 70.8; 0.02: 45.6, 68.7. At batch 16 the rate 0.01 gave
+    67.7 and one scaled by the root of the batch 66.2, so the rate is not scaled.
+    """
 
     name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.01  # of the new head
-    reference_batch: int = 512
+    learning_rate: float = 0.01  # of the new head, at its highest
     backbone_rate: float = 0.1  # the backbone's learning rate as a share of the head's
     momentum: float = 0.9  # SGD's, with Nesterov's correction; AdamW's first beta
     weight_decay: float = 1e-4
-    clip: float = 0.0  # largest norm of the gradient; 0 does not clip
+    clip: float = 20.0  # largest norm of the gradient; 0 does not clip
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class ScheduleRecipe:
     """`[schedule]`: cosine per iteration after a linear warm-up."""
 
     epochs: int = 40
-    batch_size: int = 512  # over all ranks together
+    batch_size: int = 0  # over all ranks together; 0 suits the data, see `suitable_batch_size`
     warmup: float = 0.05  # share of all iterations over which the rate rises from 0
 
 
@@ -119,14 +124,6 @@ class Recipe:
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
-
-    def learning_rate(self) -> float:
-        """The head's highest learning rate, at this recipe's batch size.
-
-        rate * sqrt(batch size / reference batch), the rule that keeps the noise of the steps.
-        """
-        scale = self.schedule.batch_size / self.optimizer.reference_batch
-        return float(self.optimizer.learning_rate * scale**0.5)
 
     def to_toml(self) -> str:
         """Every section and key, with its value."""
@@ -177,6 +174,17 @@ class Recipe:
             recipe = replace(recipe, **{name: _fill(getattr(recipe, name), table, place, name)})
         _check(recipe, place)
         return recipe
+
+
+def suitable_batch_size(images: int) -> int:
+    """The largest power of two with a hundred batches in an epoch, from 64 to the authors' 512.
+
+    Example:
+        >>> [suitable_batch_size(images) for images in (2_500, 20_000, 82_000)]
+        [64, 128, 512]
+    """
+    batches = max(1, images // 100)
+    return min(512, max(64, 1 << (batches.bit_length() - 1)))
 
 
 def read_recipe(path: Path, *, base: Recipe | None = None) -> Recipe:
@@ -244,13 +252,12 @@ def _check(recipe: Recipe, place: str) -> None:
         ("loss.positive_temperature", 1e-6, 1e6),
         ("loss.negative_temperature", 1e-6, 1e6),
         ("optimizer.learning_rate", 0, 1e3),
-        ("optimizer.reference_batch", 1, 2**31),
         ("optimizer.backbone_rate", 0, 1e3),
         ("optimizer.momentum", 0, 1 - 1e-9),
         ("optimizer.weight_decay", 0, 1e3),
         ("optimizer.clip", 0, 1e9),
         ("schedule.epochs", 1, 10**6),
-        ("schedule.batch_size", 1, 2**31),
+        ("schedule.batch_size", 0, 2**31),
         ("schedule.warmup", 0, 1),
         ("train.seed", 0, 2**63 - 1),
         ("train.ema", 0, 1 - 1e-9),

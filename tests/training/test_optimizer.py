@@ -27,7 +27,7 @@ def test_backbone_learns_at_its_share_of_the_heads_rate():
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             share = 1 if id(parameter) in head else 0.1
-            assert group["lr"] == pytest.approx(recipe.learning_rate() * share)
+            assert group["lr"] == pytest.approx(recipe.optimizer.learning_rate * share)
             total += 1
     assert total == len(list(network.parameters()))
     assert isinstance(optimizer, torch.optim.SGD)

@@ -23,7 +23,6 @@ SMALL = [
     "image.resize=36",
     "schedule.batch_size=8",
     "schedule.epochs=3",
-    "optimizer.reference_batch=8",
     "train.workers=0",
     "train.ema=0.9",
 ]
@@ -156,6 +155,12 @@ def test_images_without_labels_are_dropped_where_the_recipe_says_so(tmp_path, ph
         run = Run.create(tmp_path / unlabelled, Recipe().with_settings(settings))
         train, validation = run.split_data()
         assert len(train) + len(validation) == count
+
+
+def test_batch_size_that_suits_the_data_is_written_into_the_run(tmp_path, photographs):
+    trainer = begin(tmp_path / "run", photographs, "schedule.batch_size=0")
+    assert trainer.run.recipe.schedule.batch_size == 64
+    assert Run.open(tmp_path / "run").recipe == trainer.run.recipe
 
 
 def test_missing_image_stops_before_training(tmp_path, photographs):

@@ -40,11 +40,11 @@ def train(
     loss: Annotated[str | None, typer.Option(help="two-way, sample-wise or class-wise.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per step, over all ranks together.")
+        int | None, typer.Option(help="Images per step, over all ranks [default: suits the data]")
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Of the head, at the recipe's reference batch; scaled to yours."),
+        typer.Option(help="Highest rate of the head; the backbone has a tenth."),
     ] = None,
     size: Annotated[
         int | None,

@@ -21,7 +21,7 @@ from rich.progress import (
 
 from twlcli.cli.console import err
 from twlcli.training.backbones import WeightsReport
-from twlcli.training.devices import autocast_dtype, joined_ranks
+from twlcli.training.devices import Ranks, autocast_dtype, joined_ranks
 from twlcli.training.run import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
@@ -34,13 +34,8 @@ def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> Non
         own = begin() if ranks.first else None
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
-        dtype = autocast_dtype(run.recipe.train.precision, ranks.device)
-        if ranks.first:
-            name = str(dtype).removeprefix("torch.") if dtype else "float32"
-            many = f", {ranks.world} ranks" if ranks.world > 1 else ""
-            err.print(f"{run.folder}: training on {ranks.device} in {name}{many}")
         try:
-            with _Bars(run) as bars, _interrupts() as interrupted:
+            with _Bars(run, ranks) as bars, _interrupts() as interrupted:
                 trainer = Trainer(run, ranks, bars, resumed=resumed)
                 trainer.train(interrupted)
         except InterruptedRunError as stopped:
@@ -70,7 +65,9 @@ def _say_what_is_there(run: Run, trainer: Trainer) -> None:
 class _Bars:
     """Shows progress: bars on a terminal, one line per epoch elsewhere."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, ranks: Ranks) -> None:
+        self.run = run
+        self.ranks = ranks
         self.epochs = run.recipe.schedule.epochs
         self.bars = Progress(
             TextColumn("{task.description}"),
@@ -98,7 +95,14 @@ class _Bars:
     def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
         """Say what was loaded."""
         self.validation_count = validation
-        err.print(f"{train:,} training images, {validation:,} validation images")
+        dtype = autocast_dtype(self.run.recipe.train.precision, self.ranks.device)
+        name = str(dtype).removeprefix("torch.") if dtype else "float32"
+        many = f", {self.ranks.world} ranks" if self.ranks.world > 1 else ""
+        err.print(f"{self.run.folder}: training on {self.ranks.device} in {name}{many}")
+        size = Run.open(self.run.folder).recipe.schedule.batch_size
+        err.print(
+            f"{train:,} training images in batches of {size}, {validation:,} validation images"
+        )
         if report is None:
             err.print("weights: random")
             return

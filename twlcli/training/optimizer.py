@@ -18,7 +18,7 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     authors do; AdamW leaves out biases and normalisation, as is usual with it.
     """
     options = recipe.optimizer
-    peak = recipe.learning_rate()
+    peak = options.learning_rate
     head = {id(parameter) for parameter in head_parameters(network)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():

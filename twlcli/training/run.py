@@ -51,9 +51,9 @@ class Run:
                 f"{folder}: exists already; go on with --resume {folder}, or choose another --out"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        text = recipe.to_toml()
-        write_whole(folder / "recipe.toml", lambda file: file.write(text.encode()))
-        return cls(folder, recipe)
+        run = cls(folder, recipe)
+        run.write_recipe()
+        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -75,6 +75,19 @@ class Run:
     def checkpoint(self) -> Path:
         """The best weights with the model's spec."""
         return self.folder / CHECKPOINT_NAME
+
+    def with_batch_size(self, batch_size: int) -> Run:
+        """The run with the batch size that it will use written into its recipe."""
+        run = Run(
+            self.folder, self.recipe.merged({"schedule": {"batch_size": batch_size}}, place="")
+        )
+        run.write_recipe()
+        return run
+
+    def write_recipe(self) -> None:
+        """Write the resolved recipe."""
+        text = self.recipe.to_toml()
+        write_whole(self.folder / "recipe.toml", lambda file: file.write(text.encode()))
 
     @property
     def splits(self) -> tuple[str, str]:

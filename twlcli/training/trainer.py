@@ -17,7 +17,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.files import write_whole
-from twlcli.recipe import Recipe
+from twlcli.recipe import Recipe, suitable_batch_size
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
     average_precision_per_label,
@@ -87,17 +87,20 @@ class Trainer:
     """
 
     def __init__(self, run: Run, ranks: Ranks, watcher: Watcher, *, resumed: bool = False) -> None:
-        self.run = run
         self.ranks = ranks
         self.watcher = watcher
-        recipe = run.recipe
-        check_batch(recipe.schedule.batch_size, ranks)
-        # One rank writes the split that it may have to make; the others then read it.
+        # One rank writes what has to be decided, the split and the batch size; the others read it.
         if ranks.first:
             self.train_data, self.validation_data = _checked(run)
+            if run.recipe.schedule.batch_size == 0:
+                run = run.with_batch_size(suitable_batch_size(len(self.train_data)))
         ranks.gather(None)
         if not ranks.first:
+            run = Run.open(run.folder)
             self.train_data, self.validation_data = run.split_data()
+        self.run = run
+        recipe = run.recipe
+        check_batch(recipe.schedule.batch_size, ranks)
         self.spec = _new_spec(recipe, self.train_data)
         torch.manual_seed(recipe.train.seed)
         labels = len(self.spec.vocabulary)
