@@ -109,6 +109,7 @@ class TrainRecipe:
     precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where the device has it
     ema: float = 0.0  # decay of the moving average of the weights per iteration; 0 keeps none
     compile: bool = False  # torch.compile
+    threads: int = 0  # of torch on a CPU, on each rank; 0 leaves torch's choice, every core
     workers: int = -1  # image loading processes on each rank; -1 suits the machine
 
 
@@ -261,6 +262,7 @@ def _check(recipe: Recipe, place: str) -> None:
         ("schedule.warmup", 0, 1),
         ("train.seed", 0, 2**63 - 1),
         ("train.ema", 0, 1 - 1e-9),
+        ("train.threads", 0, 1024),
         ("train.workers", -1, 1024),
     )
     for key, low, high in bounds:

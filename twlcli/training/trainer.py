@@ -103,6 +103,8 @@ class Trainer:
         check_batch(recipe.schedule.batch_size, ranks)
         self.spec = _new_spec(recipe, self.train_data)
         torch.manual_seed(recipe.train.seed)
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
         labels = len(self.spec.vocabulary)
         network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
         weights = "none" if resumed else recipe.model.weights
