@@ -53,7 +53,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    """Options of `twl` itself; its help is the app's."""
 
 
 app.command("train")(train)

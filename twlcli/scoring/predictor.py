@@ -19,8 +19,6 @@ class Predictor(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """Labels, preprocessing, calibration and thresholds of the model."""
-        ...
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Uint8 RGB images (N, H, W, 3) to logits (N, C) float32."""
-        ...

@@ -40,7 +40,6 @@ class Writer(Protocol):
 
     def write(self, tags: Tags) -> None:
         """Take the tags of one image."""
-        ...
 
 
 class CsvWriter:
