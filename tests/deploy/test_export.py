@@ -85,6 +85,12 @@ def test_exported_model_carries_everything(exported):
     }
 
 
+def test_exported_model_does_not_tell_where_it_was_made(exported):
+    content = exported[1].path.read_bytes()
+    assert b".py" not in content
+    assert str(Path(module.__file__).parents[2]).encode() not in content
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 7])
 def test_any_batch_gives_the_logits_of_torch(exported, batch):
     source, result = exported

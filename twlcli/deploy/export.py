@@ -119,11 +119,15 @@ def _write(model: Deployable, spec: ModelSpec, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    graph = program.model_proto
+    proto = program.model_proto
+    # The exporter notes for each node the source lines that it came from, with their paths.
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
     onnx.helper.set_model_props(
-        graph, {SPEC_KEY: spec.to_json(), "names": "\n".join(spec.vocabulary.names)}
+        proto, {SPEC_KEY: spec.to_json(), "names": "\n".join(spec.vocabulary.names)}
     )
-    onnx.save(graph, path)
+    onnx.save(proto, path)
 
 
 def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple[float, float]:
