@@ -35,7 +35,7 @@ def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> Non
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
         try:
-            with _Bars(run, ranks) as bars, _interrupts() as interrupted:
+            with _Bars(run, ranks, resumed=resumed) as bars, _interrupts() as interrupted:
                 trainer = Trainer(run, ranks, bars, resumed=resumed)
                 trainer.train(interrupted)
         except InterruptedRunError as stopped:
@@ -65,7 +65,8 @@ def _say_what_is_there(run: Run, trainer: Trainer) -> None:
 class _Bars:
     """Shows progress: bars on a terminal, one line per epoch elsewhere."""
 
-    def __init__(self, run: Run, ranks: Ranks) -> None:
+    def __init__(self, run: Run, ranks: Ranks, *, resumed: bool) -> None:
+        self.resumed = resumed
         self.run = run
         self.ranks = ranks
         self.epochs = run.recipe.schedule.epochs
@@ -104,7 +105,9 @@ class _Bars:
             f"{train:,} training images in batches of {size}, {validation:,} validation images"
         )
         if report is None:
-            err.print("weights: random")
+            err.print(
+                "weights: those of the interrupted run" if self.resumed else "weights: random"
+            )
             return
         err.print(f"weights: {report.fitted} tensors fitted")
         for what, names in (
