@@ -48,7 +48,7 @@ def _show_tagging() -> None:
     out.print(f"ONNX Runtime providers: {', '.join(providers)}")
     out.print(f"twl tag will use: {providers[0]}")
     try:
-        out.print(f"default model: {default_model()}")
+        out.print(f"default model: {default_model()}", markup=False)
     except ModelError as error:
         out.print(f"default model: {error}", markup=False)
 
