@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -26,6 +27,7 @@ from twlcli.training.run import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
 _SOME = 3  # names shown of a list that may be long
+_ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 
 
 def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> None:
@@ -161,19 +163,19 @@ class _Bars:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and termination set a flag so that training can save; a second one stops at once."""
-    asked = False
+    """Ctrl-C and termination set a flag so that training can save; a later one stops at once."""
+    first: float | None = None
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal first
+        first = first or time.monotonic()
+        if time.monotonic() - first > _ECHO:
             raise KeyboardInterrupt
-        asked = True
 
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, ask) for number in signals]
     try:
-        yield lambda: asked
+        yield lambda: first is not None
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
