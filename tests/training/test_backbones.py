@@ -53,8 +53,9 @@ def test_backbone_names_are_classification_networks():
 
 
 @pytest.mark.parametrize("wrapping", ["plain", "wrapped", "safetensors"])
-def test_weights_fit_all_but_the_head(tmp_path, wrapping):
-    source = build_backbone("shufflenet_v2_x0_5", 7, image_size=64)
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mnasnet0_5"])
+def test_weights_fit_all_but_the_head(tmp_path, name, wrapping):
+    source = build_backbone(name, 7, image_size=64)
     state = {f"module.{key}": value for key, value in source.state_dict().items()}
     path = tmp_path / "weights.pth"
     if wrapping == "safetensors":
@@ -62,13 +63,13 @@ def test_weights_fit_all_but_the_head(tmp_path, wrapping):
         save_file(source.state_dict(), path)
     else:
         torch.save({"state_dict": state} if wrapping == "wrapped" else state, path)
-    network = build_backbone("shufflenet_v2_x0_5", 3, image_size=64)
-    report = load_weights(network, "shufflenet_v2_x0_5", str(path))
+    network = build_backbone(name, 3, image_size=64)
+    report = load_weights(network, name, str(path))
     assert report is not None
     assert (report.missing, report.unused) == ((), ())
     assert report.fitted == len(source.state_dict()) - 2
     loaded = network.state_dict()
-    body = [key for key in source.state_dict() if not key.startswith("fc.")]
+    body = [key for key in source.state_dict() if not key.startswith(("fc.", "classifier."))]
     assert all(torch.equal(loaded[key], source.state_dict()[key]) for key in body)
 
 

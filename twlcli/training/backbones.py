@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,12 +117,23 @@ def load_weights(network: nn.Module, name: str, weights: str) -> WeightsReport |
     backbone = {key for key in own if not key.startswith(head)}
     if not fitting:
         raise ModelError(f"{weights}: none of its {len(state)} tensors fits backbone '{name}'")
-    network.load_state_dict(fitting, strict=False)
+    load_state(network, fitting, strict=False)
     return WeightsReport(
         fitted=len(fitting),
         missing=tuple(sorted(backbone - counters - fitting.keys())),
         unused=tuple(sorted(key for key in state if key not in own and not key.startswith(head))),
     )
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Copy a state without the versions that torch keeps beside its own; MNASNet asks for them.
+
+    Raises:
+        RuntimeError: the state does not fit.
+    """
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, strict=strict)
 
 
 def _last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:

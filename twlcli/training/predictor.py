@@ -14,7 +14,7 @@ from torch import nn
 from twlcli.errors import ModelError
 from twlcli.spec import SPEC_KEY, ModelSpec
 from twlcli.training.augment import normalise, to_unit
-from twlcli.training.backbones import build_backbone
+from twlcli.training.backbones import build_backbone, load_state
 from twlcli.training.devices import pick_device
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
         spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
     )
     try:
-        network.load_state_dict(state)
+        load_state(network, state)
     except RuntimeError as error:
         raise ModelError(f"{file}: its weights do not fit a {spec.backbone}") from error
     return network.eval(), spec
