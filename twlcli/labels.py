@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,32 +63,6 @@ class LabelMatrix:
     columns: NDArray[np.int32]  # (entries,)
     values: NDArray[np.int8]  # (entries,)
     label_count: int
-
-    @classmethod
-    def from_rows(
-        cls,
-        present: Sequence[Iterable[int]],
-        unknown: Sequence[Iterable[int]] | None = None,
-        *,
-        label_count: int,
-    ) -> LabelMatrix:
-        """Build the matrix from the columns of each image's present and unknown labels.
-
-        A column named both present and unknown in one row is present.
-        """
-        starts = np.zeros(len(present) + 1, dtype=np.int64)
-        columns: list[int] = []
-        values: list[int] = []
-        for row, present_columns in enumerate(present):
-            entries = dict.fromkeys(unknown[row], UNKNOWN) if unknown is not None else {}
-            entries.update(dict.fromkeys(present_columns, PRESENT))
-            for column in sorted(entries):
-                columns.append(column)
-                values.append(entries[column])
-            starts[row + 1] = len(columns)
-        return cls(
-            starts, np.array(columns, dtype=np.int32), np.array(values, dtype=np.int8), label_count
-        )
 
     @classmethod
     def from_dense(cls, targets: NDArray[np.integer]) -> LabelMatrix:

@@ -100,14 +100,17 @@ def test_hold_out_two_positives_go_one_to_each_part():
 
 
 def test_hold_out_without_labels():
-    labels = LabelMatrix.from_rows([[]] * 10, label_count=0)
+    labels = LabelMatrix.from_dense(np.zeros((10, 0), np.int8))
     assert len(hold_out(labels, fraction=0.3, seed=0)) == 3
 
 
 def test_hold_out_many_sparse_labels():
     rng = np.random.default_rng(0)
     rows = [rng.choice(500, 4, replace=False).tolist() for _ in range(20_000)]
-    labels = LabelMatrix.from_rows(rows, label_count=500)
+    targets = np.zeros((len(rows), 500), np.int8)
+    for row, columns in enumerate(rows):
+        targets[row, list(columns)] = 1
+    labels = LabelMatrix.from_dense(targets)
     held = hold_out(labels, fraction=0.1, seed=0)
     shares = labels.select(held).present_per_label() / labels.present_per_label()
     assert len(held) == 2000

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -211,11 +212,9 @@ def test_tag_interrupted_leaves_a_partial_file(model, photos, tmp_path):
 
 def _read_terminal(leader: int) -> str:
     data = b""
-    try:
+    with suppress(OSError):  # Linux says so when the other side has closed
         while part := os.read(leader, 4096):
             data += part
-    except OSError:  # Linux says so when the other side has closed
-        pass
     os.close(leader)
     return data.decode()
 

@@ -146,6 +146,17 @@ def test_images_are_held_out_where_there_is_no_validation_split(tmp_path, photog
         run.data()
 
 
+@pytest.mark.parametrize(("empty", "what"), [("train", "training"), ("val", "validation")])
+def test_split_without_any_label_is_refused(tmp_path, empty, what):
+    table = tmp_path / "labels.csv"
+    rows = [("train", 0), ("train", 1), ("val", 2), ("val", 3)]
+    lines = [f"{n}.png,{'' if split == empty else 'red'},{split}" for split, n in rows]
+    table.write_text("\n".join(["image,labels,split", *lines]) + "\n")
+    run = Run.create(tmp_path / "run", Recipe().with_settings([f"data.path={table}"]))
+    with pytest.raises(AnnotationError, match=f"no {what} image has a label"):
+        run.split_data()
+
+
 def test_images_without_labels_are_dropped_where_the_recipe_says_so(tmp_path, photographs):
     table = tmp_path / "labels.csv"
     lines = [f"{photographs.parent / f'{n}.png'},{'red' if n % 2 else ''}" for n in range(12)]

@@ -19,8 +19,6 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from twlcli.errors import ModelError, RecipeError, did_you_mean
 
-IMAGENET_CLASSES = 1000  # of the head that every torchvision network is built with
-
 # Both have auxiliary heads that only their own training recipe uses, and weights that expect
 # inputs in -1..1, which `transform_input` makes of normalised ones.
 _INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}

@@ -148,7 +148,7 @@ class Run:
         """The training and validation images; a split that twl has to make is recorded.
 
         Raises:
-            AnnotationError: a split that the recipe names is not there.
+            AnnotationError: a split that the recipe names is not there, or has no label at all.
         """
         train_split, validation_split = self.splits
         annotations = self.data()
@@ -161,7 +161,10 @@ class Run:
             raise AnnotationError(f"{annotations.source}: training needs at least two images")
         if not train.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no training image has a label")
-        return train, annotations.split(validation_split)
+        validation = annotations.split(validation_split)
+        if not validation.labels.present_per_label().any():
+            raise AnnotationError(f"{annotations.source}: no validation image has a label")
+        return train, validation
 
     def _held_out(self, annotations: Annotations) -> Annotations:
         """A share of the training split becomes the validation split, in the same proportions."""
