@@ -21,6 +21,8 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
+from twlcli.losses.batch import averaging, batch_mean, wide_logits
+
 SAMPLES, CLASSES = 0, 1  # the dimensions of logits (N, C)
 
 
@@ -109,15 +111,9 @@ class _Lines:
         negative_temperature: float,
         margin: float,
     ) -> None:
-        if logits.ndim != 2 or logits.shape != targets.shape:
-            raise ValueError(
-                "expected logits and targets of one shape (N, C), "
-                f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
-            )
+        logits = wide_logits(logits, targets)
         if positive_temperature <= 0 or negative_temperature <= 0:
             raise ValueError("expected temperatures above 0")
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        logits = logits.to(wide)
         self.positive_temperature = positive_temperature
         self.negative_temperature = negative_temperature
         self.margin = margin
@@ -129,19 +125,12 @@ class _Lines:
         """The mean of l over the lines that run along one dimension and have a positive."""
         positives = torch.logsumexp(self.of_positives, along)
         negatives = torch.logsumexp(self.of_negatives, along)
-        if group is None:
-            total, count = self._sum(positives, negatives)
-            return total / count.clamp(min=1)
-        if along == SAMPLES:
+        if group is not None and along == SAMPLES:
             positives, negatives = _global_logsumexp(torch.stack((positives, negatives)), group)
             total, count = self._sum(positives, negatives)
-            return _averaging(total / count.clamp(min=1), group)
+            return averaging(total / count.clamp(min=1), group)
         total, count = self._sum(positives, negatives)
-        everywhere = torch.stack((total.detach(), count.to(total.dtype)))
-        dist.all_reduce(everywhere, group=group)
-        global_total, global_count = everywhere.unbind()
-        global_count = global_count.clamp(min=1)
-        return _averaging(total / global_count, group, value=global_total / global_count)
+        return batch_mean(total, count, group)
 
     def _sum(self, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of l over the lines with a positive, and their number."""
@@ -161,13 +150,3 @@ def _global_logsumexp(own: Tensor, group: dist.ProcessGroup) -> Tensor:
     dist.all_gather(ranks, own.detach().contiguous(), group=group)
     ranks[dist.get_rank(group)] = own
     return torch.logsumexp(torch.stack(ranks), 0)
-
-
-def _averaging(own: Tensor, group: dist.ProcessGroup, *, value: Tensor | None = None) -> Tensor:
-    """A scalar equal to `value` (or `own`) whose gradient outlives the averaging over ranks.
-
-    `own` reaches the parameters through this rank's logits only, so the gradients of all ranks
-    have to be added; data-parallel training averages them, hence the factor.
-    """
-    scaled = dist.get_world_size(group) * (own - own.detach())
-    return scaled + (own.detach() if value is None else value)
