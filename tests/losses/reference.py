@@ -1,6 +1,7 @@
 """The losses again, as plain loops over Python floats, straight from the equations."""
 
 import math
+from typing import Any
 
 Matrix = list[list[float]]
 
@@ -12,10 +13,16 @@ def line_loss(
     positive_temperature: float = 4.0,
     negative_temperature: float = 1.0,
     margin: float = 0.0,
+    anchor: bool = False,
 ) -> float | None:
-    """Kobayashi, CVPR 2023, eq. (14) with (iii); None for a line without positives."""
+    """Kobayashi, CVPR 2023, eq. (14) with (iii); None for a line without positives.
+
+    With an anchor, 0 is one more member on both sides, and None is for a line without known ones.
+    """
     positives = [x for x, t in zip(logits, targets, strict=True) if t == 1]
     negatives = [x for x, t in zip(logits, targets, strict=True) if t == 0]
+    if anchor and (positives or negatives):
+        positives, negatives = [*positives, 0.0], [*negatives, 0.0]
     if not positives:
         return None
     if not negatives:
@@ -26,17 +33,17 @@ def line_loss(
     return max(argument, 0.0) + math.log1p(math.exp(-abs(argument)))
 
 
-def sample_wise(logits: Matrix, targets: Matrix, **options: float) -> float:
+def sample_wise(logits: Matrix, targets: Matrix, **options: Any) -> float:
     """Eq. (15): the mean over the rows that have a positive."""
     return mean_of_lines(logits, targets, **options)
 
 
-def class_wise(logits: Matrix, targets: Matrix, **options: float) -> float:
+def class_wise(logits: Matrix, targets: Matrix, **options: Any) -> float:
     """Eq. (16): the mean over the columns that have a positive."""
     return mean_of_lines(transposed(logits), transposed(targets), **options)
 
 
-def two_way(logits: Matrix, targets: Matrix, **options: float) -> float:
+def two_way(logits: Matrix, targets: Matrix, **options: Any) -> float:
     """Eq. (17): the plain sum."""
     return sample_wise(logits, targets, **options) + class_wise(logits, targets, **options)
 
@@ -67,7 +74,7 @@ def sample_wise_gradient(
     return gradient
 
 
-def mean_of_lines(logits: Matrix, targets: Matrix, **options: float) -> float:
+def mean_of_lines(logits: Matrix, targets: Matrix, **options: Any) -> float:
     losses = [
         loss
         for line, marks in zip(logits, targets, strict=True)

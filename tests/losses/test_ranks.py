@@ -1,6 +1,7 @@
 """The loss over several gloo processes against one process on the whole batch."""
 
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,33 +14,39 @@ from torch.multiprocessing.spawn import spawn
 from twlcli.losses import class_wise_loss, sample_wise_loss, two_way_loss
 
 LOSSES_HERE = {
-    "two-way": two_way_loss,
-    "sample-wise": sample_wise_loss,
-    "class-wise": class_wise_loss,
+    f"{name}, anchor {anchor}": partial(loss, anchor=anchor)
+    for name, loss in {
+        "two-way": two_way_loss,
+        "sample-wise": sample_wise_loss,
+        "class-wise": class_wise_loss,
+    }.items()
+    for anchor in (False, True)
 }
 
 
 def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
-    """Features, a linear layer's weights and targets; rows 4 to 6 have no positive."""
+    """Features, a linear layer's weights and targets; rows 4 to 6 and 8 have no positive."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(11, 5, generator=generator, dtype=torch.float64)
-    weights = torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    targets = torch.randint(-1, 2, (11, 4), generator=generator)
+    weights = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randint(-1, 2, (11, 5), generator=generator)
     targets[4:7] = 0
+    targets[8] = -1
     targets[:, 3] = 0  # a label that nobody has
+    targets[:, 4] = -1  # one that nobody knows about
     return features, weights, targets
 
 
 def slices(world: int) -> list[slice]:
-    """Uneven shares of the 11 rows; with three ranks, one has no positive."""
-    bounds = {2: [0, 4, 11], 3: [0, 4, 7, 11]}[world]
+    """Uneven shares of the 11 rows; with four ranks, one has no positive and one no rows."""
+    bounds = {2: [0, 4, 11], 4: [0, 4, 7, 7, 11]}[world]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def on_a_rank(rank: int, world: int, folder: str) -> None:
     store = f"file://{folder}/store"
     dist.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=world, timeout=timedelta(seconds=60)
+        "gloo", init_method=store, rank=rank, world_size=world, timeout=timedelta(minutes=5)
     )
     features, weights, targets = whole_batch()
     own = slices(world)[rank]
@@ -56,7 +63,7 @@ def on_a_rank(rank: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_averaged_gradient_equals_one_process(world: int, tmp_path: Path):
     spawn(on_a_rank, args=(world, str(tmp_path)), nprocs=world)
     features, weights, targets = whole_batch()

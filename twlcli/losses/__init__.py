@@ -8,10 +8,28 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from twlcli.losses.elementwise import asymmetric_loss, bce_loss, focal_loss
+from twlcli.losses.margin import margin_loss
+from twlcli.losses.pairwise import rml_loss, warp_loss
+from twlcli.losses.softmax import softmax_loss
 from twlcli.losses.two_way import class_wise_loss, sample_wise_loss, two_way_loss
+from twlcli.losses.zlpr import zlpr_loss
 
-__all__ = ["LOSSES", "Loss", "class_wise_loss", "sample_wise_loss", "two_way_loss"]
-
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "asymmetric_loss",
+    "bce_loss",
+    "class_wise_loss",
+    "focal_loss",
+    "margin_loss",
+    "rml_loss",
+    "sample_wise_loss",
+    "softmax_loss",
+    "two_way_loss",
+    "warp_loss",
+    "zlpr_loss",
+]
 
 Loss = Callable[..., Tensor]  # loss(logits, targets, *, options) -> scalar
 
@@ -19,4 +37,12 @@ LOSSES: dict[str, Loss] = {
     "two-way": two_way_loss,
     "sample-wise": sample_wise_loss,
     "class-wise": class_wise_loss,
+    "margin": margin_loss,
+    "softmax": softmax_loss,
+    "bce": bce_loss,
+    "focal": focal_loss,
+    "asl": asymmetric_loss,
+    "warp": warp_loss,
+    "rml": rml_loss,
+    "zlpr": zlpr_loss,
 }

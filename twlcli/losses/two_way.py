@@ -9,21 +9,29 @@ negatives N; unknowns are in neither. Its loss is
 so every positive is asked to exceed every negative of its line. A mean of l runs over the lines
 with a positive; a line without negatives counts and adds 0.
 
+An anchor is one more member on both sides of every line, of the constant logit 0: both sums start
+from exp(0) = 1, so that positives are also asked to exceed 0 and negatives to stay below it. Then
+a line teaches whatever its labels, and the mean runs over the lines with a known entry.
+
 Over several ranks (`group`) the batch is the global one. Rows are complete on their rank and share
 only their sum and count; a column is spread over ranks, and its log-sum-exps are the log-sum-exp
 of the ranks' log-sum-exps, so 2C + 2 numbers leave each rank whatever its batch.
+
+Value and gradient are taken together, in the forward pass; between the passes one matrix (N, C) is
+kept. There is no second derivative: asking for one raises an error.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import averaging, batch_mean, wide_logits
-
-SAMPLES, CLASSES = 0, 1  # the dimensions of logits (N, C)
+from twlcli.losses.batch import wide_logits
+from twlcli.losses.lines import CLASSES, SAMPLES, Comparison, value_and_gradient
 
 
 def two_way_loss(
@@ -33,6 +41,7 @@ def two_way_loss(
     positive_temperature: float = 4.0,
     negative_temperature: float = 1.0,
     margin: float = 0.0,
+    anchor: bool = False,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Two-way loss: `sample_wise_loss` + `class_wise_loss`.
@@ -46,11 +55,13 @@ def two_way_loss(
         negative_temperature: T_N > 0. T_P = T_N = 1 with a margin is the margin-bias loss of
             section A.1.
         margin: added to each line's argument, eq. (iii).
+        anchor: whether every line has one more member on both sides, of the constant logit 0.
         group: ranks that hold the slices of one global batch. Each gets the global loss; the mean
             over ranks of their gradients is the gradient of the global loss.
 
     Returns:
-        A scalar >= 0, float32 or float64. Where no image has a label it is 0 with gradient 0.
+        A scalar >= 0, float32 or float64. Where no image has a label, or with an anchor where all
+        is unknown, it is 0 with gradient 0.
 
     Raises:
         ValueError: shapes differ or are not (N, C), or a temperature is not positive.
@@ -60,8 +71,8 @@ def two_way_loss(
         >>> two_way_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.6931)
     """
-    lines = _Lines(logits, targets, positive_temperature, negative_temperature, margin)
-    return lines.mean(CLASSES, group) + lines.mean(SAMPLES, group)
+    comparison = Comparison(positive_temperature, negative_temperature, margin, anchor, group)
+    return _compared(logits, targets, (CLASSES, SAMPLES), comparison)
 
 
 def sample_wise_loss(
@@ -71,15 +82,22 @@ def sample_wise_loss(
     positive_temperature: float = 4.0,
     negative_temperature: float = 1.0,
     margin: float = 0.0,
+    anchor: bool = False,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Sample-wise loss: each image's present labels against its absent ones.
 
     Kobayashi, CVPR 2023, eq. (15): the mean of l over the rows with a positive.
     Arguments, result and errors are those of `two_way_loss`.
+
+    With an anchor, T_P = T_N = 1 and margin 0, a row's loss is softplus(z), where
+    z = log(1 + sum_{n in N} exp(x_n)) + log(1 + sum_{p in P} exp(-x_p)) >= 0 is its ZLPR loss
+    (Su et al., arXiv 2208.02955). So z < softplus(z) <= z + log 2, and the gradient is
+    sigmoid(z), from 1/2 to 1, times that of ZLPR: the same direction, at half the length for a
+    row that is right and at full length for one that is wrong.
     """
-    lines = _Lines(logits, targets, positive_temperature, negative_temperature, margin)
-    return lines.mean(CLASSES, group)
+    comparison = Comparison(positive_temperature, negative_temperature, margin, anchor, group)
+    return _compared(logits, targets, (CLASSES,), comparison)
 
 
 def class_wise_loss(
@@ -89,6 +107,7 @@ def class_wise_loss(
     positive_temperature: float = 4.0,
     negative_temperature: float = 1.0,
     margin: float = 0.0,
+    anchor: bool = False,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Class-wise loss: the images that have a label against those of the batch that have not.
@@ -96,57 +115,41 @@ def class_wise_loss(
     Kobayashi, CVPR 2023, eq. (16): the mean of l over the columns with a positive.
     Arguments, result and errors are those of `two_way_loss`.
     """
-    lines = _Lines(logits, targets, positive_temperature, negative_temperature, margin)
-    return lines.mean(SAMPLES, group)
+    comparison = Comparison(positive_temperature, negative_temperature, margin, anchor, group)
+    return _compared(logits, targets, (SAMPLES,), comparison)
 
 
-class _Lines:
-    """A batch whose lines are compared along one dimension or the other."""
-
-    def __init__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        positive_temperature: float,
-        negative_temperature: float,
-        margin: float,
-    ) -> None:
-        logits = wide_logits(logits, targets)
-        if positive_temperature <= 0 or negative_temperature <= 0:
-            raise ValueError("expected temperatures above 0")
-        self.positive_temperature = positive_temperature
-        self.negative_temperature = negative_temperature
-        self.margin = margin
-        # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient.
-        self.of_positives = (-logits / positive_temperature).masked_fill(targets != 1, -torch.inf)
-        self.of_negatives = (logits / negative_temperature).masked_fill(targets != 0, -torch.inf)
-
-    def mean(self, along: int, group: dist.ProcessGroup | None) -> Tensor:
-        """The mean of l over the lines that run along one dimension and have a positive."""
-        positives = torch.logsumexp(self.of_positives, along)
-        negatives = torch.logsumexp(self.of_negatives, along)
-        if group is not None and along == SAMPLES:
-            positives, negatives = _global_logsumexp(torch.stack((positives, negatives)), group)
-            total, count = self._sum(positives, negatives)
-            return averaging(total / count.clamp(min=1), group)
-        total, count = self._sum(positives, negatives)
-        return batch_mean(total, count, group)
-
-    def _sum(self, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of l over the lines with a positive, and their number."""
-        argument = (
-            self.negative_temperature * negatives
-            + self.positive_temperature * positives
-            + self.margin
-        )
-        # A line without positives or without negatives has the argument -inf, and adds 0.
-        # softplus turns linear at 20 unless told otherwise, which float64 would see.
-        return F.softplus(argument, threshold=40).sum(), (positives > -torch.inf).sum()
+def _compared(
+    logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
+) -> Tensor:
+    logits = wide_logits(logits, targets)
+    if logits.numel() == 0:
+        # A rank may have no images: one unknown line takes their place and changes nothing.
+        images, labels = logits.shape
+        logits = F.pad(logits, (0, int(labels == 0), 0, int(images == 0)))
+        targets = torch.full_like(logits, -1)
+    if torch.is_grad_enabled() and logits.requires_grad:
+        loss: Tensor = _OnePass.apply(logits, targets, along, comparison)
+        return loss
+    return value_and_gradient(logits, targets, along, comparison, with_gradient=False)[0]
 
 
-def _global_logsumexp(own: Tensor, group: dist.ProcessGroup) -> Tensor:
-    """The log-sum-exp over the ranks' `own`, of the same shape; differentiable in this rank's."""
-    ranks = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(ranks, own.detach().contiguous(), group=group)
-    ranks[dist.get_rank(group)] = own
-    return torch.logsumexp(torch.stack(ranks), 0)
+class _OnePass(torch.autograd.Function):
+    """The value and its gradient at once; the backward pass only scales what is there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
+    ) -> Tensor:
+        value, gradient = value_and_gradient(logits, targets, along, comparison, with_gradient=True)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        # The saved gradient is a constant to autograd: its derivative would silently be wrong.
+        # Gradients are enabled here only with create_graph; compiled graphs refuse by themselves.
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("the two-way loss has no second derivative: use create_graph=False")
+        (gradient,) = ctx.saved_tensors
+        return upstream * gradient, None, None, None
