@@ -23,7 +23,7 @@ FLOORS = [
     ["images"],
     ["annotations"],
     ["spec", "recipe", "shipped"],
-    ["labels", "files"],
+    ["labels", "files", "loss_defaults"],
     ["errors"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from twlcli.errors import RecipeError, did_you_mean
+from twlcli.loss_defaults import Option, checked_option, defaults_of, suitable_rate
 
 
 @dataclass(frozen=True)
@@ -64,28 +65,23 @@ class AugmentRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """`[loss]`: a name in `twlcli.losses.LOSSES` and its options."""
+    """`[loss]`: a loss and its options, which stand beside the other keys in TOML.
+
+    Another name brings that loss's own options; `LOSS_DEFAULTS` lists them.
+    """
 
     name: str = "two-way"
-    positive_temperature: float = 4.0
-    negative_temperature: float = 1.0
-    margin: float = 0.0
     # "global" compares samples over all ranks; "local" over each rank's own part of the batch.
     class_scope: Literal["global", "local"] = "global"
+    options: Mapping[str, Option] = field(default_factory=lambda: defaults_of("two-way").options)
 
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
-    """`[optimizer]`: the rates hold at any batch size.
-
-    The two-way loss is sensitive to its rate. Measured on VOC2007 (MobileNetV2, 128 pixels, three
-    epochs, batch 64), mAP@class by the head's rate without and with a bound of 20 on the gradient:
-    0.0035: 70.9, 68.9; 0.01: not measured, 70.8; 0.02: 45.6, 68.7. At batch 16 the rate 0.01 gave
-    67.7 and one scaled by the root of the batch 66.2, so the rate is not scaled.
-    """
+    """`[optimizer]`."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.01  # of the new head, at its highest
+    learning_rate: float = 0.0  # of the new head, at its highest; 0 suits the loss
     backbone_rate: float = 0.1  # the backbone's learning rate as a share of the head's
     momentum: float = 0.9  # SGD's, with Nesterov's correction; AdamW's first beta
     weight_decay: float = 1e-4
@@ -98,7 +94,9 @@ class ScheduleRecipe:
 
     epochs: int = 40
     batch_size: int = 0  # over all ranks together; 0 suits the data, see `suitable_batch_size`
+    micro_batch: int = 0  # images that a rank's memory holds at once; 0 its whole share
     warmup: float = 0.05  # share of all iterations over which the rate rises from 0
+    validate_every: int = 1  # epochs; the last one is always validated
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,10 @@ class Recipe:
         for section in fields(self):
             lines.append(f"[{section.name}]")
             table = getattr(self, section.name)
+            values = {key.name: getattr(table, key.name) for key in fields(table)}
+            values |= values.pop("options", {})
             lines += [
-                f"{key.name} = {json.dumps(getattr(table, key.name))}" for key in fields(table)
+                f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None
             ]
             lines.append("")
         return "\n".join(lines)
@@ -172,9 +172,23 @@ class Recipe:
                 raise RecipeError(f"{place}: no section '{name}' in a recipe{hint}")
             if not isinstance(table, dict):
                 raise RecipeError(f"{place}: '{name}' is a section, expected [{name}]")
-            recipe = replace(recipe, **{name: _fill(getattr(recipe, name), table, place, name)})
+            fill = _fill_loss if name == "loss" else _fill
+            section: Any = fill(getattr(recipe, name), table, place, name)
+            recipe = replace(recipe, **{name: section})
         _check(recipe, place)
         return recipe
+
+    def suited(self, *, images: int, labels: int) -> Recipe:
+        """The recipe with a batch size and a learning rate where it leaves them open."""
+        batch_size = self.schedule.batch_size or suitable_batch_size(images)
+        rate = self.optimizer.learning_rate or suitable_rate(
+            self.loss.name, self.loss.options, labels=labels, batch_size=min(batch_size, images)
+        )
+        return replace(
+            self,
+            schedule=replace(self.schedule, batch_size=batch_size),
+            optimizer=replace(self.optimizer, learning_rate=rate),
+        )
 
 
 def suitable_batch_size(images: int) -> int:
@@ -217,6 +231,20 @@ def _fill(section: Any, table: Mapping[str, Any], place: str, name: str) -> Any:
     return replace(section, **values)
 
 
+def _fill_loss(loss: LossRecipe, table: Mapping[str, Any], place: str, name: str) -> LossRecipe:
+    own = {key: value for key, value in table.items() if key in ("name", "class_scope")}
+    filled: LossRecipe = _fill(loss, own, place, name)
+    options = defaults_of(filled.name, f"{place}: loss.name").options
+    if filled.name == loss.name:
+        options = loss.options
+    given = {
+        key: checked_option(filled.name, key, value, place)
+        for key, value in table.items()
+        if key not in own
+    }
+    return replace(filled, options={**options, **given})
+
+
 def _fitted(value: Any, kind: Any, place: str) -> Any:
     """The value as its key's type, which may be a Literal."""
     if get_origin(kind) is Literal:
@@ -250,8 +278,6 @@ def _check(recipe: Recipe, place: str) -> None:
         ("augment.flip", 0, 1),
         ("augment.jitter", 0, 1),
         ("augment.lighting", 0, 10),
-        ("loss.positive_temperature", 1e-6, 1e6),
-        ("loss.negative_temperature", 1e-6, 1e6),
         ("optimizer.learning_rate", 0, 1e3),
         ("optimizer.backbone_rate", 0, 1e3),
         ("optimizer.momentum", 0, 1 - 1e-9),
@@ -259,7 +285,9 @@ def _check(recipe: Recipe, place: str) -> None:
         ("optimizer.clip", 0, 1e9),
         ("schedule.epochs", 1, 10**6),
         ("schedule.batch_size", 0, 2**31),
+        ("schedule.micro_batch", 0, 2**31),
         ("schedule.warmup", 0, 1),
+        ("schedule.validate_every", 1, 10**6),
         ("train.seed", 0, 2**63 - 1),
         ("train.ema", 0, 1 - 1e-9),
         ("train.threads", 0, 1024),

@@ -9,67 +9,65 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.multiprocessing.spawn import spawn
 
+from tests.training.drawn import CPU, batch, network
 from twlcli.recipe import Recipe
 from twlcli.spec import Preprocessing
-from twlcli.training.augment import Colour
 from twlcli.training.devices import Ranks
-from twlcli.training.loader import Batch
 from twlcli.training.step import Stepper
 
-CPU = torch.device("cpu")
 STEPS = 3
+LOSSES = ("two-way", "bce", "asl", "warp", "rml")
+# Which rows each rank has of two worlds; one rank has a single image.
+SHARES = {2: [(0, 7), (7, 10)], 4: [(0, 3), (3, 4), (4, 8), (8, 10)]}
 
 
-def network() -> nn.Module:
-    """Without batch norm, whose statistics are each rank's own."""
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
-
-
-def batch(rows: slice) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (10, 8, 8, 3), dtype=torch.uint8, generator=generator)
-    targets = torch.randint(-1, 2, (10, 5), generator=generator).to(torch.int8)
-    colour = torch.ones(10, 9)
-    colour[:, :3] = torch.arange(3)
-    colour[:, 6:] = 0
-    return Batch(images[rows], Colour(*colour[rows].split(3, dim=1)), targets[rows])
-
-
-def trained(ranks: Ranks, rows: slice) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(
+    ranks: Ranks, rows: slice, *settings: str
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses and the weights after some steps."""
-    recipe = Recipe().with_settings(["optimizer.learning_rate=0.5", "optimizer.clip=1"])
+    recipe = Recipe().with_settings(
+        ["optimizer.learning_rate=0.5", "optimizer.clip=1", "schedule.batch_size=10", *settings]
+    )
     stepper = Stepper(network(), recipe, Preprocessing(8, 8), ranks)
     losses = [stepper(batch(rows), step, STEPS).item() for step in range(STEPS)]
     return losses, stepper.network.state_dict()
 
 
-def on_a_rank(rank: int, folder: str) -> None:
+def on_a_rank(rank: int, folder: str, world: int) -> None:
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
         rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
+        world_size=world,
+        timeout=timedelta(minutes=5),
     )
-    ranks = Ranks(CPU, rank, 2, 2, dist.group.WORLD)
-    assert ranks.gather(rank) == [0, 1]
+    ranks = Ranks(CPU, rank, world, world, dist.group.WORLD)
+    assert ranks.gather(rank) == list(range(world))
     assert ranks.any(rank == 1)
-    torch.save(trained(ranks, slice(0, 7) if rank == 0 else slice(7, 10)), f"{folder}/{rank}.pt")
+    rows = slice(*SHARES[world][rank])
+    results = {
+        (loss, micro): trained(ranks, rows, f"loss.name={loss}", f"schedule.micro_batch={micro}")
+        for loss in LOSSES
+        for micro in (0, 2)
+    }
+    torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_ranks_train_as_one_process_does(tmp_path: Path):
-    spawn(on_a_rank, args=(str(tmp_path),), nprocs=2)
-    losses, weights = trained(Ranks(CPU), slice(0, 10))
-    assert losses[-1] < losses[0]
-    for rank in range(2):
-        their_losses, their_weights = torch.load(tmp_path / f"{rank}.pt")
-        assert their_losses == pytest.approx(losses, rel=1e-5)
-        torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world: int):
+    spawn(on_a_rank, args=(str(tmp_path), world), nprocs=world)
+    of_ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
+    for loss in LOSSES:
+        losses, weights = trained(Ranks(CPU), slice(0, 10), f"loss.name={loss}")
+        assert losses[-1] < losses[0]
+        for results in of_ranks:
+            for micro in (0, 2):
+                their_losses, their_weights = results[loss, micro]
+                assert their_losses == pytest.approx(losses, rel=1e-5)
+                torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> Non
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
         try:
-            with _Bars(run, ranks, resumed=resumed) as bars, _interrupts() as interrupted:
+            with _Bars(run, ranks, resumed=resumed) as bars, interrupts() as interrupted:
                 trainer = Trainer(run, ranks, bars, resumed=resumed)
                 trainer.train(interrupted)
         except InterruptedRunError as stopped:
@@ -53,7 +53,8 @@ def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> Non
 
 
 def _say_what_is_there(run: Run, trainer: Trainer) -> None:
-    best = max(trainer.progress.history, key=lambda record: record["map_class"])
+    validated = [record for record in trainer.progress.history if "map_class" in record]
+    best = max(validated, key=lambda record: record["map_class"])
     err.print(
         f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
         f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
@@ -147,12 +148,12 @@ class _Bars:
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
         """Print the epoch's line."""
         self._remove()
-        self.last = f"mAP@class {100 * record['map_class']:.2f}"
-        err.print(
-            f"epoch {record['epoch']}/{self.epochs}  loss {record['loss']:.4f}  {self.last}  "
-            f"mAP@sample {100 * record['map_sample']:.2f}  "
-            f"{record['images_per_second']:.0f} images/s{'  best' if best else ''}"
-        )
+        parts = [f"epoch {record['epoch']}/{self.epochs}", f"loss {record['loss']:.4f}"]
+        if "map_class" in record:
+            self.last = f"mAP@class {100 * record['map_class']:.2f}"
+            parts += [self.last, f"mAP@sample {100 * record['map_sample']:.2f}"]
+        parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
+        err.print("  ".join(parts))
 
     def _remove(self) -> None:
         for task in (self.training, self.validating):
@@ -162,7 +163,7 @@ class _Bars:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and termination set a flag so that training can save; a later one stops at once."""
     first: float | None = None
 

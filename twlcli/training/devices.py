@@ -124,7 +124,7 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
 
 
 @contextmanager
-def memory_errors(batch_size: int, ranks: Ranks) -> Iterator[None]:
+def memory_errors(images_at_once: int) -> Iterator[None]:
     """Turn running out of memory into one line that says what to try.
 
     Raises:
@@ -136,9 +136,9 @@ def memory_errors(batch_size: int, ranks: Ranks) -> Iterator[None]:
         told = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
             raise
-        smaller = max(ranks.world, batch_size // 2 // ranks.world * ranks.world)
         raise DeviceError(
-            f"out of memory with batches of {batch_size}; try --batch-size {smaller}"
+            f"out of memory with {images_at_once} images at once; "
+            f"try --micro-batch {max(1, images_at_once // 2)}, which leaves the loss as it is"
         ) from error
 
 

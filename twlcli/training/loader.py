@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,14 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def split(self, size: int) -> list[Batch]:
+        """The batch in parts of at most `size` images; what was unreadable stays with the first."""
+        parts = [
+            self._each(itemgetter(slice(first, first + size)))
+            for first in range(0, len(self), size)
+        ]
+        return [parts[0], *(replace(part, unreadable=()) for part in parts[1:])]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         colour = Colour(

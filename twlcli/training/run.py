@@ -31,6 +31,8 @@ from twlcli.files import write_whole
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.training.predictor import CHECKPOINT_NAME
 
+SPLITS_NAME = "split.csv"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -76,12 +78,11 @@ class Run:
         """The best weights with the model's spec."""
         return self.folder / CHECKPOINT_NAME
 
-    def with_batch_size(self, batch_size: int) -> Run:
-        """The run with the batch size that it will use written into its recipe."""
-        run = Run(
-            self.folder, self.recipe.merged({"schedule": {"batch_size": batch_size}}, place="")
-        )
-        run.write_recipe()
+    def suited(self, *, images: int, labels: int) -> Run:
+        """The run with what its recipe left open decided and written into it."""
+        run = Run(self.folder, self.recipe.suited(images=images, labels=labels))
+        if run != self:
+            run.write_recipe()
         return run
 
     def write_recipe(self) -> None:
@@ -99,6 +100,11 @@ class Run:
         """Write one JSON object per epoch."""
         text = "".join(json.dumps(record) + "\n" for record in history)
         write_whole(self.folder / "metrics.jsonl", lambda file: file.write(text.encode()))
+
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """What `write_metrics` wrote."""
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return tuple(json.loads(line) for line in lines)
 
     def write_unreadable(self, reasons: Iterable[str]) -> None:
         """Write which training images were left out, and why."""
@@ -132,7 +138,7 @@ class Run:
             AnnotationError: the data are not there any more, or have changed.
         """
         annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
-        path = self.folder / "split.csv"
+        path = self.folder / SPLITS_NAME
         if not path.is_file():
             return annotations
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -180,12 +186,16 @@ class Run:
         splits = list(annotations.splits)
         for row in train[held]:
             splits[row] = validation_split
-        rows = zip(annotations.images, splits, strict=True)
-        table = io.StringIO(newline="")
-        csv.writer(table).writerows([("image", "split"), *rows])
-        data = table.getvalue().encode("utf-8", "surrogateescape")
-        write_whole(self.folder / "split.csv", lambda file: file.write(data))
+        write_splits(self.folder, annotations.images, splits)
         return replace(annotations, splits=tuple(splits))
+
+
+def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> None:
+    """Write which split each image is in; `Run.data` goes by it."""
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
+    data = table.getvalue().encode("utf-8", "surrogateescape")
+    write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
 
 
 def read_data(recipe: DataRecipe) -> Annotations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twlcli.errors import RecipeError, did_you_mean
 from twlcli.losses import LOSSES
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.spec import Preprocessing
@@ -37,9 +36,24 @@ class Stepper:
         self.average = _moving_average(self.network, recipe.train.ema)
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks)
-        self._forward = self._distributed(self.network)
+        self._distributed = (
+            None
+            if ranks.group is None
+            else DistributedDataParallel(self.network, process_group=ranks.group)
+        )
+        self._forward: Callable[[Tensor], Tensor] = self._distributed or self.network
         if recipe.train.compile:
             self._forward = torch.compile(self._forward)
+
+    @property
+    def images_at_once(self) -> int:
+        """The most images that are in a rank's memory with all that their gradients need."""
+        return min(self._share, self.recipe.schedule.micro_batch or self._share)
+
+    @property
+    def _share(self) -> int:
+        """The most images of a batch that a rank has."""
+        return -(-self.recipe.schedule.batch_size // self.ranks.world)
 
     @property
     def best_network(self) -> nn.Module:
@@ -48,22 +62,48 @@ class Stepper:
 
     def __call__(self, batch: Batch, step: int, steps: int) -> Tensor:
         """Train on one batch; step `step` of `steps`. Returns the loss, still on the device."""
-        # Dropout and stochastic depth depend on the step and rank alone, so that a resumed run
-        # draws what an uninterrupted one would have.
-        place = step * self.ranks.world + self.ranks.rank
-        torch.manual_seed((self.recipe.train.seed + _SEED_STRIDE * place) % 2**63)
         set_rate(self.optimizer, self.recipe, step, steps)
-        batch = batch.to(self.ranks.device)
         self.network.train()
-        logits = self._logits(batch)
-        loss = self.loss(logits, batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # All ranks go the same way, as each way has its own order of exchanges between them.
+        if self.images_at_once == self._share:
+            loss = self._backward_whole(batch, step)
+        else:
+            loss = self._backward_split(batch.split(self.images_at_once), step)
         if self.recipe.optimizer.clip > 0:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
+        return loss
+
+    def _backward_whole(self, batch: Batch, step: int) -> Tensor:
+        loss = self.loss(self._logits(batch, step), batch.targets.to(self.ranks.device))
+        loss.backward()
+        return loss.detach()
+
+    def _backward_split(self, parts: list[Batch], step: int) -> Tensor:
+        """The gradient of the whole batch with the memory of one part, in two passes.
+
+        The loss compares images of different parts. So the first pass collects every part's
+        logits without gradients, the loss is differentiated once with respect to all of them,
+        and the second pass carries each part's slice of that gradient back through the network.
+        """
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
+        with torch.no_grad():
+            logits = torch.cat(
+                [self._logits(part, step, number) for number, part in enumerate(parts)]
+            )
+        # Batch norm's running statistics count every image once.
+        for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+        logits.requires_grad_()
+        targets = torch.cat([part.targets for part in parts]).to(self.ranks.device)
+        loss = self.loss(logits, targets)
+        slices = torch.autograd.grad(loss, logits)[0].split([len(part) for part in parts])
+        for number, (part, gradient) in enumerate(zip(parts, slices, strict=True)):
+            with self._gradients_shared(number == len(parts) - 1):
+                self._logits(part, step, number).backward(gradient)
         return loss.detach()
 
     def share_statistics(self) -> None:
@@ -72,17 +112,23 @@ class Stepper:
             for buffer in self.best_network.buffers():
                 dist.broadcast(buffer, 0, group=self.ranks.group)
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def _logits(self, batch: Batch, step: int, part: int = 0) -> Tensor:
+        # Dropout and stochastic depth depend on the step, rank and part alone, so that both passes
+        # over a part, and a resumed run, draw the same.
+        place = step * self.ranks.world + self.ranks.rank
+        torch.manual_seed((self.recipe.train.seed + _SEED_STRIDE * place + part) % 2**63)
+        batch = batch.to(self.ranks.device)
         images = normalise(change_colour(to_unit(batch.images), batch.colour), self.preprocessing)
         device, dtype = self.ranks.device, self.autocast_dtype
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = self._forward(images)
         return logits
 
-    def _distributed(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
-        if self.ranks.group is None:
-            return network
-        return DistributedDataParallel(network, process_group=self.ranks.group)
+    def _gradients_shared(self, shared: bool) -> AbstractContextManager[None]:
+        """Whether ranks exchange the gradients of a backward pass; once a step is enough."""
+        if shared or self._distributed is None:
+            return nullcontext()
+        return self._distributed.no_sync()
 
     def state(self) -> dict[str, object]:
         """All that training changes, for a checkpoint."""
@@ -102,22 +148,10 @@ class Stepper:
 
 
 def loss_of(recipe: LossRecipe, ranks: Ranks) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that a recipe names, with its options, over all ranks or over each on its own.
-
-    Raises:
-        RecipeError: there is no such loss.
-    """
-    options = {
-        option.name: getattr(recipe, option.name)
-        for option in fields(recipe)
-        if option.name not in ("name", "class_scope")
-    }
-    group = ranks.group if recipe.class_scope == "global" else None
-    if recipe.name not in LOSSES:
-        hint = did_you_mean(recipe.name, LOSSES) or f" ({', '.join(LOSSES)})"
-        raise RecipeError(f"loss.name is '{recipe.name}', which is not a loss{hint}")
+    """The loss that a recipe names, with its options, over all ranks or over each on its own."""
     loss = LOSSES[recipe.name]
-    return lambda logits, targets: loss(logits, targets, group=group, **options)
+    group = ranks.group if recipe.class_scope == "global" else None
+    return lambda logits, targets: loss(logits, targets, group=group, **recipe.options)
 
 
 def _moving_average(network: nn.Module, decay: float) -> AveragedModel | None:

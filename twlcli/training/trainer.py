@@ -17,12 +17,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.files import write_whole
-from twlcli.recipe import Recipe, suitable_batch_size
-from twlcli.scoring.average_precision import (
-    average_precision_per_image,
-    average_precision_per_label,
-    mean_over_lines,
-)
+from twlcli.recipe import Recipe
 from twlcli.scoring.fit import fit
 from twlcli.spec import SPEC_KEY, ModelSpec, Preprocessing
 from twlcli.training.backbones import WeightsReport, build_backbone, load_weights
@@ -37,6 +32,10 @@ _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every
 
 class InterruptedRunError(Exception):
     """Training stopped when it was asked to; the run can be resumed."""
+
+
+class DivergedError(TwlError):
+    """The loss is not a number any more."""
 
 
 class Watcher(Protocol):
@@ -89,11 +88,11 @@ class Trainer:
     def __init__(self, run: Run, ranks: Ranks, watcher: Watcher, *, resumed: bool = False) -> None:
         self.ranks = ranks
         self.watcher = watcher
-        # One rank writes what has to be decided, the split and the batch size; the others read it.
+        # One rank writes what has to be decided, split, batch size and rate; the others read it.
         if ranks.first:
             self.train_data, self.validation_data = _checked(run)
-            if run.recipe.schedule.batch_size == 0:
-                run = run.with_batch_size(suitable_batch_size(len(self.train_data)))
+            labels = len(self.train_data.vocabulary)
+            run = run.suited(images=len(self.train_data), labels=labels)
         ranks.gather(None)
         if not ranks.first:
             run = Run.open(run.folder)
@@ -112,6 +111,7 @@ class Trainer:
         self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
+        self._validation: Validation | None = None
         if resumed:
             state = run.read_state(ranks.device)
             self.progress = _Progress(**state.pop("progress"))
@@ -127,17 +127,18 @@ class Trainer:
 
         Raises:
             InterruptedRunError: `should_stop` said so.
-            TwlError: the loss is not a number any more.
+            DivergedError: the loss is not a number any more.
             DeviceError: out of memory.
         """
         epochs = self.run.recipe.schedule.epochs
-        with memory_errors(self.run.recipe.schedule.batch_size, self.ranks):
+        with memory_errors(self.stepper.images_at_once):
             while self.progress.epoch < epochs:
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
                 steps = self.progress.step - first
                 rate = steps * self.loader.order.batch_size / (time.monotonic() - started)
-                self._end_epoch(self._validate(), rate)
+                self._validation = self._validate() if self._validates() else None
+                self._end_epoch(self._validation, rate)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
         progress, steps = self.progress, len(self.loader)
@@ -167,7 +168,7 @@ class Trainer:
         self.progress.loss_sum += sum(values)
         self.progress.loss_steps += len(values)
         if not math.isfinite(self.progress.loss_sum):
-            raise TwlError(
+            raise DivergedError(
                 f"the loss became {self.progress.loss_sum} in epoch {self.progress.epoch + 1}, "
                 f"step {self.progress.step}; try a lower --learning-rate "
                 f"(it is {self.run.recipe.optimizer.learning_rate:g})"
@@ -195,25 +196,31 @@ class Trainer:
             self.watcher.validated if self.ranks.first else lambda done: None,
         )
 
-    def _end_epoch(self, validation: Validation, images_per_second: float) -> None:
+    def last_validation(self) -> Validation:
+        """Scores of the network as the last epoch left it; every rank has to ask."""
+        if self._validation is None:
+            self._validation = self._validate()
+        return self._validation
+
+    def _validates(self) -> bool:
+        schedule, epoch = self.run.recipe.schedule, self.progress.epoch + 1
+        return epoch % schedule.validate_every == 0 or epoch == schedule.epochs
+
+    def _end_epoch(self, validation: Validation | None, images_per_second: float) -> None:
         progress = self.progress
-        by_label = average_precision_per_label(validation.logits, validation.targets)
-        by_image = average_precision_per_image(validation.logits, validation.targets)
-        score = mean_over_lines(by_label).value
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
-            "map_class": score,
-            "map_sample": mean_over_lines(by_image).value,
+            **(validation.scores() if validation else {}),
             "images_per_second": images_per_second,
         }
         # The score is NaN where no validation image has a label; then the last epoch is kept.
-        best = not score <= progress.best
-        progress.best = score if best else progress.best
+        best = validation is not None and not record["map_class"] <= progress.best
+        progress.best = record["map_class"] if best else progress.best
         progress.history.append(record)
         progress.epoch += 1
         progress.step, progress.loss_sum, progress.loss_steps = 0, 0.0, 0
-        if best and self.ranks.first:
+        if best and validation and self.ranks.first:
             self._keep(validation, record)
         self._save()
         if self.ranks.first:
@@ -255,7 +262,8 @@ def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
     preprocessing = Preprocessing(
         resize=image.resize, crop=image.size, interpolation=image.interpolation
     )
-    provenance = {"twl": __version__, "data": data.source.name, "loss": vars(loss)}
+    loss_used = {"name": loss.name, "class_scope": loss.class_scope, **loss.options}
+    provenance = {"twl": __version__, "data": data.source.name, "loss": loss_used}
     return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
 
 

@@ -11,6 +11,11 @@ from torch import nn
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.images.stream import usable_cores
+from twlcli.scoring.average_precision import (
+    average_precision_per_image,
+    average_precision_per_label,
+    mean_over_lines,
+)
 from twlcli.scoring.evaluate import predict
 from twlcli.spec import ModelSpec
 from twlcli.training.devices import Ranks
@@ -21,15 +26,26 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores of the validation images that could be read, in any order.
+    """Scores of the n validation images that could be read, in the order of the data.
 
     Attributes:
+        images: their names.
         logits: (n, C) float32.
         targets: (n, C) int8 of 1, 0 and -1.
     """
 
+    images: tuple[str, ...]
     logits: NDArray[np.float32]
     targets: NDArray[np.int8]
+
+    def scores(self) -> dict[str, float]:
+        """mAP@class and mAP@sample, in 0..1; NaN where no image has a label."""
+        by_label = average_precision_per_label(self.logits, self.targets)
+        by_image = average_precision_per_image(self.logits, self.targets)
+        return {
+            "map_class": mean_over_lines(by_label).value,
+            "map_sample": mean_over_lines(by_image).value,
+        }
 
 
 def validate(
@@ -51,12 +67,20 @@ def validate(
     Raises:
         AnnotationError: none of a rank's images can be read.
     """
+    rows = np.arange(ranks.rank, len(data), ranks.world)
     own = predict(
         TorchPredictor(network, spec, ranks.device),
-        data.select(np.arange(ranks.rank, len(data), ranks.world)),
+        data.select(rows),
         batch_size=_BATCH,
         workers=max(2, usable_cores() // ranks.neighbours),
         progress=lambda count: done(count * ranks.world),
     )
-    logits, targets = zip(*ranks.gather((own.logits, own.targets)), strict=True)
-    return Validation(np.concatenate(logits), np.concatenate(targets))
+    images, logits, targets = zip(*ranks.gather((own.images, own.logits, own.targets)), strict=True)
+    names = [name for part in images for name in part]
+    place = {name: number for number, name in enumerate(data.images)}
+    order = np.argsort([place[name] for name in names])
+    return Validation(
+        tuple(names[index] for index in order),
+        np.concatenate(logits)[order],
+        np.concatenate(targets)[order],
+    )

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.drawn import CPU, batch, network
+from twlcli.recipe import Recipe
+from twlcli.spec import Preprocessing
+from twlcli.training.devices import Ranks
+from twlcli.training.step import Stepper
+
+STEPS = 3
+
+
+def stepper(net: nn.Module, *settings: str) -> Stepper:
+    settings = (
+        "optimizer.learning_rate=0.5",
+        "optimizer.clip=1",
+        "schedule.batch_size=10",
+        *settings,
+    )
+    return Stepper(net, Recipe().with_settings(settings), Preprocessing(8, 8), Ranks(CPU))
+
+
+def gradients(net: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("loss", ["two-way", "class-wise", "bce", "asl", "warp"])
+@pytest.mark.parametrize("micro_batch", [1, 4, 9])
+def test_micro_batches_train_as_one_batch_does(loss, micro_batch):
+    whole = stepper(network(), f"loss.name={loss}")
+    split = stepper(network(), f"loss.name={loss}", f"schedule.micro_batch={micro_batch}")
+    for step in range(STEPS):
+        expected = whole(batch(), step, STEPS)
+        assert split(batch(), step, STEPS).item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(
+        split.network.state_dict(), whole.network.state_dict(), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_both_passes_over_a_micro_batch_draw_the_same_dropout():
+    """Against the same parts with one graph over all of them."""
+
+    def dropping() -> nn.Module:
+        return nn.Sequential(network(), nn.Dropout(0.5))
+
+    split = stepper(dropping(), "schedule.micro_batch=4", "optimizer.clip=0")
+    loss = split(batch(), 1, STEPS)
+    joined = stepper(dropping())
+    joined.network.train()
+    logits = torch.cat(
+        [joined._logits(part, 1, number) for number, part in enumerate(batch().split(4))]
+    )
+    assert (logits == 0).any()
+    expected = joined.loss(logits, batch().targets)
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(gradients(split.network), gradients(joined.network))
+
+
+def test_running_statistics_count_every_image_once():
+    def normalising() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(3), network())
+
+    split = stepper(normalising(), "schedule.micro_batch=4")
+    split(batch(), 0, STEPS)
+    once = stepper(normalising())
+    once.network.train()
+    for number, part in enumerate(batch().split(4)):
+        once._logits(part, 0, number)
+    torch.testing.assert_close(
+        dict(split.network.named_buffers()), dict(once.network.named_buffers())
+    )
+    assert split.network[0].num_batches_tracked == 3
+
+
+def test_images_at_once_is_a_ranks_share_or_a_micro_batch():
+    def of(*settings: str) -> int:
+        return stepper(network(), *settings).images_at_once
+
+    assert of() == 10
+    assert of("schedule.micro_batch=4") == 4
+    assert of("schedule.micro_batch=99") == 10

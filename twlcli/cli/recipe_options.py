@@ -1,0 +1,111 @@
+"""The options with which `twl train` and `twl compare` change a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from twlcli.recipe import Recipe
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="Recipe to start from: a TOML file, or a folder's name in models/."
+    ),
+]
+Backbone = Annotated[str | None, typer.Option(help="Any torchvision classification network.")]
+Weights = Annotated[
+    str | None, typer.Option(help="Pretrained weights: default (downloaded), none, or a file.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images per step, over all ranks [default: suits the data]")
+]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(help="Images in a rank's memory at once; the batch's gradient stays exact."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Highest rate of the head; the backbone has a tenth [default: suits the loss]"
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Side of the network's input in pixels; resizing follows as 8/7 of it."),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Image loading processes per rank; -1 suits the machine.")
+]
+Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any key of the recipe.", metavar="SECTION.KEY=VALUE"),
+]
+Format = Annotated[str | None, typer.Option("--format", help="Format of DATA [default: detected]")]
+Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
+CocoImages = Annotated[Path | None, typer.Option(help="Folder of the photographs of a COCO file.")]
+Separator = Annotated[
+    str | None, typer.Option(help="Between labels in a table's cell [default: detected]")
+]
+# Where the flags stand in a recipe.
+_KEYS = {
+    "format": ("data", "format"),
+    "images": ("data", "images"),
+    "coco-images": ("data", "coco_images"),
+    "separator": ("data", "separator"),
+    "backbone": ("model", "backbone"),
+    "weights": ("model", "weights"),
+    "size": ("image", "size"),
+    "loss": ("loss", "name"),
+    "epochs": ("schedule", "epochs"),
+    "batch-size": ("schedule", "batch_size"),
+    "micro-batch": ("schedule", "micro_batch"),
+    "learning-rate": ("optimizer", "learning_rate"),
+    "seed": ("train", "seed"),
+    "precision": ("train", "precision"),
+    "workers": ("train", "workers"),
+    "compile": ("train", "compile"),
+}
+
+
+def resolved_recipe(
+    data: Path, name: str | None, flags: Mapping[str, Any], settings: list[str] | None
+) -> Recipe:
+    """The recipe that a command line asks for: `--recipe`, then flags, then `--set`.
+
+    Args:
+        data: DATA.
+        name: of the recipe, a file or a folder in models/; None for the defaults.
+        flags: values by the flag's name without its dashes; None where it was not given.
+        settings: of `--set`.
+
+    Raises:
+        RecipeError: a flag or setting names what there is not, or does not fit.
+    """
+    from twlcli.recipe import Recipe, read_recipe
+    from twlcli.shipped import recipe_file
+
+    recipe = Recipe() if name is None else read_recipe(recipe_file(name))
+    recipe = recipe.merged({"data": {"path": str(data.resolve())}}, place="DATA")
+    for flag, value in flags.items():
+        if value is None:
+            continue
+        section, key = _KEYS[flag]
+        values = {key: _absolute(flag, value)}
+        if flag == "size":
+            values["resize"] = round(value * 8 / 7)
+        recipe = recipe.merged({section: values}, place=f"--{flag}")
+    return recipe.with_settings(settings or [])
+
+
+def _absolute(flag: str, value: Any) -> Any:
+    """Paths as they are from everywhere; names of weights that are not files stay."""
+    if flag == "weights":
+        return value if value in ("default", "none") else str(Path(value).resolve())
+    return str(value.resolve()) if isinstance(value, Path) else value
