@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from twlcli.errors import RecipeError
+from twlcli.loss_defaults import LOSS_DEFAULTS
 from twlcli.recipe import Recipe, read_recipe, suitable_batch_size
+from twlcli.shipped import models_folder
 
 
 def write(folder: Path, text: str) -> Path:
@@ -78,3 +80,35 @@ def test_read_recipe_names_the_file(tmp_path):
 )
 def test_suitable_batch_size_leaves_a_hundred_batches(images, batch_size):
     assert suitable_batch_size(images) == batch_size
+
+
+def test_another_loss_brings_its_own_options(tmp_path):
+    recipe = Recipe().with_settings(["loss.positive_temperature=2", "loss.class_scope=local"])
+    assert recipe.loss.options["positive_temperature"] == 2.0
+    other = recipe.merged({"loss": {"name": "focal", "gamma": 1}}, place="here")
+    assert other.loss.class_scope == "local"
+    assert other.loss.options == {"gamma": 1.0, "alpha": None, "reduction": "image"}
+    assert read_recipe(write(tmp_path, other.to_toml())) == other
+    with pytest.raises(RecipeError, match=r"^here: 'gamma' is not an option of the loss 'two-way'"):
+        recipe.merged({"loss": {"gamma": 1}}, place="here")
+    with pytest.raises(RecipeError, match=r"loss.name is 'tow-way', which is not a loss; did you"):
+        recipe.merged({"loss": {"name": "tow-way"}}, place="here")
+
+
+def test_what_a_recipe_leaves_open_is_suited_to_data_and_loss():
+    recipe = Recipe().with_settings(["loss.name=warp"])
+    suited = recipe.suited(images=20_000, labels=80)
+    assert suited.schedule.batch_size == 128
+    assert suited.optimizer.learning_rate == LOSS_DEFAULTS["warp"].learning_rate
+    given = recipe.with_settings(["optimizer.learning_rate=0.5", "schedule.batch_size=7"])
+    assert given.suited(images=20_000, labels=80) == given
+
+
+@pytest.mark.parametrize(
+    "file", sorted(models_folder().glob("*/recipe.toml")), ids=lambda file: file.parent.name
+)
+def test_recipes_that_come_with_twl_are_read_and_described(file):
+    recipe = read_recipe(file)
+    assert not recipe.data.path
+    assert recipe.model.weights in ("default", "none")
+    assert f"--recipe {file.parent.name}" in (file.parent / "CARD.md").read_text("utf-8")
