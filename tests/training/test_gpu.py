@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from twlcli.losses import two_way_loss
+from twlcli.losses import LOSSES
 from twlcli.recipe import Recipe
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.predictor import TorchPredictor
@@ -22,15 +22,16 @@ class Silent:
         return lambda *values: None
 
 
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_loss_and_gradient_agree_with_the_cpu(dtype):
+def test_losses_and_gradients_agree_with_the_cpu(name, dtype):
     generator = torch.Generator().manual_seed(0)
     logits = (5 * torch.randn(64, 80, generator=generator)).to(dtype)
     targets = torch.randint(-1, 2, (64, 80), generator=generator)
     results = []
     for device in ("cpu", "cuda"):
         moved = logits.to(device).requires_grad_()
-        loss = two_way_loss(moved, targets.to(device))
+        loss = LOSSES[name](moved, targets.to(device))
         loss.backward()
         assert moved.grad is not None
         results.append((loss.item(), moved.grad.float().cpu()))
@@ -38,12 +39,14 @@ def test_loss_and_gradient_agree_with_the_cpu(dtype):
     torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-2, atol=1e-5)
 
 
-@pytest.mark.parametrize("compiled", ["false", "true"])
-def test_training_on_the_gpu_gives_a_model_that_the_cpu_runs_alike(tmp_path, photographs, compiled):
+@pytest.mark.parametrize(
+    "setting", ["train.compile=false", "train.compile=true", "schedule.micro_batch=3"]
+)
+def test_training_on_the_gpu_gives_a_model_that_the_cpu_runs_alike(tmp_path, photographs, setting):
     settings = [
         *(f"data.path={photographs}", "model.backbone=resnet18", "model.weights=none"),
         *("image.size=32", "image.resize=36", "schedule.batch_size=8", "schedule.epochs=10"),
-        f"train.compile={compiled}",
+        setting,
     ]
     run = Run.create(tmp_path / "run", Recipe().with_settings(settings))
     device = torch.device("cuda")

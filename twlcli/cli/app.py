@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from twlcli import __version__
+from twlcli.cli.compare import compare
 from twlcli.cli.data import app as data
 from twlcli.cli.doctor import doctor
 from twlcli.cli.eval import evaluate
@@ -58,6 +59,7 @@ def _options(
 
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("export")(export)
 app.command("tag")(tag)
 app.add_typer(data, name="data")

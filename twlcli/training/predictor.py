@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from twlcli.errors import ModelError
 from twlcli.spec import SPEC_KEY, ModelSpec
@@ -61,19 +61,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     Raises:
         ModelError: no checkpoint is there, or it is damaged or not twl's.
     """
-    file = path / CHECKPOINT_NAME if path.is_dir() else path
-    if not file.is_file():
-        what = "run has no checkpoint yet" if path.is_dir() else "no such model"
-        raise ModelError(f"{file}: {what}")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelError(f"{file}: not a safetensors checkpoint ({error})") from error
-    if SPEC_KEY not in metadata:
-        raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
-    spec = ModelSpec.from_json(metadata[SPEC_KEY], source=file)
+    file, spec, state = _read(path, with_weights=True)
     network = build_backbone(
         spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
     )
@@ -82,3 +70,25 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     except RuntimeError as error:
         raise ModelError(f"{file}: its weights do not fit a {spec.backbone}") from error
     return network.eval(), spec
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The spec in a run folder or `.safetensors` file; errors are those of `load_checkpoint`."""
+    return _read(path, with_weights=False)[1]
+
+
+def _read(path: Path, *, with_weights: bool) -> tuple[Path, ModelSpec, dict[str, Tensor]]:
+    file = path / CHECKPOINT_NAME if path.is_dir() else path
+    if not file.is_file():
+        what = "run has no checkpoint yet" if path.is_dir() else "no such model"
+        raise ModelError(f"{file}: {what}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            names = opened.keys() if with_weights else ()
+            state = {name: opened.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ModelError(f"{file}: not a safetensors checkpoint ({error})") from error
+    if SPEC_KEY not in metadata:
+        raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
+    return file, ModelSpec.from_json(metadata[SPEC_KEY], source=file), state

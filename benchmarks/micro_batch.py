@@ -1,0 +1,92 @@
+"""What an exact gradient by micro-batches costs in time, and saves in memory.
+
+A training step on a batch of 64, whole and in micro-batches of 32, 16 and 8, in turn in one
+process; medians. The memory is the peak of what a step allocates.
+
+    python benchmarks/micro_batch.py [--device cpu] [--threads 1] [--rounds 5] [--size 96]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from twlcli.recipe import Recipe
+from twlcli.spec import Preprocessing
+from twlcli.training.augment import Colour
+from twlcli.training.backbones import build_backbone
+from twlcli.training.devices import Ranks
+from twlcli.training.loader import Batch
+from twlcli.training.step import Stepper
+
+IMAGES, LABELS = 64, 20
+MICRO_BATCHES = (0, 32, 16, 8)  # 0 is the whole batch
+
+
+def drawn_batch(size: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (IMAGES, size, size, 3), dtype=torch.uint8, generator=generator)
+    targets = (torch.rand(IMAGES, LABELS, generator=generator) < 0.1).to(torch.int8)
+    order, ones = torch.arange(3.0).repeat(IMAGES, 1), torch.ones(IMAGES, 3)
+    return Batch(images, Colour(order, ones, torch.zeros(IMAGES, 3)), targets)
+
+
+def stepper(micro_batch: int, backbone: str, size: int, device: torch.device) -> Stepper:
+    settings = [f"schedule.batch_size={IMAGES}", f"schedule.micro_batch={micro_batch}"]
+    recipe = Recipe().with_settings([*settings, "optimizer.learning_rate=0.01"])
+    network = build_backbone(backbone, LABELS, image_size=size)
+    return Stepper(network, recipe, Preprocessing(size, size), Ranks(device))
+
+
+def peak_bytes(one: Stepper, batch: Batch) -> int:
+    """The most memory that a step takes beyond what it found."""
+    one(batch, 0, 1)  # makes the optimizer's own state
+    if one.ranks.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        one(batch, 0, 1)
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        one(batch, 0, 1)
+    live = peak = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", type=int, default=96)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    batch = drawn_batch(options.size)
+    steppers = {
+        micro: stepper(micro, options.backbone, options.size, device) for micro in MICRO_BATCHES
+    }
+    peak = {micro: peak_bytes(one, batch) for micro, one in steppers.items()}
+    seconds: dict[int, list[float]] = {micro: [] for micro in MICRO_BATCHES}
+    for _ in range(options.rounds):
+        for micro, one in steppers.items():
+            start = time.perf_counter()
+            one(batch, 0, 1).item()
+            seconds[micro].append(time.perf_counter() - start)
+    print(f"{options.backbone} at {options.size} pixels, batch {IMAGES}, {device}")
+    print("micro-batch   time of a step   peak of memory")
+    for micro in MICRO_BATCHES:
+        time_ratio = statistics.median(seconds[micro]) / statistics.median(seconds[0])
+        print(f"{micro or IMAGES:11}   {time_ratio:14.2f}   {peak[micro] / peak[0]:14.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.scoring.drawn import draw_logits, scores_and_targets
+from twlcli.errors import ModelError
+from twlcli.scoring import average_precision, bootstrap
+from twlcli.scoring.average_precision import (
+    average_precision_per_image,
+    average_precision_per_label,
+    mean_over_lines,
+)
+from twlcli.scoring.bootstrap import (
+    centred,
+    draw_counts,
+    draw_seeds,
+    holm,
+    interval,
+    over_seeds,
+    resample,
+    two_sided_p,
+    weighted_average_precision,
+)
+
+quick = settings(deadline=None, max_examples=100)
+
+
+def weighted(scores: np.ndarray, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Weighted average precision of every label, (R, C)."""
+    columns = [
+        weighted_average_precision(scores[:, label], targets[:, label], counts)
+        for label in range(scores.shape[1])
+    ]
+    return np.stack(columns, axis=1)
+
+
+def drawn_counts(images: int, resamples: int, seed: int) -> np.ndarray:
+    return np.concatenate(list(draw_counts(images, resamples=resamples, seed=seed)))
+
+
+@st.composite
+def counted(draw):
+    scores, targets = draw(scores_and_targets(tied=draw(st.booleans())))
+    some = st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores))
+    return scores, targets, np.array(draw(st.lists(some, min_size=1, max_size=3)), dtype=np.uint8)
+
+
+@quick
+@given(counted())
+def test_weights_are_repeated_rows(drawn):
+    scores, targets, counts = drawn
+    for weights, result in zip(counts, weighted(scores, targets, counts), strict=True):
+        rows = np.repeat(np.arange(len(scores)), weights)
+        expected = average_precision_per_label(scores[rows], targets[rows])
+        np.testing.assert_allclose(result, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("decimals", [0, 6])
+def test_weights_of_one_are_the_images_themselves(decimals):
+    logits, targets = draw_logits(images=300, labels=7)
+    logits = logits.round(decimals)
+    ones = np.ones((1, 300), dtype=np.uint8)
+    expected = average_precision_per_label(logits, targets)
+    np.testing.assert_allclose(weighted(logits, targets, ones)[0], expected, rtol=1e-14)
+
+
+@settings(deadline=None, max_examples=50)
+@given(scores_and_targets(), st.integers(0, 1000))
+def test_a_resample_is_scored_as_its_literal_rows(drawn, seed):
+    scores, targets = drawn
+    result = resample(scores, targets, resamples=4, seed=seed)
+    for place, counts in enumerate(drawn_counts(len(scores), 4, seed)):
+        rows = np.repeat(np.arange(len(scores)), counts)
+        by_class = mean_over_lines(average_precision_per_label(scores[rows], targets[rows]))
+        by_sample = mean_over_lines(average_precision_per_image(scores[rows], targets[rows]))
+        np.testing.assert_allclose(result.map_class[place], by_class.value, rtol=1e-13)
+        np.testing.assert_allclose(result.map_sample[place], by_sample.value, rtol=1e-13)
+
+
+def test_counts_are_draws_of_as_many_images():
+    counts = drawn_counts(50, 2000, seed=3)
+    assert counts.shape == (2000, 50)
+    assert (counts.sum(axis=1) == 50).all()
+    # Each count is binomial with mean 1 and variance 0.98; five standard errors are allowed.
+    assert abs(counts.mean(axis=0) - 1).max() < 5 * (0.98 / 2000) ** 0.5
+    assert abs(counts.var(axis=0).mean() - 0.98) < 0.02
+
+
+def test_resamples_do_not_depend_on_the_blocks(monkeypatch):
+    logits, targets = draw_logits(images=57, labels=5)
+    whole = resample(logits, targets, resamples=23, seed=1)
+    monkeypatch.setattr(bootstrap, "DRAWN_ENTRIES", 57 * 4 + 1)
+    monkeypatch.setattr(average_precision, "BLOCK_ENTRIES", 57 * 3)
+    in_blocks = resample(logits, targets, resamples=23, seed=1)
+    np.testing.assert_array_equal(in_blocks.map_class, whole.map_class)
+    np.testing.assert_allclose(in_blocks.map_sample, whole.map_sample, rtol=1e-14)
+
+
+def test_memory_does_not_grow_with_the_resamples(monkeypatch):
+    logits, targets = draw_logits(images=2000, labels=2)
+    monkeypatch.setattr(bootstrap, "DRAWN_ENTRIES", 1 << 16)
+    monkeypatch.setattr(average_precision, "BLOCK_ENTRIES", 1 << 14)
+    peaks = []
+    for resamples in (100, 400):
+        tracemalloc.start()
+        resample(logits, targets, resamples=resamples, seed=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # All counts of 400 resamples would be 800 kB.
+    assert max(peaks) < 700_000
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_the_spread_is_that_of_new_images():
+    """The bootstrap's standard error is the spread over data sets drawn anew."""
+    drawn = [draw_logits(seed, images=300, labels=4, unknown=0) for seed in range(200)]
+    # One constant slope and offset for each label and draw does not change average precision.
+    values = [mean_over_lines(average_precision_per_label(*each)).value for each in drawn]
+    errors = [resample(*each, resamples=60, seed=0).map_class.std() for each in drawn[:20]]
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_resample_refuses_scores_that_are_not_finite():
+    with pytest.raises(ModelError, match="not finite"):
+        resample(np.full((2, 1), np.nan), np.ones((2, 1), dtype=np.int8), resamples=1, seed=0)
+
+
+def test_without_positives_there_is_no_score():
+    scores, targets = np.zeros((5, 2)), np.zeros((5, 2), dtype=np.int8)
+    result = resample(scores, targets, resamples=3, seed=0)
+    assert np.isnan(result.map_class).all()
+    assert np.isnan(result.map_sample).all()
+
+
+def test_one_seed_has_no_spread():
+    values = np.random.default_rng(0).normal(size=(1, 50))
+    weights = draw_seeds(1, resamples=50, seed=0)
+    np.testing.assert_array_equal(over_seeds(values, weights), values[0])
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_variance_between_seeds_is_whole(seeds):
+    values = np.random.default_rng(seeds).normal(size=seeds)
+    weights = draw_seeds(seeds, resamples=40_000, seed=0)
+    draws = over_seeds(np.repeat(values[:, None], 40_000, axis=1), weights)
+    assert draws.var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.05)
+    assert draws.mean() == pytest.approx(values.mean(), abs=0.02)
+
+
+def test_centred_draws_keep_their_shape():
+    draws = np.array([0.5, np.nan, 0.7, 0.9])
+    np.testing.assert_allclose(centred(draws, 0.6), [0.4, np.nan, 0.6, 0.8])
+
+
+def test_interval_holds_95_percent_and_skips_nan():
+    draws = np.append(np.linspace(0, 1, 1001), [np.nan] * 7)
+    assert interval(draws) == pytest.approx((0.025, 0.975))
+
+
+def test_p_counts_the_smaller_side():
+    draws = np.array([-1.0] * 4 + [1.0] * 95 + [np.nan])
+    assert two_sided_p(draws) == pytest.approx(2 * 5 / 100)
+    assert two_sided_p(-draws) == two_sided_p(draws)
+    assert two_sided_p(np.zeros(9)) == 1.0
+
+
+def test_holm_is_the_textbooks():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.6, 0.7]) == (1.0, 1.0)
+    assert holm([]) == ()
