@@ -1,4 +1,6 @@
+import io
 import os
+import tarfile
 import tracemalloc
 from itertools import islice
 from pathlib import Path
@@ -42,13 +44,142 @@ def test_scan_of_several_paths_keeps_names_distinct(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert names("one", "two/") == ["one/a.jpg", "two/a.jpg"]
     assert names("two/a.jpg", "one") == ["two/a.jpg", "one/a.jpg"]
-    assert names(".", "two/a.jpg") == ["one/a.jpg", "two/a.jpg", "two/a.jpg"]
 
 
 def test_scan_visits_a_folder_given_twice_once(tmp_path, monkeypatch):
     fill(tmp_path, "one/a.jpg", "one/sub/b.jpg")
     monkeypatch.chdir(tmp_path)
     assert names("one", "one", "one/sub") == ["one/a.jpg", "one/sub/b.jpg"]
+
+
+def test_scan_takes_a_file_that_several_sources_name_once(tmp_path, monkeypatch):
+    fill(tmp_path, "one/a.jpg", "one/b.jpg", "two/c.jpg")
+    (tmp_path / "zwei").symlink_to(tmp_path / "two")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list").write_text("two/../one/a.jpg\n./one/b.jpg\none/b.jpg\nzwei/c.jpg\n")
+    assert names("one/b.jpg", ".") == ["one/b.jpg", "one/a.jpg", "two/c.jpg"]
+    assert names("one/b.jpg", "o*/*.jpg", lists=["list"]) == [
+        *("one/b.jpg", "one/a.jpg"),
+        "zwei/c.jpg",
+    ]
+    assert names(lists=["list", "list"]) == ["two/../one/a.jpg", "one/b.jpg", "zwei/c.jpg"]
+
+
+def test_scan_keeps_files_with_two_names_apart(tmp_path):
+    fill(tmp_path, "a.jpg", "z/c.jpg")
+    os.link(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    (tmp_path / "c.jpg").symlink_to("a.jpg")
+    assert names(tmp_path / "a.jpg", tmp_path / "*") == [
+        str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg", "z/c.jpg")
+    ]
+
+
+def test_scan_reads_lists_relative_to_the_current_folder(tmp_path, monkeypatch):
+    fill(tmp_path, "in/a.jpg", "in/photo", "in/b.jpg", "lists/x.jpg")
+    (tmp_path / "lists" / "all").write_text("in/a.jpg\n\nin/gone.jpg\nin\nin/photo\n")
+    monkeypatch.chdir(tmp_path)
+    found = {file.name: file for file in scan([], lists=["lists/all"])}
+    assert {name: file.failure for name, file in found.items()} == {
+        "in/a.jpg": None,
+        "in/gone.jpg": "no such file",
+        "in": "is a folder; a list names files",
+        "in/photo": None,
+    }
+    assert found["in/a.jpg"].path == tmp_path / "in" / "a.jpg"
+    assert names("in", lists=["lists/all"])[:2] == ["in/a.jpg", "in/b.jpg"]
+
+
+def test_scan_reads_a_list_from_the_standard_input(tmp_path, monkeypatch):
+    fill(tmp_path, "a.jpg", "b.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert names(lists=["-"], standard_input=io.BytesIO(b"b.jpg\r\na.jpg")) == ["b.jpg", "a.jpg"]
+    given = io.BytesIO(b"a.jpg\0b\n.jpg\0")
+    found = list(scan([], lists=["-"], null=True, standard_input=given))
+    assert [(file.name, file.failure) for file in found] == [
+        ("a.jpg", None),
+        ("b\n.jpg", "no such file"),
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_scan_does_not_offer_a_pipe_that_a_list_names(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg", 0o600)
+    os.mkfifo(tmp_path / "b.tar", 0o600)
+    (tmp_path / "list").write_text(f"{tmp_path}/a.jpg\n{tmp_path}/b.tar\n{tmp_path}/{'x' * 300}\n")
+    assert [file.failure for file in scan([], lists=[tmp_path / "list"])] == [
+        "not a file (prw-------)",
+        "not a file (prw-------)",
+        "cannot be read (File name too long)",
+    ]
+
+
+def test_scan_draws_a_list_as_it_goes(tmp_path):
+    fill(tmp_path, "a.jpg", "b.jpg")
+    drawn = []
+
+    class Slow(io.BytesIO):
+        def read1(self, size=-1):
+            drawn.append(size)
+            return super().read1(len(f"{tmp_path}/a.jpg\n"))
+
+    given = Slow(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n".encode())
+    files = scan([], lists=["-"], standard_input=given)
+    assert drawn == []
+    assert next(files).name == f"{tmp_path}/a.jpg"
+    assert len(drawn) == 1
+
+
+def test_scan_takes_the_images_in_a_tar_that_is_named(tmp_path, monkeypatch):
+    fill(tmp_path, "in/a.jpg", "other.jpg")
+    monkeypatch.chdir(tmp_path)
+    for name in ("shard-0.tar", "shard-1.TAR", "in/backup.tar"):
+        with tarfile.open(name, "w") as tar:
+            tar.add("other.jpg", "sub/x.jpg")
+    assert names("shard-0.tar") == ["shard-0.tar/sub/x.jpg"]
+    both = ["shard-0.tar/sub/x.jpg", "shard-1.TAR/sub/x.jpg"]
+    assert names("shard-*.*", "shard-0.tar") == both
+    (tmp_path / "list").write_text("shard-0.tar\nshard-1.TAR\nshard-2.tar\n")
+    found = [(file.name, file.failure) for file in scan([], lists=["list"])]
+    assert found == [(name, None) for name in both] + [("shard-2.tar", "no such file")]
+    assert names("in") == ["a.jpg"]
+    assert names("in/**") == ["in/a.jpg", "in/backup.tar/sub/x.jpg"]
+    with pytest.raises(
+        TwlError, match=r"no images in this folder; .* name them: '.*empty/\*\.tar'"
+    ):
+        fill(tmp_path, "empty/s.tar") and scan([tmp_path / "empty"])
+
+
+def test_scan_applies_patterns_to_every_source(tmp_path, monkeypatch):
+    fill(tmp_path, "in/raw/a.jpg", "in/b.jpg", "in/b_small.jpg", "raw/in/c.jpg")
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open("s.tar", "w") as tar:
+        for name in ("raw/a.jpg", "b.jpg", "b_small.jpg"):
+            tar.add("in/b.jpg", name)
+    (tmp_path / "list").write_text("raw/in/c.jpg\nin/b_small.jpg\nin/b.jpg\ns.tar\n")
+    exclude = ["/raw/", "*_small.*"]
+    assert names("in", exclude=exclude) == ["b.jpg"]
+    assert names("raw", exclude=exclude) == ["in/c.jpg"]
+    assert names("**/*.jpg", exclude=exclude) == ["in/b.jpg", "in/raw/a.jpg"]
+    assert names("s.tar", exclude=exclude) == ["s.tar/b.jpg"]
+    assert names(lists=["list"], exclude=exclude) == ["in/b.jpg", "s.tar/b.jpg"]
+    assert names("in", include=["*_small.*"]) == ["b_small.jpg"]
+    assert names("s.tar", "in/b.jpg", include=["raw/"]) == ["s.tar/raw/a.jpg"]
+    with pytest.raises(TwlError, match="in: no images in this folder that the patterns take"):
+        scan(["in"], exclude=["*.jpg"])
+
+
+def test_scan_does_not_enter_an_excluded_folder(tmp_path, monkeypatch):
+    fill(tmp_path, "a.jpg", "raw/b.jpg", "sub/raw/c.jpg", "sub/d.jpg")
+    real = os.scandir
+    entered = []
+
+    def scandir(folder):
+        entered.append(Path(folder).relative_to(tmp_path).as_posix())
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert names(tmp_path, exclude=["raw/"]) == ["a.jpg", "sub/d.jpg"]
+    assert set(entered) == {".", "sub"}
 
 
 def test_scan_skips_hidden_unless_asked(tmp_path):
@@ -107,6 +238,14 @@ def test_scan_refuses_what_is_not_there(tmp_path):
         scan([tmp_path, tmp_path / "holidy"])
     with pytest.raises(TwlError, match="empty: no images in this folder"):
         scan([tmp_path, tmp_path / "empty"])
+    with pytest.raises(TwlError, match=r"holi\*/\*\.jpg: matches no images"):
+        scan([tmp_path / "holi*" / "*.jpg"])
+    with pytest.raises(TwlError, match="no such file, expected a list of file names"):
+        scan([], lists=[tmp_path / "list"])
+    with pytest.raises(TwlError, match="is a folder, expected a list of file names"):
+        scan([], lists=[tmp_path])
+    with pytest.raises(TwlError, match="on the standard input"):
+        scan([], lists=["-"])
 
 
 def test_scan_keeps_names_that_are_not_utf8(tmp_path):

@@ -8,7 +8,7 @@ from tests.images.encoded import encode, picture
 from twlcli.errors import DeviceError
 from twlcli.images.preprocess import load
 from twlcli.images.scan import FoundFile
-from twlcli.images.stream import stream
+from twlcli.images.stream import stream, stream_groups
 from twlcli.spec import Preprocessing
 
 SMALL = Preprocessing(resize=16, crop=12)
@@ -115,3 +115,19 @@ def test_stream_passes_on_what_the_predictor_raises(files):
     with pytest.raises(DeviceError, match="out of memory"):
         list(run(files, failing))
     assert threading.active_count() == before
+
+
+def test_stream_groups_keeps_groups_of_any_size(files):
+    groups = [tuple(files[:3]), (), tuple(files[3:4]), (), (), tuple(files[4:])]
+    sizes: list[int] = []
+
+    def predict(images):
+        sizes.append(len(images))
+        return mean_color(images)
+
+    chunks = list(
+        stream_groups(iter(groups), predict, preprocessing=SMALL, label_count=3, workers=2)
+    )
+    assert [chunk.files for chunk in chunks] == groups
+    assert [chunk.logits.shape for chunk in chunks] == [(len(group), 3) for group in groups]
+    assert sorted(sizes) == [1, 3, len(files) - 4]

@@ -1,4 +1,6 @@
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,16 +9,21 @@ from PIL import Image
 from tests.images.encoded import encode
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
+from twlcli.images.found import FoundFile
 from twlcli.images.scan import scan
-from twlcli.tagging.pipeline import Tally, spread, tag
+from twlcli.tagging.delivery import Outputs, Tally
+from twlcli.tagging.groups import Memory
+from twlcli.tagging.journal import open_journal
+from twlcli.tagging.pipeline import spread, tag
 from twlcli.tagging.session import OnnxPredictor
-from twlcli.tagging.writers import Failure, Tags
+from twlcli.tagging.tags import Failure, Tags
 
 COLORS = [(255, 0, 0), (0, 255, 0), (200, 180, 0), (0, 0, 0), (130, 120, 255)]
 
 
 class Rows(list[Tags]):
-    def write(self, tags: Tags) -> None:
+    def take(self, file: FoundFile, tags: Tags) -> None:
+        assert file.name == tags.image
         self.append(tags)
 
 
@@ -57,12 +64,11 @@ def test_tag_equals_a_plain_loop(photos, predictor, thresholds, top_k, workers, 
     tally = tag(
         scan([photos]),
         predictor,
-        [rows],
+        Outputs([rows.take], on_failure=failures.append),
         thresholds=np.array(thresholds, dtype=np.float32),
         top_k=top_k,
         workers=workers,
         batch_size=batch_size,
-        on_failure=failures.append,
     )
     wanted = [expected(index, thresholds, top_k) for index in range(5)]
     assert [(row.image, row.labels) for row in rows] == [(row.image, row.labels) for row in wanted]
@@ -73,7 +79,8 @@ def test_tag_equals_a_plain_loop(photos, predictor, thresholds, top_k, workers, 
 
 def test_tag_without_thresholds_gives_the_most_probable(photos, predictor):
     rows = Rows()
-    tag(scan([photos]), predictor, [rows], thresholds=None, top_k=2, on_failure=print)
+    outputs = Outputs([rows.take], on_failure=print)
+    tag(scan([photos]), predictor, outputs, thresholds=None, top_k=2)
     assert [len(row.labels) for row in rows] == [2] * 5
     assert rows[0].labels[0] == "red" and rows[4].labels[0] == "blue"
 
@@ -87,10 +94,9 @@ def test_tag_reports_failures_and_goes_on(photos, predictor):
     tally = tag(
         scan([photos]),
         predictor,
-        [first, second],
+        Outputs([first.take, second.take], on_failure=failures.append),
         thresholds=np.zeros(3, dtype=np.float32),
         batch_size=2,
-        on_failure=failures.append,
         on_progress=seen.append,
     )
     assert [row.image for row in first] == ["0.png", "2.png", "4.png"]
@@ -105,11 +111,7 @@ def test_tag_reports_failures_and_goes_on(photos, predictor):
 def test_tag_refuses_a_model_without_calibration(photos, predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_spec", replace(SPEC, calibration=None))
     with pytest.raises(ModelError, match="carries no calibration"):
-        tag(scan([photos]), predictor, [], thresholds=None, top_k=1, on_failure=print)
-
-
-def test_tally_of_nothing_has_no_speed():
-    assert Tally().images_per_second == 0
+        tag(scan([photos]), predictor, Outputs([], print), thresholds=None, top_k=1)
 
 
 def test_spread_gives_one_chunk_every_core(photos):
@@ -120,3 +122,107 @@ def test_spread_gives_one_chunk_every_core(photos):
     assert (work.workers, work.threads) == (7, 1)
     assert len(list(work.files)) == 5
     assert spread(scan([photos]), workers=None, batch_size=2).workers >= 1
+
+
+class Counting:
+    """A predictor that counts the images it is given."""
+
+    def __init__(self, predictor: OnnxPredictor) -> None:
+        self._predictor = predictor
+        self.spec = predictor.spec
+        self.images = 0
+
+    def __call__(self, images):
+        self.images += len(images)
+        return self._predictor(images)
+
+
+def tag_with_journal(photos: Path, predictor, *, stop_after=None, **options):
+    """All rows and failures in order, the tally, and how many images the model was given."""
+    rows: list[Tags | Failure] = []
+    counting = Counting(predictor)
+
+    def on_progress(tally: Tally) -> None:
+        if stop_after is not None and tally.tagged + tally.failed >= stop_after:
+            raise KeyboardInterrupt
+
+    tally = None
+    memory = {key: options.pop(key) for key in ("content", "retry_failed") if key in options}
+    try:
+        with open_journal(photos.parent / "journal", b"run", SPEC.vocabulary) as journal:
+            tally = tag(
+                scan([photos]),
+                counting,
+                Outputs([lambda file, tags: rows.append(tags)], on_failure=rows.append),
+                thresholds=np.zeros(3, dtype=np.float32),
+                memory=Memory(journal, **memory),
+                on_progress=on_progress,
+                **{"batch_size": 1, "workers": 1, **options},
+            )
+    except KeyboardInterrupt:
+        assert stop_after is not None
+    return rows, tally, counting.images
+
+
+@pytest.fixture
+def reference(photos, predictor):
+    (photos / "3.png").write_text("text")
+    rows: list[Tags | Failure] = []
+    outputs = Outputs([lambda file, tags: rows.append(tags)], on_failure=rows.append)
+    tag(scan([photos]), predictor, outputs, thresholds=np.zeros(3, dtype=np.float32))
+    return rows
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4, 5])
+@pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 2)])
+def test_interrupted_run_goes_on(photos, predictor, reference, stop_after, workers, batch_size):
+    options = {"workers": workers, "batch_size": batch_size}
+    first, _, _ = tag_with_journal(photos, predictor, stop_after=stop_after, **options)
+    second, tally, computed = tag_with_journal(photos, predictor, **options)
+    assert first == reference[: len(first)] and second == reference
+    assert (tally.tagged, tally.failed, tally.stored) == (4, 1, len(first))
+    assert computed == 5 - len(first) - (len(first) < 4)  # the broken one is never predicted
+    third, tally, computed = tag_with_journal(photos, predictor)
+    assert (third, tally.stored, computed) == (reference, 5, 0)
+
+
+def test_files_that_changed_came_or_went_are_seen(photos, predictor, reference):
+    tag_with_journal(photos, predictor)
+    (photos / "0.png").unlink()
+    (photos / "1.png").write_bytes((photos / "2.png").read_bytes())
+    os.utime(photos / "2.png", ns=(0, 1))
+    (photos / "30.png").write_bytes((photos / "4.png").read_bytes())
+    rows, tally, computed = tag_with_journal(photos, predictor)
+    assert [row.image for row in rows] == ["1.png", "2.png", "3.png", "30.png", "4.png"]
+    assert rows[0] == replace(reference[2], image="1.png") and rows[3:] == [
+        replace(reference[4], image="30.png"),
+        reference[4],
+    ]
+    assert (computed, tally.stored) == (3, 2)
+
+
+def test_with_hashes_only_content_counts(photos, predictor, reference):
+    tag_with_journal(photos, predictor, content=True)
+    os.utime(photos / "2.png", ns=(0, 1))
+    status = (photos / "1.png").stat()
+    data = bytearray((photos / "1.png").read_bytes())
+    data[-1] ^= 1  # in the checksum of the end, which nobody reads
+    (photos / "1.png").write_bytes(data)
+    os.utime(photos / "1.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    rows, tally, computed = tag_with_journal(photos, predictor, content=True)
+    assert (rows, tally.stored, computed) == (reference, 4, 1)
+
+
+def test_failures_stay_until_they_are_to_be_tried_again(photos, predictor, reference):
+    good = (photos / "4.png").read_bytes()
+    tag_with_journal(photos, predictor)
+    size, status = (photos / "3.png").stat().st_size, (photos / "3.png").stat()
+    (photos / "3.png").write_bytes(b"TEXT"[:size])
+    os.utime(photos / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    rows, tally, _ = tag_with_journal(photos, predictor)
+    assert (rows, tally.failed, tally.stored) == (reference, 1, 5)
+    rows, tally, _ = tag_with_journal(photos, predictor, retry_failed=True)
+    assert (rows, tally.failed, tally.stored) == (reference, 1, 4)
+    (photos / "3.png").write_bytes(good)
+    rows, tally, computed = tag_with_journal(photos, predictor)
+    assert (rows[3], tally.failed, computed) == (replace(reference[4], image="3.png"), 0, 1)

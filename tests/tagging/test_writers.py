@@ -9,19 +9,23 @@ from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
+from twlcli.tagging.tags import Failure, Tags
 from twlcli.tagging.writers import (
     CsvWriter,
-    Failure,
     JsonlWriter,
-    Tags,
+    cell_of_image,
     check_free,
     format_of,
+    image_of_cell,
     open_failures,
     open_writer,
 )
 
 DOG = Vocabulary(("dog", "person"))
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.text(
+    "./=+-@ \ta", min_size=1, max_size=5
+)
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1+1")
 
 
 def csv_text(vocabulary: Vocabulary, *rows: Tags) -> str:
@@ -53,12 +57,51 @@ def test_csv_writer_lists_labels_as_json_where_one_holds_a_separator(odd):
     assert json.loads(rows[0]["probabilities"]) == [0.5, 0.25]
 
 
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_no_spreadsheet_runs_a_cell(formula):
+    row = Tags(f"{formula}.jpg", (formula, "b"), (0.9, 0.8))
+    cells = list(csv.reader(io.StringIO(csv_text(Vocabulary((formula, "b")), row), newline="")))[1]
+    assert cells[0] == f"./{formula}.jpg"
+    assert json.loads(cells[1]) == [formula, "b"]
+    for cell in cells:
+        assert cell.lstrip()[0] not in "=+-@\uff1d"
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "\r", ","])
+def test_no_sign_begins_a_new_cell(sign):
+    text = csv_text(DOG, Tags(f"a{sign}=1+1.jpg", ("dog",), (0.5,)))
+    assert f'"a{sign}=1+1.jpg"' in text
+
+
+def test_a_cell_of_a_dangerous_name_is_a_path_to_the_same_file(tmp_path):
+    table = pytest.importorskip("twlcli.annotations.table")
+    names = ("=1+1.jpg", "-a.jpg", "@x/+1.jpg")
+    (tmp_path / "@x").mkdir()
+    for name in names:
+        (tmp_path / name).write_text(name)
+    path = tmp_path / "tags.csv"
+    vocabulary = Vocabulary(("-dog", "+dog"))
+    with open_writer(path, "csv", vocabulary, standard_output=io.BytesIO()) as writer:
+        for name in names:
+            writer.write(Tags(name, vocabulary.names, (0.5, 0.4)))
+    annotations = table.read_table(path)
+    assert [(tmp_path / image).read_text() for image in annotations.images] == list(names)
+    assert set(annotations.vocabulary) == set(vocabulary)
+
+
+def test_names_with_and_without_dots_stay_different():
+    for name in ("=a", "./=a", "././=a", "./a", "a", "..=a", "./.=a"):
+        assert image_of_cell(cell_of_image(name)) == name
+
+
 @settings(deadline=None, max_examples=100)
 @given(names=st.lists(NAMES, min_size=1, max_size=4))
 def test_csv_writer_keeps_any_file_name(names):
     text = csv_text(DOG, *(Tags(name, ("dog",), (0.5,)) for name in names))
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert [row[0] for row in rows[1:]] == names
+    assert [image_of_cell(row[0]) for row in rows[1:]] == names
+    assert all(row[0][:1] not in "=+-@\t\r\n " for row in rows[1:])
+    assert len({row[0] for row in rows[1:]}) == len(set(names))
 
 
 @pytest.mark.parametrize("labels", [("dog", "person"), ("a|b", "c"), ("a,b", "c"), ("a;b", "c")])
@@ -145,9 +188,10 @@ def test_open_writer_names_a_full_disk(tmp_path):
 def test_open_failures_writes_a_table(tmp_path):
     path = tmp_path / "errors.csv"
     with open_failures(path) as write:
+        write(Failure("=1", "x"))
         write(Failure("a,b\n.jpg", "truncated JPEG"))
     rows = list(csv.reader(io.StringIO(path.read_text())))
-    assert rows == [["image", "error"], ["a,b\n.jpg", "truncated JPEG"]]
+    assert rows == [["image", "error"], ["./=1", "x"], ["a,b\n.jpg", "truncated JPEG"]]
     with open_failures(None) as write:
         write(Failure("a", "b"))
     assert [each.name for each in tmp_path.iterdir()] == ["errors.csv"]
@@ -158,9 +202,14 @@ def test_format_of(tmp_path):
     assert format_of(tmp_path / "a.jsonl", None) == "jsonl"
     assert format_of(tmp_path / "a.txt", "jsonl") == "jsonl"
     assert format_of(None, None) == "csv"
-    with pytest.raises(TwlError, match=r"suffix '\.txt' names no format; expected \.csv or"):
+    assert format_of(tmp_path / "a.parquet", None) == "parquet"
+    with pytest.raises(TwlError, match="'parquet' needs a file"):
+        format_of(None, "parquet")
+    with pytest.raises(
+        TwlError, match=r"suffix '\.txt' names no format; expected \.csv, \.jsonl or"
+    ):
         format_of(tmp_path / "a.txt", None)
-    with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl\)"):
+    with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl, parquet\)"):
         format_of(None, "xml")
 
 

@@ -71,7 +71,7 @@ def test_running_statistics_count_every_image_once():
     torch.testing.assert_close(
         dict(split.network.named_buffers()), dict(once.network.named_buffers())
     )
-    assert split.network[0].num_batches_tracked == 3
+    assert split.network.get_buffer("0.num_batches_tracked") == 3
 
 
 def test_images_at_once_is_a_ranks_share_or_a_micro_batch():

@@ -13,6 +13,7 @@ from twlcli.cli.data import app as data
 from twlcli.cli.doctor import doctor
 from twlcli.cli.eval import evaluate
 from twlcli.cli.export import export
+from twlcli.cli.merge import merge
 from twlcli.cli.tag import tag
 from twlcli.cli.train import train
 from twlcli.errors import TwlError
@@ -62,6 +63,7 @@ app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("export")(export)
 app.command("tag")(tag)
+app.command("merge")(merge)
 app.add_typer(data, name="data")
 app.command("doctor")(doctor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ import typer
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
-    from twlcli.tagging.pipeline import Tally
-    from twlcli.tagging.writers import Failure
+    from twlcli.tagging.delivery import Tally
+    from twlcli.tagging.tags import Failure
 
 FAILURES_SHOWN = 20
 
@@ -26,15 +26,26 @@ class TagReport:
         self,
         *,
         model: str,
-        out: Path | None,
+        tables: Sequence[Path | None],
         errors: Path | None,
-        scan_again: Callable[[], Iterable[object]],
+        journal: Path | None,
+        scan_again: Callable[[], Iterable[object] | None],
     ) -> None:
-        from twlcli.tagging.pipeline import Tally
+        """Begin with nothing done.
+
+        Args:
+            model: the model and what runs it, for the summary.
+            tables: the files of the tables of tags; None is the standard output.
+            errors: the file of the table of failures.
+            journal: where the run goes on from.
+            scan_again: the files once more, to count them; None if they come only once.
+        """
+        from twlcli.tagging.delivery import Tally
 
         self._model = model
-        self._out = out
+        self._tables = tables
         self._errors = errors
+        self._journal = journal
         self._scan_again = scan_again
         self._tally = Tally()
         self._shown: list[Failure] = []
@@ -49,7 +60,7 @@ class TagReport:
         """Draw a bar while the block runs, if stderr is a terminal that rows do not scroll."""
         from twlcli.cli.console import err, out
 
-        if not err.is_terminal or (self._out is None and out.is_terminal):
+        if not err.is_terminal or (None in self._tables and out.is_terminal):
             yield
             return
         from rich.progress import (
@@ -90,7 +101,10 @@ class TagReport:
         """Walk the folders a second time, beside the work, to learn how many files there are."""
         total = 0
         try:
-            for _ in self._scan_again():
+            files = self._scan_again()
+            if files is None:
+                return
+            for _ in files:
                 if ended.is_set():
                     return
                 total += 1
@@ -113,16 +127,26 @@ class TagReport:
         self._list_failures()
         self.say(self._summary())
 
-    def stopped(self) -> None:
-        """Say how far the run came, and where its rows are."""
+    @contextmanager
+    def stops(self) -> Iterator[None]:
+        """Say how far the run came, and how it goes on, if the block ends by Ctrl-C or an error."""
+        try:
+            yield
+        except (KeyboardInterrupt, TwlError):
+            self._list_failures()
+            self.say(f"stopped early: {self._summary()}{self._way_on()}")
+            raise
+
+    def _way_on(self) -> str:
         from twlcli.tagging.writers import partial_path
 
-        self._list_failures()
-        where = "" if self._out is None else f"; the rows so far are in {partial_path(self._out)}"
-        self.say(f"stopped early: {self._summary()}{where}")
+        if self._journal is not None:
+            return f"; the same command goes on from here ({self._journal})"
+        partial = [str(partial_path(path)) for path in self._tables if path is not None]
+        return f"; the rows so far are in {', '.join(partial)}" if partial else ""
 
     def _list_failures(self) -> None:
-        more = self._tally.failed - len(self._shown)
+        more = self._tally.failed + self._tally.unwritten - len(self._shown)
         for failure in self._shown:
             self.say(f"failed: {_printable(failure.image)}: {_printable(failure.reason)}")
         if more > 0:
@@ -132,10 +156,13 @@ class TagReport:
     def _summary(self) -> str:
         tally = self._tally
         images = "image" if tally.tagged == 1 else "images"
-        return (
-            f"{tally.tagged:,} {images} tagged, {tally.failed:,} failed, in {tally.seconds:.1f} s "
-            f"({tally.images_per_second:.1f} images/s); {self._model}"
-        )
+        parts = [f"{tally.tagged:,} {images} tagged", f"{tally.failed:,} failed"]
+        if tally.unwritten:
+            parts.append(f"{tally.unwritten:,} without all their sidecars")
+        if tally.stored:
+            parts.append(f"{tally.stored:,} of them as before")
+        speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
+        return f"{', '.join(parts)}, in {tally.seconds:.1f} s{speed}; {self._model}"
 
 
 def _printable(text: str) -> str:

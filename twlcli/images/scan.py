@@ -1,122 +1,196 @@
-"""Finds image files in folders, one at a time."""
+"""Finds images, one at a time: in folders, by globs, in lists and in tars."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
-from twlcli.annotations.folders import is_image
 from twlcli.errors import TwlError
+from twlcli.images.found import FoundFile
+from twlcli.images.lists import read_list
+from twlcli.images.patterns import Patterns
+from twlcli.images.tar import members
+from twlcli.images.walk import Walker, is_glob, is_tar
+
+__all__ = ["STANDARD_INPUT", "FoundFile", "scan"]
+
+STANDARD_INPUT = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """An image file, or what stands where one was looked for.
+def scan(
+    paths: Iterable[Path | str],
+    *,
+    lists: Sequence[Path | str] = (),
+    null: bool = False,
+    standard_input: BinaryIO | None = None,
+    hidden: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Iterator[FoundFile]:
+    """Find the images that paths and lists name, in the order given, folders sorted by name.
 
-    Attributes:
-        path: absolute path.
-        name: what the file is called in outputs, with forward slashes.
-        failure: why it cannot be read, where that is known already; for a folder that cannot be
-            listed the name ends with a slash.
-    """
+    - A folder is walked recursively; the extension decides. Its images are named relative to
+      it. Where it is not the only source, their names start with the folder as given, so that
+      names stay distinct.
+    - A file is taken whatever its name. A `.tar` that is named, not one found in a folder, stands
+      for the images in it: `shard.tar/member.jpg`.
+    - A glob that is no file stands for what it matches below the fixed part in front of it:
+      images, tars, and folders as a whole, sorted as in a folder.
+    - A list names files and tars, relative to the current folder. What cannot be read there is
+      yielded with its `failure`.
 
-    path: Path
-    name: str
-    failure: str | None = None
-
-
-def scan(paths: Iterable[Path | str], *, hidden: bool = False) -> Iterator[FoundFile]:
-    """Walk files and folders, in the order given, folders recursively and sorted by name.
-
-    A file that is given is taken whatever its name; inside folders the extension decides. A file
-    in a folder is named relative to that folder. Where several paths are given, its name starts
-    with the folder as given, so that names stay distinct. Each real directory is visited once,
-    so that links that lead in circles end. Memory grows with the largest folder, not with the tree.
+    Each real folder is walked once, so that links that lead in circles end; a file that several
+    sources name comes once, where it comes first. Memory grows with the largest folder; with lists
+    or several sources also by about 100 bytes for each file.
 
     Args:
-        paths: files and folders.
-        hidden: also take files and folders whose name starts with a dot.
+        paths: folders, files, tars and globs.
+        lists: files with names; `-` is `standard_input`.
+        null: the names in lists end with NUL, not with a line.
+        standard_input: read where a list is `-`.
+        hidden: also take what starts with a dot in folders, globs and tars.
+        include: patterns of .gitignore, of which an image must match one; see `Patterns`. They see
+            the path below a folder given or inside a tar, else the name that is yielded.
+        exclude: such patterns, of which it must match none.
 
     Yields:
-        Image files, and what could not be read with its `failure`.
+        Images, and what could not be read with its `failure`. No two have the same name.
 
     Raises:
-        TwlError: a path does not exist, or a folder holds no images. Raised before the first file.
+        TwlError: a path or list does not exist, a folder or glob finds no images, or a pattern is
+            none; raised before the first file. Later, when a list is no list of names.
     """
-    roots = [Path(path) for path in paths]
+    patterns = Patterns(include=include, exclude=exclude)
+    roots = [_Root.of(path) for path in paths]
     for root in roots:
-        if not root.exists() and not root.is_symlink():
-            raise TwlError(f"{root}: no such file or folder")
-        if root.is_dir() and next(_walk(root, "", hidden=hidden, visited=set()), None) is None:
-            raise TwlError(f"{root}: no images in this folder")
-    return _scan(roots, hidden=hidden)
+        root.check(patterns, hidden=hidden)
+    for each in lists:
+        if str(each) == STANDARD_INPUT:
+            if standard_input is None:
+                raise TwlError("a list on the standard input, which is not at hand")
+        elif Path(each).is_dir() or not Path(each).exists():
+            what = "is a folder" if Path(each).is_dir() else "no such file"
+            raise TwlError(f"{each}: {what}, expected a list of file names")
+    walker = Walker(patterns, hidden=hidden)
+    alone = len(roots) == 1 and not lists
+    found = _scan(roots, walker, alone=alone)
+    if alone:
+        return found
+    return _once(_chained(found, _listed(lists, walker, null=null, standard_input=standard_input)))
 
 
-def _scan(roots: list[Path], *, hidden: bool) -> Iterator[FoundFile]:
-    visited: set[tuple[int, int]] = set()
+def _chained(*parts: Iterator[FoundFile]) -> Iterator[FoundFile]:
+    for part in parts:
+        yield from part
+
+
+@dataclass(frozen=True)
+class _Root:
+    """A path as given: a glob, a folder, or a file."""
+
+    path: Path
+    glob: str | None = None
+
+    @classmethod
+    def of(cls, path: Path | str) -> _Root:
+        text = str(path)
+        is_there = os.path.lexists(text)  # a file may be called holiday[1].jpg
+        return cls(Path(path), glob=None if is_there or not is_glob(text) else text)
+
+    def find(self, walker: Walker, *, alone: bool) -> Iterator[FoundFile]:
+        """What the path stands for; tars are not opened yet."""
+        if self.glob is not None:
+            yield from walker.glob(self.glob)
+        elif self.path.is_dir():
+            nameless = alone or self.path == Path()
+            prefix = "" if nameless else self.path.as_posix().rstrip("/") + "/"
+            yield from walker.folder(self.path, prefix)
+        elif is_tar(self.path.name) or walker.patterns.takes(self.path.as_posix()):
+            yield FoundFile(self.path.absolute(), self.path.as_posix())
+
+    def check(self, patterns: Patterns, *, hidden: bool) -> None:
+        """Raise TwlError where there is nothing to find."""
+        if self.glob is None:
+            if not os.path.lexists(self.path):
+                raise TwlError(f"{self.path}: no such file or folder")
+            if not self.path.is_dir():
+                return
+        if next(self.find(Walker(patterns, hidden=hidden), alone=True), None) is not None:
+            return
+        if self.glob is not None:
+            raise TwlError(f"{self.glob}: matches no images and no .tar")
+        hint = "" if patterns.are_empty else " that the patterns take"
+        if any(map(is_tar, os.listdir(self.path))):  # noqa: PTH208  names are wanted
+            hint += f"; for those inside its tars name them: '{self.path / '*.tar'}'"
+        raise TwlError(f"{self.path}: no images in this folder{hint}")
+
+
+def _scan(roots: list[_Root], walker: Walker, *, alone: bool) -> Iterator[FoundFile]:
     for root in roots:
-        if root.is_dir():
-            alone = len(roots) == 1 or root == Path()
-            prefix = "" if alone else root.as_posix().rstrip("/") + "/"
-            yield from _walk(root, prefix, hidden=hidden, visited=visited)
-        else:
-            yield FoundFile(root.absolute(), root.as_posix())
+        for file in root.find(walker, alone=alone):
+            yield from _opened(file, walker)
 
 
-def _walk(
-    root: Path, prefix: str, *, hidden: bool, visited: set[tuple[int, int]]
+def _opened(file: FoundFile, walker: Walker) -> Iterator[FoundFile]:
+    """The file itself, or the images in a tar."""
+    if file.failure is not None or not is_tar(file.name):
+        yield file
+        return
+    for member in members(file.path, file.name, hidden=walker.hidden):
+        if member.part is None or walker.patterns.takes(member.name[len(file.name) + 1 :]):
+            yield member
+
+
+def _listed(
+    lists: Sequence[Path | str], walker: Walker, *, null: bool, standard_input: BinaryIO | None
 ) -> Iterator[FoundFile]:
-    waiting = [(str(root.absolute()), prefix)]
-    while waiting:
-        folder, prefix = waiting.pop()
-        try:
-            status = os.stat(folder)  # noqa: PTH116  Path objects double the time of a scan
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            files, folders = _list(folder, hidden=hidden)
-        except OSError as error:
-            reason = f"folder cannot be read ({error.strerror or error})"
-            yield FoundFile(Path(folder), prefix or ".", reason)
+    for each in lists:
+        if str(each) == STANDARD_INPUT:
+            assert standard_input is not None
+            names = read_list(standard_input, source="standard input", null=null)
+            yield from _named(names, walker)
             continue
-        for name, failure in files:
-            yield FoundFile(Path(folder, name), prefix + name, failure)
-        for name in reversed(folders):
-            waiting.append((os.path.join(folder, name), f"{prefix}{name}/"))  # noqa: PTH118
+        try:
+            with Path(each).open("rb") as file:
+                yield from _named(read_list(file, source=str(each), null=null), walker)
+        except OSError as error:
+            raise TwlError(f"{each}: cannot be read ({error.strerror or error})") from error
 
 
-def _list(folder: str, *, hidden: bool) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """The image files of one folder with their failures, and its folders, both sorted."""
-    files: list[tuple[str, str | None]] = []
-    folders: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") and not hidden:
-                continue
-            if _is_folder(entry):
-                folders.append(entry.name)
-            elif is_image(entry.name):
-                files.append((entry.name, _failure(entry)))
-    return sorted(files), sorted(folders)
+def _named(names: Iterator[str], walker: Walker) -> Iterator[FoundFile]:
+    for text in names:
+        path = Path(text)
+        name = path.as_posix()
+        if is_tar(name) or walker.patterns.takes(name):
+            yield from _opened(FoundFile(path.absolute(), name, _failure(text)), walker)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _failure(path: str) -> str | None:
+    """Why a file that a list names cannot be read, as far as its status tells."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _failure(entry: os.DirEntry[str]) -> str | None:
-    try:
-        if entry.is_file():
-            return None
-        mode = entry.stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116  Path objects double the time of a scan
     except FileNotFoundError:
-        return "link to a file that is not there"
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-    return f"not a file ({stat.filemode(mode)})"  # a pipe would block for ever
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(mode):
+        return "is a folder; a list names files"
+    return None if stat.S_ISREG(mode) else f"not a file ({stat.filemode(mode)})"
+
+
+def _once(files: Iterator[FoundFile]) -> Iterator[FoundFile]:
+    """Each file where it comes first, though reached over different links to its folder."""
+    real_folder = lru_cache(1024)(os.path.realpath)
+    seen: set[int] = set()
+    for file in files:
+        folder, name = os.path.split(file.path)
+        # Two of 64 bits are the same by chance once in 30 million runs over a million files.
+        identity = hash((real_folder(folder), name, file.part and file.part.offset))
+        if identity not in seen:
+            seen.add(identity)
+            yield file

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import ImageError
-from twlcli.images.preprocess import load
-from twlcli.images.scan import FoundFile
+from twlcli.images.decode import open_upright
+from twlcli.images.found import FoundFile, read_part
+from twlcli.images.preprocess import load, preprocess
 from twlcli.spec import Preprocessing
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -53,12 +54,7 @@ def stream(
     batch_size: int,
     exact: bool = False,
 ) -> Generator[Chunk, None, None]:
-    """Decode and predict files in `workers` threads, each with its own batches.
-
-    Every worker decodes a whole chunk and calls `predict` itself, so that no queue lies
-    between decoding and inference. At most `2 * workers` chunks are in flight: memory does not
-    grow with the number of files, which are drawn from the iterable only as workers come free.
-    Closing the generator, or an exception in it, cancels what waits and ends the workers.
+    """Decode and predict files in `workers` threads, in chunks; see `stream_groups`.
 
     Args:
         files: the images, in the order in which the chunks will have them.
@@ -76,13 +72,53 @@ def stream(
     Raises:
         TwlError: `predict` raised it.
     """
+    remaining = iter(files)
+    return stream_groups(
+        iter(lambda: tuple(islice(remaining, batch_size)), ()),
+        predict,
+        preprocessing=preprocessing,
+        label_count=label_count,
+        workers=workers,
+        exact=exact,
+    )
+
+
+def stream_groups(
+    groups: Iterable[tuple[FoundFile, ...]],
+    predict: Predict,
+    *,
+    preprocessing: Preprocessing,
+    label_count: int,
+    workers: int,
+    exact: bool = False,
+) -> Generator[Chunk, None, None]:
+    """Decode and predict groups of files in `workers` threads, each a group at a time.
+
+    Every worker decodes a whole group and calls `predict` itself, so that no queue lies
+    between decoding and inference. At most `2 * workers` groups are in flight: memory does not
+    grow with the number of files, which are drawn from the iterable only as workers come free.
+    Closing the generator, or an exception in it, cancels what waits and ends the workers.
+
+    Args:
+        groups: the images; a group may be empty, and then the model is not called.
+        predict: as for `stream`.
+        preprocessing: the model's, from its spec.
+        label_count: C.
+        workers: number of threads, at least 1.
+        exact: decode JPEG at full size.
+
+    Yields:
+        A chunk for each group, in their order.
+
+    Raises:
+        TwlError: `predict` raised it.
+    """
     stop = threading.Event()
     job = _Job(predict, preprocessing, label_count, exact, stop)
     waiting: deque[Future[Chunk]] = deque()
-    remaining = iter(files)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="twl-images")
     try:
-        while group := tuple(islice(remaining, batch_size)):
+        for group in groups:
             waiting.append(pool.submit(job, group))
             if len(waiting) == 2 * workers:
                 yield waiting.popleft().result()
@@ -122,4 +158,8 @@ class _Job:
     def _load(self, file: FoundFile) -> NDArray[np.uint8]:
         if file.failure is not None:
             raise ImageError(file.failure)
-        return load(file.path, self.preprocessing, exact=self.exact)
+        if file.part is None:
+            return load(file.path, self.preprocessing, exact=self.exact)
+        shorter_side = None if self.exact else self.preprocessing.resize
+        image = open_upright(read_part(file.path, file.part), shorter_side=shorter_side)
+        return preprocess(image, self.preprocessing)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -11,30 +12,18 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.images.scan import FoundFile
-from twlcli.images.stream import Chunk, stream, usable_cores
+from twlcli.images.found import FoundFile
+from twlcli.images.stream import Chunk, stream_groups, usable_cores
 from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.predictor import Predictor
 from twlcli.scoring.thresholds import decide
 from twlcli.spec import Calibration, ModelSpec
-from twlcli.tagging.writers import Failure, Tags, Writer
+from twlcli.tagging.delivery import Delivery, Outputs, Tally
+from twlcli.tagging.groups import Item, Memory, grouped
+from twlcli.tagging.tags import Failure, Tags
 
 CPU_BATCH = 8  # measured on two cores: from 1 to 32 all the same, within the noise
 DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How far a run has come: images tagged, images that failed, seconds since the start."""
-
-    tagged: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        """Images seen per second, failures among them."""
-        return (self.tagged + self.failed) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -61,28 +50,29 @@ def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) 
 def tag(
     files: Iterable[FoundFile],
     predictor: Predictor,
-    writers: Sequence[Writer],
+    outputs: Outputs,
     *,
     thresholds: NDArray[np.float32] | None,
     top_k: int | None = None,
     workers: int = 1,
     batch_size: int = CPU_BATCH,
     exact: bool = False,
-    on_failure: Callable[[Failure], None],
+    memory: Memory | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Tag images and hand each one's tags to every writer, in the order of the files.
+    """Tag images and hand each one's tags to every output, in the order of the files.
 
     Args:
         files: the images, drawn as the work goes on; memory does not grow with their number.
         predictor: the model; called from `workers` threads.
-        writers: what takes the tags.
+        outputs: what takes the tags.
         thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
         top_k: give at most so many labels, the most probable.
         workers: threads that decode and predict.
         batch_size: images in one call of the predictor.
         exact: decode JPEG at full size.
-        on_failure: called for each image that cannot be read, in its order.
+        memory: the journal; rows that are there already are not computed again, and the others
+            are there once their outputs have them.
         on_progress: called now and then with the state so far.
 
     Returns:
@@ -91,31 +81,34 @@ def tag(
     Raises:
         ModelError: the model carries no calibration, or fails.
         DeviceError: the memory does not suffice.
+        TwlError: the journal or an output cannot be written.
     """
-    calibration = calibration_of(predictor.spec)
+    spec, calibration = predictor.spec, calibration_of(predictor.spec)
     start = time.perf_counter()
-    tally = Tally()
-    chunks = stream(
-        files,
+    delivery = Delivery(outputs, memory)
+    drawn: deque[tuple[Item, ...]] = deque()  # as many as are in flight
+
+    def missing() -> Iterator[tuple[FoundFile, ...]]:
+        for group in grouped(files, memory, batch_size=batch_size, workers=workers):
+            drawn.append(group)
+            yield tuple(item.file for item in group if item.stored is None)
+
+    chunks = stream_groups(
+        missing(),
         predictor,
-        preprocessing=predictor.spec.preprocessing,
-        label_count=len(predictor.spec.vocabulary),
+        preprocessing=spec.preprocessing,
+        label_count=len(spec.vocabulary),
         workers=workers,
-        batch_size=batch_size,
         exact=exact,
     )
+    tally = Tally()
     with closing(chunks):
         for chunk in chunks:
-            failed = 0
-            for row in _rows(chunk, predictor.spec, calibration, thresholds, top_k):
-                if isinstance(row, Failure):
-                    failed += 1
-                    on_failure(row)
-                else:
-                    for writer in writers:
-                        writer.write(row)
-            tagged = tally.tagged + len(chunk.files) - failed
-            tally = Tally(tagged, tally.failed + failed, time.perf_counter() - start)
+            rows = _rows(chunk, spec, calibration, thresholds, top_k)
+            for item in drawn.popleft():
+                delivery.take(item, next(rows) if item.stored is None else item.stored)
+            delivery.commit()
+            tally = delivery.tally(time.perf_counter() - start)
             on_progress(tally)
     return tally
 

@@ -1,4 +1,4 @@
-"""Tags as CSV and JSONL, written so that no half file carries the final name."""
+"""Tables of tags: CSV, JSONL and Parquet, written so that no half file carries the final name."""
 
 from __future__ import annotations
 
@@ -7,47 +7,28 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, TextIO
 
 from twlcli.annotations.table import SEPARATORS
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
+from twlcli.tagging.tags import Failure, Tags, Writer
 
 DECIMALS = 4
 
-
-@dataclass(frozen=True)
-class Tags:
-    """The labels given to one image, the most probable first, with their probabilities."""
-
-    image: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that could not be tagged, and why."""
-
-    image: str
-    reason: str
-
-
-class Writer(Protocol):
-    """Anything that takes the tags of one image after the other."""
-
-    def write(self, tags: Tags) -> None:
-        """Take the tags of one image."""
+# A spreadsheet runs a cell that begins with one of these, also after white space (OWASP, "CSV
+# injection"); the last four are the same signs in the width of Chinese characters.
+FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 class CsvWriter:
     r"""Rows `image,labels,probabilities` that `twl train` reads back.
 
     The labels of a cell are separated by `|`, and so are the probabilities. Where a label of the
-    vocabulary holds a separator itself or begins with `[`, all cells are JSON lists. The text is
-    UTF-8; a name that is not stands there with its own bytes.
+    vocabulary holds a separator itself, begins with `[` or would be run by a spreadsheet, all cells
+    are JSON lists. The image's name is written by `cell_of_image`. The text is UTF-8; a name that
+    is not stands there with its own bytes.
 
     Example:
         image,labels,probabilities
@@ -58,32 +39,64 @@ class CsvWriter:
         self._write_row = _csv_rows(file)
         self._write_row(["image", "labels", "probabilities"])
         self._as_json = any(
-            label.startswith("[") or any(separator in label for separator in SEPARATORS)
+            label.startswith("[")
+            or is_formula(label)
+            or any(separator in label for separator in SEPARATORS)
             for label in vocabulary
         )
 
     def write(self, tags: Tags) -> None:
         """Write one row."""
         probabilities = [round(value, DECIMALS) for value in tags.probabilities]
+        image = cell_of_image(tags.image)
         if self._as_json:
             labels = json.dumps(tags.labels, ensure_ascii=False)
-            cells = [tags.image, labels, json.dumps(probabilities)]
+            self._write_row([image, labels, json.dumps(probabilities)])
         else:
-            cells = [tags.image, "|".join(tags.labels), "|".join(map(str, probabilities))]
-        self._write_row(cells)
+            self._write_row([image, "|".join(tags.labels), "|".join(map(str, probabilities))])
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would run a cell with this text, or drop white space at its start."""
+    return text[:1].isspace() or text[:1] in FORMULA_SIGNS
+
+
+def cell_of_image(name: str) -> str:
+    """An image's name as a CSV cell that no spreadsheet runs: `./` before one that it would.
+
+    The path stays that of the same file, so that every reader still finds it; an apostrophe,
+    which is what spreadsheets hide, would name another one. A name that has such a `./` already
+    gets one more, so that different names stay different.
+
+    >>> cell_of_image("=1+1.jpg"), cell_of_image("./=1+1.jpg"), cell_of_image("./1.jpg")
+    ('./=1+1.jpg', '././=1+1.jpg', './1.jpg')
+    """
+    return f"./{name}" if is_formula(_undotted(name)) else name
+
+
+def image_of_cell(cell: str) -> str:
+    """The name of which `cell_of_image` made a cell."""
+    return cell[2:] if cell.startswith("./") and is_formula(_undotted(cell)) else cell
+
+
+def _undotted(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:]
+    return name
 
 
 def _csv_rows(file: TextIO) -> Callable[[list[str]], None]:
     r"""Writes rows that end in \n, with quotes where a cell needs them.
 
-    Python's csv module would leave a lone \r without quotes, and readers take it as a line's end.
+    Python's csv module would leave a lone \r without quotes, and readers take it as a line's end;
+    and `;` and tabs, at which spreadsheets of some countries begin a new cell.
     """
     plain = csv.writer(file, lineterminator="\n")
     quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def write_row(cells: list[str]) -> None:
-        writer = quoted if any("\r" in cell for cell in cells) else plain
-        writer.writerow(cells)
+        special = any(sign in cell for cell in cells for sign in "\r;\t")
+        (quoted if special else plain).writerow(cells)
 
     return write_row
 
@@ -108,30 +121,34 @@ class JsonlWriter:
         self._file.write(line + "\n")
 
 
-WRITERS: dict[str, Callable[[TextIO, Vocabulary], Writer]] = {
+TEXT_WRITERS: dict[str, Callable[[TextIO, Vocabulary], Writer]] = {
     "csv": CsvWriter,
     "jsonl": JsonlWriter,
 }
+FORMATS = (*TEXT_WRITERS, "parquet")
 
 
 def format_of(path: Path | None, wish: str | None) -> str:
     """The format wished for, else that of the file's suffix, else CSV for the standard output.
 
     Raises:
-        TwlError: the format is not known, or neither wish nor suffix names one.
+        TwlError: the format is not known, neither wish nor suffix names one, or it is Parquet for
+            the standard output.
     """
-    known = ", ".join(WRITERS)
+    known = ", ".join(FORMATS)
     if wish is not None:
-        if wish not in WRITERS:
+        if wish not in FORMATS:
             raise TwlError(f"format '{wish}' is not known (known: {known})")
+        if wish == "parquet" and path is None:
+            raise TwlError("format 'parquet' needs a file: it is not for the standard output")
         return wish
     if path is None:
         return "csv"
     name = path.suffix.lower().removeprefix(".")
-    if name not in WRITERS:
+    if name not in FORMATS:
         raise TwlError(
-            f"{path}: the suffix '{path.suffix}' names no format; expected .csv or .jsonl, "
-            f"or --format with one of {known}"
+            f"{path}: the suffix '{path.suffix}' names no format; expected .csv, .jsonl or "
+            f".parquet, or --format with one of {known}"
         )
     return name
 
@@ -155,14 +172,29 @@ def partial_path(path: Path) -> Path:
 def open_writer(
     path: Path | None, format_name: str, vocabulary: Vocabulary, *, standard_output: BinaryIO
 ) -> Iterator[Writer]:
-    """A writer to a file as `_open_complete` does, or to the standard output where `path` is None.
+    """A writer to a file as `open_complete` does, or to the standard output where `path` is None.
+
+    Args:
+        path: the file; Parquet must have one.
+        format_name: one of `FORMATS`.
+        vocabulary: all labels that will be written; CSV's form depends on them.
+        standard_output: where rows go without a file.
 
     Raises:
         TwlError: the file cannot be written.
+        MissingExtraError: Parquet without pyarrow.
     """
-    opened = _text_on(standard_output) if path is None else _open_complete(path)
+    if format_name == "parquet":
+        from twlcli.tagging.parquet import check_installed, parquet_writer
+
+        check_installed()
+        assert path is not None  # held by format_of
+        with open_complete(path) as binary, parquet_writer(binary) as writer:
+            yield writer
+        return
+    opened = _text_on(standard_output) if path is None else _open_text(path)
     with opened as file:
-        yield WRITERS[format_name](file, vocabulary)
+        yield TEXT_WRITERS[format_name](file, vocabulary)
 
 
 @contextmanager
@@ -175,10 +207,10 @@ def open_failures(path: Path | None) -> Iterator[Callable[[Failure], None]]:
     if path is None:
         yield lambda failure: None
         return
-    with _open_complete(path) as file:
+    with _open_text(path) as file:
         write_row = _csv_rows(file)
         write_row(["image", "error"])
-        yield lambda failure: write_row([failure.image, failure.reason])
+        yield lambda failure: write_row([cell_of_image(failure.image), failure.reason])
 
 
 @contextmanager
@@ -194,14 +226,27 @@ def _text_on(binary: BinaryIO) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _open_complete(path: Path) -> Iterator[TextIO]:
-    """A text file that gets its name when the block ends well.
+def _open_text(path: Path) -> Iterator[TextIO]:
+    """UTF-8 text into a file that gets its name when the block ends well."""
+    with (
+        open_complete(path) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="") as text,
+    ):
+        yield text
+
+
+@contextmanager
+def open_complete(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends well.
 
     Until then, and for good where the block ends by an exception, it is `NAME.partial`.
+
+    Raises:
+        TwlError: the file cannot be written.
     """
     partial = partial_path(path)
     try:
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with partial.open("wb") as file:
             yield file
         partial.replace(path)
     except OSError as error:

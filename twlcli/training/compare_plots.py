@@ -14,10 +14,10 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -27,7 +27,7 @@ from twlcli.scoring.comparison import Comparison
 # Colours of the style sheet, and those that stand for them while Matplotlib draws.
 _COLOURS = {"currentColor": "#010203", "var(--grid)": "#040506", "var(--accent)": "#070809"}
 _INK, _GRID, _ACCENT = _COLOURS.values()
-_STYLE = {
+_STYLE: Any = {  # keyed by names that the stubs spell out one by one
     "svg.fonttype": "none",
     "svg.hashsalt": "twl",  # the same scores give the same bytes
     "font.size": 9,
@@ -166,7 +166,7 @@ def _svg(figure: Figure, description: str) -> str:
     with warnings.catch_warnings():
         # The reader's browser has other fonts than the one that Matplotlib measures with.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasSVG(figure).print_svg(text, metadata=_NO_METADATA)
+        figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to groups, and plots share names

@@ -1,0 +1,161 @@
+"""Walks folders, whole or as far as a glob leads, in one order and in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from twlcli.annotations.folders import is_image
+from twlcli.images.found import FoundFile
+from twlcli.images.patterns import Patterns
+
+# Where a folder stands in a glob: the places in its parts that the folder's path can have reached,
+# such as {1, 2} for `photos/a/b` in `photos/**/b/*.jpg`, whose parts below photos are **, b, *.jpg.
+Reached = frozenset[int]
+EVERYTHING: Reached = frozenset([-1])  # below a folder that is wanted as a whole
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file's name says that it is a plain tar."""
+    return name[-4:].lower() == ".tar"
+
+
+def is_glob(text: str) -> bool:
+    """Whether a path holds wildcards."""
+    return any(character in text for character in "*?[")
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Walks folders, each real one once for every purpose, so that links in circles end.
+
+    Attributes:
+        patterns: which images are taken and which folders are entered.
+        hidden: also take files and folders whose name starts with a dot.
+        visited: the folders that were walked.
+    """
+
+    patterns: Patterns
+    hidden: bool = False
+    visited: set[tuple[int, int, Reached]] = field(default_factory=set)
+
+    def folder(self, root: Path, prefix: str) -> Iterator[FoundFile]:
+        """The images below a folder: its own, then those of its folders, both sorted by name.
+
+        `prefix` goes before the names; the patterns see the path below `root`.
+        """
+        yield from self._walk(str(root.absolute()), prefix, "", (), EVERYTHING)
+
+    def glob(self, pattern: str) -> Iterator[FoundFile]:
+        """The images and tars that a glob matches, and the images below folders that it matches.
+
+        `*`, `?` and `[a-z]` stand for parts of a name, `**` for any number of folders. What begins
+        with a dot is matched as in a shell: where the part does so too. The patterns see the names
+        as they are yielded. The order is that of `folder`.
+        """
+        parts = Path(pattern).parts
+        first = next((place for place, part in enumerate(parts) if is_glob(part)), len(parts))
+        root = Path(*parts[:first])
+        prefix = "" if root == Path() else root.as_posix().rstrip("/") + "/"
+        rest = parts[first:]
+        yield from self._walk(str(root.absolute()), prefix, prefix, rest, _closed({0}, rest))
+
+    def _walk(
+        self, root: str, prefix: str, relative: str, parts: tuple[str, ...], reached: Reached
+    ) -> Iterator[FoundFile]:
+        waiting = [(root, prefix, relative, reached)]
+        while waiting:
+            folder, prefix, relative, reached = waiting.pop()
+            try:
+                status = os.stat(folder)  # noqa: PTH116  Path objects double the time of a scan
+                if (status.st_dev, status.st_ino, reached) in self.visited:
+                    continue
+                self.visited.add((status.st_dev, status.st_ino, reached))
+                files, folders = self._list(folder, parts, reached)
+            except OSError as error:
+                reason = f"folder cannot be read ({error.strerror or error})"
+                yield FoundFile(Path(folder), prefix or ".", reason)
+                continue
+            for name, failure in files:
+                if self.patterns.takes(relative + name):
+                    yield FoundFile(Path(folder, name), prefix + name, failure)
+            for name, after in reversed(folders):
+                below = f"{relative}{name}/"
+                if self.patterns.enters(below):
+                    path = os.path.join(folder, name)  # noqa: PTH118
+                    waiting.append((path, f"{prefix}{name}/", below, after))
+
+    def _list(
+        self, folder: str, parts: tuple[str, ...], reached: Reached
+    ) -> tuple[list[tuple[str, str | None]], list[tuple[str, Reached]]]:
+        """The files of one folder with their failures, and its folders, both sorted."""
+        files: list[tuple[str, str | None]] = []
+        folders: list[tuple[str, Reached]] = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                after = self._after(entry.name, parts, reached)
+                if not after:
+                    continue
+                if _is_folder(entry):
+                    after = _closed(after, parts)
+                    everything = EVERYTHING if len(parts) in after else frozenset()
+                    folders.append((entry.name, after | everything))
+                    continue
+                matched = len(parts) in after
+                below = matched or -1 in after  # not only on the way to what is wanted
+                if (below and is_image(entry.name)) or (matched and is_tar(entry.name)):
+                    files.append((entry.name, _failure(entry)))
+        return sorted(files), sorted(folders, key=lambda each: each[0])
+
+    def _after(self, name: str, parts: tuple[str, ...], reached: Reached) -> Reached:
+        """What of the glob is reached with one more name; empty where it does not match."""
+        visible = self.hidden or not name.startswith(".")
+        if reached == EVERYTHING:
+            return reached if visible else frozenset()
+        # What ** has taken may be all of it; what leads up to a ** is a folder, but no file yet.
+        taken = {
+            place for place in reached if visible and (place == -1 or _at(place, parts) == "**")
+        }
+        after = set(_closed(taken, parts))
+        for place in reached:
+            part = _at(place, parts)
+            if part not in ("", "**") and (visible or part.startswith(".")) and fnmatch(name, part):
+                after.add(place + 1)
+        return frozenset(after)
+
+
+def _at(place: int, parts: tuple[str, ...]) -> str:
+    """A part of the glob; empty behind its end, and below what is wanted as a whole."""
+    return parts[place] if 0 <= place < len(parts) else ""
+
+
+def _closed(reached: set[int] | Reached, parts: tuple[str, ...]) -> Reached:
+    """`reached`, and what lies behind a `**`, which may stand for no folder at all."""
+    closed = set(reached)
+    for place, part in enumerate(parts):
+        if place in closed and part == "**":
+            closed.add(place + 1)
+    return frozenset(closed)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _failure(entry: os.DirEntry[str]) -> str | None:
+    try:
+        if entry.is_file():
+            return None
+        mode = entry.stat().st_mode
+    except FileNotFoundError:
+        return "link to a file that is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return f"not a file ({stat.filemode(mode)})"  # a pipe would block for ever

@@ -1,0 +1,241 @@
+"""Joins the tables of all shards into the one that a single run would have written."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from twlcli.errors import MissingExtraError, TwlError
+from twlcli.tagging.parquet import parquet_writer
+from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
+from twlcli.tagging.tags import Tags
+from twlcli.tagging.writers import check_free, format_of, image_of_cell, open_complete
+
+_ERRORS_HEADER = b"image,error\n"
+_BATCH = 1024  # rows of a Parquet part in memory
+
+Row = tuple[str, Any]  # the image's name, and the row as the table's writer takes it
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge has written.
+
+    Attributes:
+        shards: number of parts.
+        images: how many the scan had found, for all shards together.
+        rows: rows in the table.
+        without_row: images that have none; in a table of tags those that failed.
+    """
+
+    shards: int
+    images: int
+    rows: int
+    without_row: int
+
+
+def merge(out: Path, parts: Sequence[Path], *, force: bool = False) -> Merged:
+    """Join the tables of all shards, in the order in which one run would have written the rows.
+
+    Beside each part lies its record (see `ShardRecord`). Rows are copied as they are, so that the
+    bytes are those of one run. Memory does not grow with the number of rows.
+
+    Args:
+        out: the table to write, in the format of the parts; it has its name once it is whole.
+        parts: the tables of all shards, in any order; tags, or the unreadable images of `--errors`.
+        force: replace `out`.
+
+    Raises:
+        TwlError: `out` exists; a shard is missing or comes twice; shards differ in model, options
+            or images; or a part lacks rows, has some twice or has others.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    check_free(out, force=force)
+    formats = {part: format_of(part, None) for part in (out, *parts)}
+    for part in parts:
+        if formats[part] != formats[out]:
+            raise TwlError(f"{part}: is {formats[part]}, expected {formats[out]} as {out}")
+        if part.resolve() == out.resolve():
+            raise TwlError(f"{part}: is a part and the output")
+    summaries = [read_summary(part) for part in parts]
+    _check_shards(parts, summaries)
+    table = _Parquet() if formats[out] == "parquet" else _Text(parts, formats[out])
+    images = rows = without_row = 0
+    entries = [
+        _entries(part, summary, table) for part, summary in zip(parts, summaries, strict=True)
+    ]
+    with table.write(out) as write:
+        for position, found in heapq.merge(*entries, key=lambda entry: entry[0]):
+            if position != images:
+                what = "is in no part" if position > images else "is in two parts"
+                raise TwlError(f"{out}: image number {min(position, images) + 1:,} {what}")
+            images += 1
+            rows += len(found)
+            without_row += not found
+            for row in found:
+                write(row)
+        if images != summaries[0].images:
+            raise TwlError(f"{out}: image number {images + 1:,} is in no part")
+    return Merged(len(parts), images, rows, without_row)
+
+
+def _check_shards(parts: Sequence[Path], summaries: Sequence[Summary]) -> None:
+    """Raise TwlError where these are not all the shards of one run."""
+    first, expected = parts[0], summaries[0]
+    count = Shard.parse(expected.shard).count
+    there: dict[int, Path] = {}
+    for part, summary in zip(parts, summaries, strict=True):
+        shard = Shard.parse(summary.shard)
+        if shard.count != count:
+            raise TwlError(f"{part}: is shard {shard}, but {first} is {expected.shard}")
+        if shard.index in there:
+            raise TwlError(f"{part}: is shard {shard}, and so is {there[shard.index]}")
+        there[shard.index] = part
+        for key in sorted(summary.run.keys() | expected.run.keys()):
+            here, other = summary.run.get(key), expected.run.get(key)
+            if here != other:
+                raise TwlError(f"{part}: {key} is {here}, but {other} in {first}")
+        if summary.images != expected.images:
+            raise TwlError(
+                f"{part}: the scan found {summary.images:,} images, "
+                f"but {expected.images:,} for {first}; tag both again from the same files"
+            )
+        if summary.names != expected.names:
+            raise TwlError(
+                f"{part}: the scan found other images, or in another order, than {first}"
+            )
+    if missing := [str(Shard(i, count)) for i in range(1, count + 1) if i not in there]:
+        raise TwlError(f"{first}: is one of {count} shards; missing: {', '.join(missing)}")
+
+
+def _entries(
+    part: Path, summary: Summary, table: _Text | _Parquet
+) -> Iterator[tuple[int, list[Any]]]:
+    """Each image of a shard: its place among all images, and its rows."""
+    rows = table.read(part)
+    count = 0
+    row = next(rows, None)
+    for position, name in read_images(part, summary):
+        found: list[Any] = []
+        while row is not None and row[0] == name and (table.repeats or not found):
+            found.append(row[1])
+            count += 1
+            row = next(rows, None)
+        yield position, found
+    if row is not None:
+        raise TwlError(
+            f"{part}: row {count + 1:,}, '{row[0]}', is no image of shard {summary.shard}, "
+            "or stands twice or out of order"
+        )
+    if count != summary.rows:
+        raise TwlError(f"{part}: has {count:,} rows, expected {summary.rows:,}; rows are missing")
+
+
+class _Text:
+    """CSV and JSONL, whose rows are copied without a change.
+
+    Attributes:
+        repeats: whether an image may have several rows: in a table of failures.
+    """
+
+    def __init__(self, parts: Sequence[Path], format_name: str) -> None:
+        self._header = b""
+        self._read: Callable[[Path, Any], Iterator[Row]] = _jsonl_rows
+        if format_name == "csv":
+            self._read = _csv_rows
+            headers = {part: _first_line(part) for part in parts}
+            for (one, first), (other, second) in pairwise(headers.items()):
+                if first != second:
+                    raise TwlError(f"{other}: its columns are not those of {one}")
+            self._header = headers[parts[0]]
+        self.repeats = self._header == _ERRORS_HEADER
+
+    def read(self, path: Path) -> Iterator[Row]:
+        """The rows of a part."""
+        try:
+            with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+                yield from self._read(path, file)
+        except OSError as error:
+            raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+
+    @contextmanager
+    def write(self, path: Path) -> Iterator[Callable[[str], object]]:
+        """Takes the rows of the output."""
+        with open_complete(path) as file:
+            file.write(self._header)
+            yield lambda row: file.write(row.encode("utf-8", "surrogateescape"))
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline()
+    except OSError as error:
+        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[Row]:
+    next(file, None)
+    lines: list[str] = []
+    reader = csv.reader(_noted(file, lines), strict=True)
+    try:
+        for row in reader:
+            yield image_of_cell(row[0]), "".join(lines)
+            lines.clear()
+    except (csv.Error, IndexError) as error:
+        raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
+
+
+def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
+    """The lines of a file, which are also put into a list as they are drawn."""
+    for line in file:
+        lines.append(line)
+        yield line
+
+
+def _jsonl_rows(path: Path, file: Iterator[str]) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        try:
+            yield json.loads(line)["image"], line
+        except (ValueError, TypeError, KeyError):
+            raise TwlError(f"{path}:{number}: not a row of tags, expected an 'image'") from None
+
+
+class _Parquet:
+    """Parquet, whose rows are read and written again."""
+
+    repeats = False
+
+    def read(self, path: Path) -> Iterator[Row]:
+        """The rows of a part."""
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError:
+            raise MissingExtraError("reading Parquet", "parquet") from None
+        try:
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=_BATCH):
+                    for row in batch.to_pylist():
+                        image = row["image"]
+                        name = os.fsdecode(row["image_bytes"]) if image is None else image
+                        labels, probabilities = tuple(row["labels"]), tuple(row["probabilities"])
+                        yield name, Tags(name, labels, probabilities)
+        except OSError as error:
+            raise TwlError(f"{path}: cannot be read ({error.strerror or error})") from error
+        except (pyarrow.ArrowException, KeyError, TypeError) as error:
+            raise TwlError(f"{path}: not a Parquet table of tags ({error})") from error
+
+    @contextmanager
+    def write(self, path: Path) -> Iterator[Callable[[Tags], object]]:
+        """Takes the rows of the output."""
+        with open_complete(path) as file, parquet_writer(file) as writer:
+            yield writer.write

@@ -1,0 +1,257 @@
+"""One run on several machines: which images each takes, and the record that joins them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from twlcli.errors import TwlError
+from twlcli.images.found import FoundFile
+
+RunValue = str | int | float | bool | None
+
+_MAX_SUMMARY = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of the images; `index` runs from 1 to `count`.
+
+    An image belongs to the part that the hash of its name says, on every machine and in every order
+    of the files, so that a file that is added moves no other.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """The shard of a text such as `2/8`.
+
+        Raises:
+            TwlError: it is none.
+
+        Example:
+            >>> Shard.parse("2/8")
+            Shard(index=2, count=8)
+        """
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if match is None:
+            raise TwlError(f"shard '{text}': expected i/n, such as 2/8 for the second of eight")
+        index, count = int(match[1]), int(match[2])
+        if not 1 <= index <= count:
+            raise TwlError(f"shard '{text}': expected i/n with i from 1 to n; the first is 1/n")
+        return cls(index, count)
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def takes(self, name: str) -> bool:
+        """Whether the image of this name belongs to the part.
+
+        The name's bytes go through BLAKE2b of 8 bytes, read as a big-endian number, modulo `count`.
+        """
+        digest = hashlib.blake2b(name_bytes(name), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.index - 1
+
+
+def name_bytes(name: str) -> bytes:
+    """The bytes of a name: UTF-8, and those that are not as they are in the file system."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # Windows has names with halves of UTF-16 pairs
+        return name.encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The first line of a record.
+
+    Attributes:
+        shard: such as `2/8`.
+        images: how many the scan found in all, for all shards together.
+        names: digest of all their names, in order.
+        taken: how many of them belong to this shard: the lines that follow.
+        rows: how many rows the output beside the record has.
+        run: what must be the same in all shards, such as the model's hash.
+    """
+
+    shard: str
+    images: int
+    names: str
+    taken: int
+    rows: int
+    run: Mapping[str, RunValue]
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of an output lies: `tags.csv.shard` beside `tags.csv`."""
+    return output.with_name(output.name + ".shard")
+
+
+def read_summary(output: Path) -> Summary:
+    """The summary in the record of an output.
+
+    Raises:
+        TwlError: there is no record, or it is none of twl's.
+    """
+    path = record_path(output)
+    try:
+        with path.open("rb") as file:
+            summary = Summary(**json.loads(file.readline(_MAX_SUMMARY)))
+        Shard.parse(summary.shard)
+    except FileNotFoundError:
+        raise TwlError(
+            f"{output}: no {path.name} beside it; expected an output of 'twl tag --shard'"
+        ) from None
+    except OSError as error:
+        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, TwlError) as error:
+        raise TwlError(f"{path}: not a shard's record: {error}") from error
+    return summary
+
+
+def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
+    """The images in the record of an output: their places among all images, ascending, and names.
+
+    Raises:
+        TwlError: the record cannot be read, or is not whole.
+    """
+    path = record_path(output)
+    line, last = 1, -1
+    try:
+        with path.open("rb") as file:
+            file.readline()
+            for text in file:
+                line += 1
+                position, name = json.loads(text)
+                if type(position) is not int or position <= last or type(name) is not str:
+                    raise ValueError("expected a place and a name")
+                last = position
+                yield position, name
+    except OSError as error:
+        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        raise TwlError(f"{path}:{line}: damaged: {error}") from error
+    if line - 1 != summary.taken:
+        raise TwlError(f"{path}: has {line - 1:,} images, expected {summary.taken:,}; is it whole?")
+
+
+class ShardRecord:
+    r"""Picks the images of a shard, and records what `twl merge` needs to know of them.
+
+    The record beside each output is JSON lines: a `Summary`, then `[position, name]` for each image
+    of the shard, failed ones too, with its place among all images that the scan found, from 0.
+
+    Example:
+        {"shard": "1/2", "images": 3, "names": "9f…", "taken": 2, "rows": 2, "run": {"top_k": 5}}
+        [0, "a.jpg"]
+        [2, "caf\udce9.jpg"]
+    """
+
+    def __init__(self, shard: Shard, outputs: Sequence[Path]) -> None:
+        """Prepare the record of a run; nothing is written before the block is entered.
+
+        Args:
+            shard: the part that this run takes.
+            outputs: the tables that it writes.
+        """
+        self._shard = shard
+        self._outputs = tuple(outputs)
+        first = record_path(self._outputs[0])
+        self._partial = first.with_name(first.name + ".partial")
+        self._lines: IO[str]
+        self._images = self._taken = 0
+        self._names = hashlib.blake2b(digest_size=16)
+        self._complete = False
+
+    def __enter__(self) -> Self:
+        """Start the record.
+
+        Raises:
+            TwlError: it cannot be written.
+        """
+        try:
+            self._lines = self._partial.open("w", encoding="ascii", newline="\n")
+            for output in self._outputs:  # one of an earlier run would not fit the new output
+                record_path(output).unlink(missing_ok=True)
+        except OSError as error:
+            raise TwlError(f"{self._partial}: cannot be written ({error.strerror})") from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove what is not finished."""
+        self._lines.close()
+        self._partial.unlink(missing_ok=True)
+
+    def take(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Those of `files`, which are all that the scan finds, that belong to the shard.
+
+        Raises:
+            TwlError: the record cannot be written.
+        """
+        for position, file in enumerate(files):
+            name = name_bytes(file.name)
+            self._names.update(b"%d:%b" % (len(name), name))
+            self._images += 1
+            if self._shard.takes(file.name):
+                self._taken += 1
+                self._write(json.dumps([position, file.name]) + "\n")
+                yield file
+        self._complete = True
+
+    def finish(self, rows: Mapping[Path, int], run: Mapping[str, RunValue]) -> None:
+        """Write the record beside each output, once these have their final names.
+
+        Args:
+            rows: for each output the number of its rows.
+            run: what must be the same in all shards.
+
+        Raises:
+            TwlError: it cannot be written.
+        """
+        assert self._complete, "the files of `take` were not drawn to their end"
+        self._write("")
+        for output in self._outputs:
+            summary = Summary(
+                shard=str(self._shard),
+                images=self._images,
+                names=self._names.hexdigest(),
+                taken=self._taken,
+                rows=rows[output],
+                run=run,
+            )
+            _write_record(record_path(output), summary, self._partial)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._lines.write(text)
+            if not text:
+                self._lines.flush()
+        except OSError as error:
+            raise TwlError(f"{self._partial}: cannot be written ({error.strerror})") from error
+
+
+def _write_record(path: Path, summary: Summary, lines: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file, lines.open("rb") as body:
+            file.write(json.dumps(asdict(summary)).encode("ascii") + b"\n")
+            shutil.copyfileobj(body, file)
+        temporary.replace(path)
+    except OSError as error:
+        raise TwlError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
