@@ -3,7 +3,7 @@
 A training step on a batch of 64, whole and in micro-batches of 32, 16 and 8, in turn in one
 process; medians. The memory is the peak of what a step allocates.
 
-    python benchmarks/micro_batch.py [--device cpu] [--threads 1] [--rounds 5] [--size 96]
+    python benchmarks/micro_batch.py [--device cpu] [--threads 1] [--rounds 5] [--size 64]
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--size", type=int, default=64)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)

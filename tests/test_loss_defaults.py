@@ -41,8 +41,14 @@ def test_unknown_loss_is_refused_with_a_hint():
 
 def test_rate_follows_what_a_loss_is_a_mean_over():
     rate = LOSS_DEFAULTS["bce"].learning_rate
-    known = {"labels": 80, "batch_size": 32}
+    known = {"labels": 80, "batch_size": 64}
     assert suitable_rate("bce", {"reduction": "image"}, **known) == rate
     assert suitable_rate("bce", {"reduction": "mean"}, **known) == rate * 80
-    assert suitable_rate("bce", {"reduction": "sum"}, **known) == rate / 32
+    assert suitable_rate("bce", {"reduction": "sum"}, **known) == rate / 64
     assert suitable_rate("two-way", {}, **known) == LOSS_DEFAULTS["two-way"].learning_rate
+
+
+@pytest.mark.parametrize(("batch_size", "factor"), [(16, 0.5), (64, 1), (256, 2), (512, 2)])
+def test_rate_grows_with_the_root_of_the_batch_as_far_as_measured(batch_size, factor):
+    rate = suitable_rate("asl", {}, labels=80, batch_size=batch_size)
+    assert rate == pytest.approx(factor * LOSS_DEFAULTS["asl"].learning_rate)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from twlcli.errors import RecipeError
-from twlcli.loss_defaults import LOSS_DEFAULTS
+from twlcli.loss_defaults import suitable_rate
 from twlcli.recipe import Recipe, read_recipe, suitable_batch_size
 from twlcli.shipped import models_folder
 
@@ -99,7 +99,8 @@ def test_what_a_recipe_leaves_open_is_suited_to_data_and_loss():
     recipe = Recipe().with_settings(["loss.name=warp"])
     suited = recipe.suited(images=20_000, labels=80)
     assert suited.schedule.batch_size == 128
-    assert suited.optimizer.learning_rate == LOSS_DEFAULTS["warp"].learning_rate
+    expected = suitable_rate("warp", {}, labels=80, batch_size=128)
+    assert suited.optimizer.learning_rate == expected
     given = recipe.with_settings(["optimizer.learning_rate=0.5", "schedule.batch_size=7"])
     assert given.suited(images=20_000, labels=80) == given
 
