@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,33 +93,38 @@ def test_runs_of_a_seed_share_weights_order_and_split(tmp_path, photographs, mon
 
 
 def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monkeypatch):
-    scores = {0.0033: 0.2, 0.01: 0.3, 0.03: 0.4, 0.09: 0.6, 0.27: 0.5}
+    scores = {0: 0.3, 1: 0.4, 2: 0.6, 3: 0.5}  # at the suitable rate times so many threes
+    what = contest(tmp_path / "out", photographs, ["bce"])
+    suited = what.contenders[0].recipe.suited(images=20, labels=3)
+
+    def threes(rate: float) -> int:
+        return round(math.log(rate / suited.optimizer.learning_rate, 3))
+
     seen: list[set[str]] = []
 
     class Faked:
         def __init__(self, trainer_run, *_: Any, **__: Any) -> None:
             train, validation = trainer_run.split_data()
-            self.rate = trainer_run.recipe.optimizer.learning_rate
+            self.threes = threes(trainer_run.recipe.optimizer.learning_rate)
             seen.append(set(train.images) | set(validation.images))
             assert not set(train.images) & set(validation.images)
             assert len(validation) == 4  # a fifth of twenty
 
         def train(self, *_: Any) -> None:
-            if self.rate == 0.0033:
+            if self.threes == -1:
                 raise DivergedError("nan")
 
         def last_validation(self):
             return self
 
         def scores(self) -> dict[str, float]:
-            return {"map_class": scores[self.rate], "map_sample": 0.0}
+            return {"map_class": scores[self.threes], "map_sample": 0.0}
 
     monkeypatch.setattr(module, "Trainer", Faked)
     monkeypatch.setattr(module._Training, "finished", lambda *_: None)
-    what = contest(tmp_path / "out", photographs, ["bce"])
     (outcome,), listener = run(what)
-    assert outcome.learning_rate == 0.09
-    assert [rate for rate, _ in outcome.rates] == sorted(scores)
+    assert threes(outcome.learning_rate) == 2
+    assert [threes(rate) for rate, _ in outcome.rates] == [-1, 0, 1, 2, 3]
     assert np.isnan(outcome.rates[0][1])
     table = photographs.read_text().splitlines()[1:]
     in_training = {line.split(",")[0] for line in table if line.endswith("train")}
