@@ -94,7 +94,7 @@ class _Bar:
         self.width = max(len(contender.name) for contender in contest.contenders)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
@@ -142,13 +142,12 @@ class _Bar:
 
     def step_ended(self, images: int, loss: float | None) -> None:
         """Advance the bar."""
-        note = self.place if loss is None else f"{self.place}  loss {loss:.3f}"
-        note += f"  training {self.ended + 1} of {self.total}"
+        note = f"{self.ended + 1}/{self.total}  {self.place}"
         self.bar.update(self.task, advance=self.step, note=note)
 
     def validated(self, done: int) -> None:
         """Validation is a small part of a training; the bar waits."""
-        note = f"validation  training {self.ended + 1} of {self.total}"
+        note = f"{self.ended + 1}/{self.total}  validation"
         self.bar.update(self.task, note=note)
 
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
