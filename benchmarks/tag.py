@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +103,15 @@ def usual(folder: Path, photographs: Path) -> None:
         1 / (1 + np.exp(-logits))
 
 
-def bound(folder: Path, photographs: Path) -> float:
-    """The CPU seconds of decoding and of inference in one thread, spread over the cores."""
+def prepare(folder: Path, source: Path, options: argparse.Namespace) -> None:
+    photographs = folder / "photographs"
+    photographs.mkdir()
+    make_photographs(source, photographs, options.each)
+    make_models(options.backbone, folder)
+
+
+def bound(folder: Path, photographs: Path) -> None:
+    """Print the CPU seconds of decoding and of inference in one thread, spread over the cores."""
     from twlcli.images.preprocess import load
     from twlcli.images.stream import usable_cores
     from twlcli.tagging.session import OnnxPredictor
@@ -116,11 +122,11 @@ def bound(folder: Path, photographs: Path) -> float:
     images = np.stack([load(file, predictor.spec.preprocessing) for file in files])
     for first in range(0, len(images), 8):
         predictor(images[first : first + 8])
-    return (time.process_time() - start) / usable_cores()
+    print((time.process_time() - start) / usable_cores())
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a process, without the start of Python and of its imports."""
+    """Seconds and peak MB of a process, its start and its imports too."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -129,39 +135,43 @@ def measured(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def contestants(folder: Path, photographs: Path) -> Iterator[tuple[str, list[str]]]:
-    tag = [sys.executable, "-m", "twlcli", "tag", str(photographs), "--force"]
-    yield "twl", [*tag, "--model", str(folder / "twl.onnx"), "--out", str(folder / "tags.csv")]
-    for name in ("serial", "usual"):
-        yield (
-            name,
-            [sys.executable, __file__, str(photographs), "--as", name, "--models", str(folder)],
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--each", type=int, default=20, help="photographs of each size")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--as", dest="name", choices=("serial", "usual"))
-    parser.add_argument("--models", type=Path)
+    parser.add_argument("--as", dest="part", help="what this process does; set by the script")
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    if options.name:
-        {"serial": serial, "usual": usual}[options.name](options.models, options.photographs)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        folder, photographs = Path(name), Path(name, "photographs")
-        photographs.mkdir()
-        make_photographs(options.photographs, photographs, options.each)
-        make_models(options.backbone, folder)
-        results: dict[str, list[tuple[float, float]]] = {}
-        bounds = []
-        for _ in range(options.rounds):
-            bounds.append(bound(folder, photographs))
-            for contestant, command in contestants(folder, photographs):
-                results.setdefault(contestant, []).append(measured(command))
+    if options.part == "prepare":
+        prepare(options.folder, options.photographs, options)
+    elif options.part:
+        part = {"serial": serial, "usual": usual, "bound": bound}[options.part]
+        part(options.folder, options.folder / "photographs")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder), options)
+
+
+def compare(folder: Path, options: argparse.Namespace) -> None:
+    """Every part in a process of its own: a child is charged for its parent's memory."""
+
+    def part(name: str) -> list[str]:
+        settings = ["--backbone", options.backbone, "--each", str(options.each)]
+        place = [str(options.photographs), "--folder", str(folder)]
+        return [sys.executable, __file__, *place, *settings, "--as", name]
+
+    subprocess.run(part("prepare"), check=True, stderr=subprocess.DEVNULL)
+    tag = [sys.executable, "-m", "twlcli", "tag", str(folder / "photographs"), "--no-journal"]
+    outputs = ["--model", str(folder / "twl.onnx"), "--out", str(folder / "tags.csv"), "--force"]
+    commands = {"twl": [*tag, *outputs], "serial": part("serial"), "usual": part("usual")}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    bounds = []
+    for _ in range(options.rounds):
+        bounds.append(float(subprocess.check_output(part("bound"))))
+        for name, command in commands.items():
+            results[name].append(measured(command))
     seconds = {key: statistics.median(run[0] for run in runs) for key, runs in results.items()}
     megabytes = {key: statistics.median(run[1] for run in runs) for key, runs in results.items()}
     print(f"{options.backbone}, {options.each * len(SIZES)} photographs, {os.cpu_count()} cores")
