@@ -160,6 +160,31 @@ def test_runs_of_another_recipe_are_refused(tmp_path, photographs):
         run(other)
 
 
+def test_runs_of_an_older_recipe_are_refused(tmp_path, photographs):
+    what = contest(tmp_path / "out", photographs, ["bce"], rate=0.1)
+    run(what)
+    file = tmp_path / "out/bce/0.1/seed-0/recipe.toml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("batch_size")))
+    with pytest.raises(TwlError, match=r"seed-0: was trained with .*; choose another --out"):
+        run(what)
+
+
+def test_validation_images_that_twl_held_out_are_the_same_for_all(tmp_path, photographs):
+    table = photographs.with_name("unsplit.csv")
+    lines = photographs.read_text().splitlines()
+    table.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    outcomes, _ = run(contest(tmp_path / "out", table, ["bce", "asl"], rate=0.1, seeds=2))
+    splits = [
+        tuple(part.images for part in each.split_data())
+        for outcome in outcomes
+        for each in outcome.runs
+    ]
+    assert len(splits) == 4
+    assert len(set(splits)) == 1
+    assert [len(images) for images in splits[0]] == [27, 3]
+
+
 def test_contenders_are_the_losses_with_the_settings_that_they_take():
     grid = {"loss.positive_temperature": ["1", "2"], "schedule.batch_size": ["16"]}
     contenders = contenders_of(Recipe(), ["two-way", "bce"], grid)
@@ -171,6 +196,9 @@ def test_contenders_are_the_losses_with_the_settings_that_they_take():
     assert contenders[1].recipe.loss.options["positive_temperature"] == 2.0
     with pytest.raises(RecipeError, match=r"--grid loss.gamma: none of the losses two-way, bce"):
         contenders_of(Recipe(), ["two-way", "bce"], {"loss.gamma": ["1"]})
+    for key in ("data.unlabelled", "optimizer.learning_rate", "train.seed"):
+        with pytest.raises(RecipeError, match=rf"--grid {key}: a comparison has the same"):
+            contenders_of(Recipe(), ["bce"], {key: ["1"]})
     with pytest.raises(RecipeError, match=r"loss.positive_temperature is 'warm', expected a"):
         contenders_of(Recipe(), ["two-way"], {"loss.positive_temperature": ["warm"]})
 

@@ -224,7 +224,7 @@ class _Training:
         if there == wanted.to_toml():
             return
         old, new = there.splitlines(), wanted.to_toml().splitlines()
-        changed = next(line for line in old if line not in new)
+        changed = next((line for line in old if line not in new), "a recipe of another twl")
         raise TwlError(f"{place}: was trained with {changed}; choose another --out")
 
 

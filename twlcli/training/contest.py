@@ -17,6 +17,8 @@ from twlcli.scoring.candidate import Candidate, RunScores
 from twlcli.training.run import Run
 
 SCORES_NAME = "scores.npz"  # in a finished run's folder
+# What a comparison sets itself; scores on other data could not be compared.
+_NOT_COMPARED = ("data.", "train.seed", "optimizer.learning_rate", "schedule.validate_every")
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,13 @@ def contenders_of(
 
     Raises:
         RecipeError: an unknown loss or key, a value that does not fit, or an option
-            that no loss has.
+            that no loss has, or that a comparison sets itself.
     """
+    for key in grid:
+        if key.startswith(_NOT_COMPARED):
+            raise RecipeError(
+                f"--grid {key}: a comparison has the same data, seeds and rule for all"
+            )
     contenders: dict[str, Contender] = {}
     used: set[str] = set()
     for loss in losses:
