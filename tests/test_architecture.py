@@ -95,3 +95,8 @@ def test_help_loads_nothing_heavy():
 )
 def test_base_package_never_loads_torch(name):
     assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}
+
+
+def test_processes_that_decode_start_with_pillow_alone():
+    loaded = loaded_by("import twlcli.images.decoder_process")
+    assert loaded & HEAVY == {"PIL"} and "typer" not in loaded

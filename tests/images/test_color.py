@@ -6,7 +6,7 @@ from PIL import Image, ImageChops
 
 from tests.images.encoded import difference, encode, picture, png_chunk
 from twlcli.errors import ImageError
-from twlcli.images.color import grey_levels, to_rgb
+from twlcli.images.color import to_rgb
 from twlcli.images.decode import open_upright
 
 GRADIENT = np.linspace(0, 65535, 256).round().astype(np.uint16)[None].repeat(8, axis=0)
@@ -125,16 +125,6 @@ def test_integer_gradient_stays_a_gradient(top):
     ramp = np.linspace(0, top, 256).round().astype(np.int32)[None].repeat(4, axis=0)
     result = pixels(encode(Image.fromarray(ramp), "TIFF"))
     assert np.abs(result[2, :, 0] - np.arange(256)).max() <= 1
-
-
-def test_grey_levels_of_values_that_are_not_finite():
-    raw = np.array([[0.0, 0.5, 1.0, np.nan, np.inf, -np.inf]], dtype=np.float32)
-    assert grey_levels(raw, sixteen_bits=False).tolist() == [[0, 128, 255, 0, 0, 0]]
-
-
-def test_grey_levels_of_negative_and_constant_values():
-    assert grey_levels(np.array([[-1.0, 0, 1]]), sixteen_bits=False).tolist() == [[0, 128, 255]]
-    assert grey_levels(np.full((1, 2), -7, np.int32), sixteen_bits=False).tolist() == [[0, 0]]
 
 
 def test_to_rgb_names_a_mode_without_conversion():

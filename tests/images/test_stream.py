@@ -6,8 +6,9 @@ import pytest
 
 from tests.images.encoded import encode, picture
 from twlcli.errors import DeviceError
-from twlcli.images.preprocess import load
-from twlcli.images.scan import FoundFile
+from twlcli.images.decoder import DecoderProcess, LocalDecoder
+from twlcli.images.found import FoundFile
+from twlcli.images.preprocess import geometry_of, load
 from twlcli.images.stream import stream, stream_groups
 from twlcli.spec import Preprocessing
 
@@ -28,22 +29,24 @@ def mean_color(images):
     return images.mean(axis=(1, 2)).astype(np.float32)
 
 
-def run(files, predict=mean_color, *, workers=3, batch_size=4, **options):
+def run(files, predict=mean_color, *, decoder=LocalDecoder, workers=3, batch_size=4):
     return stream(
         files,
         predict,
-        preprocessing=SMALL,
+        decoders=[decoder() for _ in range(workers)],
+        geometry=geometry_of(SMALL),
         label_count=3,
-        workers=workers,
         batch_size=batch_size,
-        **options,
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("decoder", "workers"),
+    [(LocalDecoder, 1), (LocalDecoder, 2), (LocalDecoder, 5), (DecoderProcess, 2)],
+)
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_stream_equals_a_plain_loop(files, workers, batch_size):
-    chunks = list(run(files, workers=workers, batch_size=batch_size))
+def test_stream_equals_a_plain_loop(files, decoder, workers, batch_size):
+    chunks = list(run(files, decoder=decoder, workers=workers, batch_size=batch_size))
     assert [file for chunk in chunks for file in chunk.files] == files
     expected = [load(file.path, SMALL).mean(axis=(0, 1)) for file in files]
     logits = np.concatenate([chunk.logits for chunk in chunks])
@@ -126,7 +129,13 @@ def test_stream_groups_keeps_groups_of_any_size(files):
         return mean_color(images)
 
     chunks = list(
-        stream_groups(iter(groups), predict, preprocessing=SMALL, label_count=3, workers=2)
+        stream_groups(
+            iter(groups),
+            predict,
+            decoders=[LocalDecoder()] * 2,
+            geometry=geometry_of(SMALL),
+            label_count=3,
+        )
     )
     assert [chunk.files for chunk in chunks] == groups
     assert [chunk.logits.shape for chunk in chunks] == [(len(group), 3) for group in groups]

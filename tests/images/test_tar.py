@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.images.encoded import encode, picture
+from twlcli.images.decoder import DecoderProcess, LocalDecoder
 from twlcli.images.found import Part, read_part
-from twlcli.images.preprocess import load
+from twlcli.images.preprocess import geometry_of, load
 from twlcli.images.scan import scan
 from twlcli.images.stream import stream
 from twlcli.images.tar import members
@@ -257,7 +258,14 @@ def run(files):
 
     small = Preprocessing(resize=16, crop=12)
     return list(
-        stream(files, mean_color, preprocessing=small, label_count=3, workers=2, batch_size=4)
+        stream(
+            files,
+            mean_color,
+            decoders=[LocalDecoder(), DecoderProcess()],
+            geometry=geometry_of(small),
+            label_count=3,
+            batch_size=4,
+        )
     )
 
 

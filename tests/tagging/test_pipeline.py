@@ -9,16 +9,22 @@ from PIL import Image
 from tests.images.encoded import encode
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
+from twlcli.images.decoder import LocalDecoder
 from twlcli.images.found import FoundFile
 from twlcli.images.scan import scan
+from twlcli.tagging import pipeline
 from twlcli.tagging.delivery import Outputs, Tally
 from twlcli.tagging.groups import Memory
 from twlcli.tagging.journal import open_journal
-from twlcli.tagging.pipeline import spread, tag
+from twlcli.tagging.pipeline import spread
 from twlcli.tagging.session import OnnxPredictor
 from twlcli.tagging.tags import Failure, Tags
 
 COLORS = [(255, 0, 0), (0, 255, 0), (200, 180, 0), (0, 0, 0), (130, 120, 255)]
+
+
+def tag(*arguments, workers=1, **options):
+    return pipeline.tag(*arguments, decoders=[LocalDecoder()] * workers, **options)
 
 
 class Rows(list[Tags]):

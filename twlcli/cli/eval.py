@@ -89,6 +89,7 @@ BatchSize = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one for each core.")
 ]
+Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEG at full size, as slow as it is.")]
 Device = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="What runs a run or .safetensors: auto, cpu, cuda, mps."),
@@ -117,6 +118,7 @@ def evaluate(
     all_labels: AllLabels = False,
     batch_size: BatchSize = None,
     workers: Workers = None,
+    exact: Exact = False,
     device: Device = None,
     provider: Provider = None,
 ) -> None:
@@ -151,6 +153,7 @@ def evaluate(
             annotations,
             batch_size=batch_size or default_batch,
             workers=workers or usable_cores(),
+            exact=exact,
             progress=progress,
         )
     evaluation = score(scored.logits, scored.targets, predictor.spec, threshold=threshold)

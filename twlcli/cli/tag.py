@@ -37,6 +37,8 @@ def tag(
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     exact: options.Exact = False,
+    time_limit: options.TimeLimit = None,
+    memory_limit: options.MemoryLimit = None,
 ) -> None:
     """Tag images: which labels each one has, and how probably.
 
@@ -46,7 +48,7 @@ def tag(
     has changed.
     """
     from twlcli.cli.tag_outputs import Destinations, sidecar_names_of, tables_of
-    from twlcli.cli.tag_request import Decision, Engine, Remembering, Sources, shard_of
+    from twlcli.cli.tag_request import Decision, Engine, Remembering, Sources, limits_of, shard_of
     from twlcli.cli.tag_run import TagRun
 
     sources = Sources(
@@ -74,7 +76,7 @@ def tag(
     run = TagRun(
         sources,
         Decision(threshold=threshold, top_k=top_k, exact=exact, policy=policy),
-        Engine(model=model, provider=provider, batch_size=batch_size, workers=workers),
+        Engine(model, provider, batch_size, workers, limits_of(time_limit, memory_limit)),
         destinations,
         Remembering(place, content=content_hash, retry_failed=retry_failed),
     )

@@ -146,7 +146,22 @@ BatchSize = Annotated[
     typer.Option(min=1, metavar="N", help="Images in one call. Default: 8 on CPU, else 32."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one for each core.")
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Images decoded and predicted at once. Default: one per core."
+    ),
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit", min=0.1, metavar="SECONDS", help="For decoding one image. Default: 60."
+    ),
+]
+MemoryLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-limit", min=256, metavar="MB", help="For decoding one image. Default: 4096."
+    ),
 ]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Decode JPEG at full size: slower, hardly different.")

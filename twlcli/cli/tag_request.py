@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from twlcli.errors import TwlError
+from twlcli.images.decoder import Limits
 from twlcli.images.scan import scan
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Engine:
     provider: str | None
     batch_size: int | None
     workers: int | None
+    limits: Limits
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class Remembering:
         if self.journal is None and (self.content or self.retry_failed):
             option = "--retry-failed" if self.retry_failed else "--hash"
             raise TwlError(f"{option} needs a journal: name one with --journal, or an --out FILE")
+
+
+def limits_of(seconds: float | None, megabytes: int | None) -> Limits:
+    """What one image may take; None is the default."""
+    default = Limits()
+    return Limits(seconds or default.seconds, megabytes or default.megabytes)
 
 
 def shard_of(text: str | None) -> Shard | None:

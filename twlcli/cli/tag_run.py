@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from twlcli.cli.tag_outputs import Destinations
 from twlcli.cli.tag_report import TagReport
 from twlcli.cli.tag_request import Decision, Engine, Remembering, Sources
 from twlcli.errors import TwlError
+from twlcli.images.decoder import Decoder, decoder_processes
 from twlcli.scoring.thresholds import BEST_F1, resolve
 from twlcli.shipped import default_model
 from twlcli.tagging import pipeline
@@ -24,6 +25,9 @@ from twlcli.tagging.groups import Memory
 from twlcli.tagging.session import OnnxPredictor
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from twlcli.tagging.delivery import Tally
     from twlcli.tagging.policy import Policy
     from twlcli.tagging.shards import ShardRecord
@@ -53,6 +57,7 @@ class TagRun:
         self._decision = decision
         self._destinations = destinations
         self._remembering = remembering
+        self._engine = engine
         destinations.check(remembering.journal)
         self._model = engine.model or default_model()
         self._record = self._new_record()
@@ -61,25 +66,6 @@ class TagRun:
             workers=engine.workers,
             batch_size=engine.batch_size or pipeline.CPU_BATCH,
         )
-        self._predictor = OnnxPredictor(
-            self._model, provider=engine.provider, threads=self._work.threads
-        )
-        on_cpu = self._predictor.provider == "cpu"
-        self._batch_size = engine.batch_size or (
-            pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH
-        )
-        all_labels = decision.top_k is not None and decision.threshold is None
-        self._thresholds = None if all_labels else resolve(self._predictor.spec, decision.threshold)
-        self._policy = self._read_policy()
-        self._report = TagReport(
-            model=f"model {self._model} on {self._predictor.provider}",
-            tables=tuple(table.path for table in destinations.tables),
-            errors=destinations.errors,
-            journal=remembering.journal,
-            scan_again=sources.again,
-        )
-        if engine.model is None:
-            self._report.say(_DEFAULT_MODEL)
 
     def run(self) -> Tally:
         """Tag everything; says how it went.
@@ -87,21 +73,34 @@ class TagRun:
         Raises:
             Exit: it was interrupted.
         """
+        # They start while this process loads the model.
+        with decoder_processes(self._work.workers, self._engine.limits) as decoders:
+            self._check()
+            if self._engine.model is None:
+                self._report.say(_DEFAULT_MODEL)
+            tally = self._run(decoders)
+        self._report.finished()
+        return tally
+
+    def _check(self) -> None:
+        """Raise what is wrong with the model, the threshold or the policy: nothing is written."""
+        _ = self._predictor, self._thresholds, self._policy
+
+    def _run(self, decoders: Sequence[Decoder]) -> Tally:
         try:
             # The record comes after the journal, which may refuse the run: entering it removes
             # the records of the outputs that are there.
             with terminable(), self._remembered() as memory, self._record or nullcontext():
-                tally = self._tag(memory)
+                tally = self._tag(decoders, memory)
                 if memory is not None:
                     memory.journal.finish(self._destinations.files)
                 if self._record is not None:
                     self._record.finish(self._rows_written(tally), self._conditions())
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(143 if isinstance(interrupt, TerminatedError) else 130) from None
-        self._report.finished()
         return tally
 
-    def _tag(self, memory: Memory | None) -> Tally:
+    def _tag(self, decoders: Sequence[Decoder], memory: Memory | None) -> Tally:
         policy, record, files = self._policy, self._record, self._work.files
         if record is not None:
             files = record.take(files)
@@ -117,9 +116,9 @@ class TagRun:
                 files,
                 self._predictor,
                 outputs,
+                decoders=decoders,
                 thresholds=self._thresholds,
                 top_k=self._decision.top_k,
-                workers=self._work.workers,
                 batch_size=self._batch_size,
                 exact=self._decision.exact,
                 memory=memory,
@@ -157,7 +156,35 @@ class TagRun:
 
         return model_digest(self._model)
 
-    def _read_policy(self) -> Policy | None:
+    @cached_property
+    def _predictor(self) -> OnnxPredictor:
+        return OnnxPredictor(
+            self._model, provider=self._engine.provider, threads=self._work.threads
+        )
+
+    @cached_property
+    def _batch_size(self) -> int:
+        on_cpu = self._predictor.provider == "cpu"
+        return self._engine.batch_size or (pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH)
+
+    @cached_property
+    def _thresholds(self) -> NDArray[np.float32] | None:
+        decision = self._decision
+        all_labels = decision.top_k is not None and decision.threshold is None
+        return None if all_labels else resolve(self._predictor.spec, decision.threshold)
+
+    @cached_property
+    def _report(self) -> TagReport:
+        return TagReport(
+            model=f"model {self._model} on {self._predictor.provider}",
+            tables=tuple(table.path for table in self._destinations.tables),
+            errors=self._destinations.errors,
+            journal=self._remembering.journal,
+            scan_again=self._sources.again,
+        )
+
+    @cached_property
+    def _policy(self) -> Policy | None:
         if self._decision.policy is None:
             return None
         from twlcli.tagging.policy import Policy

@@ -13,7 +13,9 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.annotations.open import with_vocabulary
 from twlcli.errors import AnnotationError
-from twlcli.images.scan import FoundFile
+from twlcli.images.decoder import LocalDecoder
+from twlcli.images.found import FoundFile
+from twlcli.images.preprocess import geometry_of
 from twlcli.images.stream import stream
 from twlcli.scoring.average_precision import (
     MeanAveragePrecision,
@@ -150,6 +152,7 @@ def predict(
     *,
     batch_size: int,
     workers: int,
+    exact: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ScoredImages:
     """Read the images and let the model score them; unreadable ones are left out and named.
@@ -159,6 +162,7 @@ def predict(
         annotations: the images; their labels are brought into the model's order.
         batch_size: images in one call of the predictor.
         workers: threads that decode and predict.
+        exact: decode JPEG at full size.
         progress: told how many more images are done.
 
     Raises:
@@ -171,9 +175,9 @@ def predict(
     chunks = stream(
         (FoundFile(annotations.path(row), name) for row, name in enumerate(annotations.images)),
         predictor,
-        preprocessing=spec.preprocessing,
+        decoders=[LocalDecoder()] * workers,
+        geometry=geometry_of(spec.preprocessing, exact=exact),
         label_count=len(spec.vocabulary),
-        workers=workers,
         batch_size=batch_size,
     )
     done = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,7 +12,9 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.images.decoder import Decoder
 from twlcli.images.found import FoundFile
+from twlcli.images.preprocess import geometry_of
 from twlcli.images.stream import Chunk, stream_groups, usable_cores
 from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.predictor import Predictor
@@ -52,9 +54,9 @@ def tag(
     predictor: Predictor,
     outputs: Outputs,
     *,
+    decoders: Sequence[Decoder],
     thresholds: NDArray[np.float32] | None,
     top_k: int | None = None,
-    workers: int = 1,
     batch_size: int = CPU_BATCH,
     exact: bool = False,
     memory: Memory | None = None,
@@ -64,11 +66,11 @@ def tag(
 
     Args:
         files: the images, drawn as the work goes on; memory does not grow with their number.
-        predictor: the model; called from `workers` threads.
+        predictor: the model; called from as many threads as there are decoders.
         outputs: what takes the tags.
+        decoders: what decodes the images; closed in the end.
         thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
         top_k: give at most so many labels, the most probable.
-        workers: threads that decode and predict.
         batch_size: images in one call of the predictor.
         exact: decode JPEG at full size.
         memory: the journal; rows that are there already are not computed again, and the others
@@ -89,17 +91,16 @@ def tag(
     drawn: deque[tuple[Item, ...]] = deque()  # as many as are in flight
 
     def missing() -> Iterator[tuple[FoundFile, ...]]:
-        for group in grouped(files, memory, batch_size=batch_size, workers=workers):
+        for group in grouped(files, memory, batch_size=batch_size, workers=len(decoders)):
             drawn.append(group)
             yield tuple(item.file for item in group if item.stored is None)
 
     chunks = stream_groups(
         missing(),
         predictor,
-        preprocessing=spec.preprocessing,
+        decoders=decoders,
+        geometry=geometry_of(spec.preprocessing, exact=exact),
         label_count=len(spec.vocabulary),
-        workers=workers,
-        exact=exact,
     )
     tally = Tally()
     with closing(chunks):

@@ -1,0 +1,93 @@
+"""Image files to the square crops that a model takes, in Pillow alone.
+
+The processes that decode import no more than this: without NumPy they start in half the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from twlcli.errors import ModelError
+from twlcli.images.decode import open_upright, read_upright
+from twlcli.images.found import Part, read_part
+
+_INTERPOLATION = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What becomes of a picture's pixels.
+
+    Attributes:
+        resize: length of the shorter side after resizing, pixels.
+        crop: side of the square cut from the centre, pixels; at most `resize`.
+        interpolation: `bilinear` or `bicubic`, both with antialiasing (Pillow's).
+        exact: decode JPEG at full size. Otherwise it is decoded at a reduced size, at least
+            twice `resize`, which is several times faster and changes few pixels by more than 1.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    exact: bool = False
+
+
+def load_crop(path: Path, part: Part | None, geometry: Geometry) -> Image.Image:
+    """Read, decode, resize and crop an image file, or the part of a file that is one.
+
+    Raises:
+        ImageError: it cannot be read or decoded; the message is the reason alone.
+        ModelError: the interpolation is not known.
+    """
+    shorter_side = None if geometry.exact else geometry.resize
+    if part is None:
+        image = read_upright(path, shorter_side=shorter_side)
+    else:
+        image = open_upright(read_part(path, part), shorter_side=shorter_side)
+    return cropped(image, geometry)
+
+
+def cropped(image: Image.Image, geometry: Geometry) -> Image.Image:
+    """Resize the shorter side, then cut the square from the centre.
+
+    The same as torchvision's `Resize(resize, antialias=True)` and `CenterCrop(crop)` on a Pillow
+    image, to within one grey level; here one resampling computes only the pixels of the crop.
+    Bicubic may differ by more in about one value in 10,000 (50 photographs), where the kernel
+    overshoots black or white: Pillow clips between its two passes and chooses their order by size.
+
+    Args:
+        image: an RGB image, upright.
+        geometry: the model's.
+
+    Raises:
+        ModelError: the interpolation is not known.
+    """
+    try:
+        interpolation = _INTERPOLATION[geometry.interpolation]
+    except KeyError:
+        raise ModelError(
+            f"interpolation '{geometry.interpolation}' is not known ({', '.join(_INTERPOLATION)})"
+        ) from None
+    box = _source_box(image.size, resize=geometry.resize, crop=geometry.crop)
+    return image.resize((geometry.crop, geometry.crop), interpolation, box=box)
+
+
+def _source_box(
+    size: tuple[int, int], *, resize: int, crop: int
+) -> tuple[float, float, float, float]:
+    """The part of an image of `size` that becomes the crop: left, top, right, bottom in pixels.
+
+    Rounds as torchvision does: the longer side down, the crop's corner to the nearest.
+    """
+    width, height = size
+    shorter = min(size)
+    resized_width, resized_height = resize * width // shorter, resize * height // shorter
+    left, top = round((resized_width - crop) / 2), round((resized_height - crop) / 2)
+    across, down = width / resized_width, height / resized_height
+    return left * across, top * down, (left + crop) * across, (top + crop) * down

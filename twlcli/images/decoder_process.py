@@ -1,0 +1,76 @@
+"""The process that decodes for `decoder.DecoderProcess`: requests on stdin, answers on stdout.
+
+First comes `astuple(Limits)`, pickled, and READY is the answer. A request is the pickled tuple of
+the path's bytes, `astuple(Part)` or None, and `astuple(Geometry)`. An answer begins with a LENGTH:
+PIXELS, and they follow, or that of the reason why there are none, which follows in UTF-8.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from twlcli.errors import ImageError
+from twlcli.images.crop import Geometry, load_crop
+from twlcli.images.found import Part
+
+READY = b"!"
+PIXELS = -1
+LENGTH = struct.Struct("<i")
+
+
+def main() -> None:
+    """Answer until the requests end."""
+    requests = sys.stdin.buffer
+    # Decoders in C write their warnings to stdout and stderr as they please.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stderr.fileno())
+    try:
+        seconds, megabytes = pickle.load(requests)
+        _limit_memory(megabytes << 20)
+        answers.write(READY)
+        answers.flush()
+        while True:
+            _answer(pickle.load(requests), answers, seconds)
+    except (EOFError, BrokenPipeError):  # whom it worked for has gone
+        os._exit(0)
+
+
+def _answer(request: tuple[bytes, Any, Any], answers: BinaryIO, seconds: float) -> None:
+    name, part, geometry = request
+    # A thread that needs no interpreter ends the process, whatever a decoder is stuck in.
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        image = load_crop(
+            Path(os.fsdecode(name)),
+            None if part is None else Part(*part),
+            Geometry(*geometry),
+        )
+        length, content = PIXELS, image.tobytes()
+    except Exception as error:  # one picture's trouble, whatever it is
+        reason = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
+        content = reason.encode("utf-8", "surrogatepass")
+        length = len(content)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    answers.write(LENGTH.pack(length))
+    answers.write(content)
+    answers.flush()
+
+
+def _limit_memory(size: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        size = min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (size, most))
