@@ -1,32 +1,35 @@
 """`twl tag` against the loops that people write, on the same files, model and machine.
 
 Photographs of 12 megapixels, 1600 x 1200 and 500 x 375 in equal parts, made from those of a folder.
-Each contestant is a process of its own, in turn; wall time and peak memory are medians.
+Each contestant is a process of its own, in turn; figures are medians.
 
     twl         twl tag FOLDER --model MODEL --out tags.csv
     serial      Pillow decodes in full, uint8 into the same model, batch 1, ONNX Runtime's defaults
     usual       the taggers' loop: full decode, float32 preprocessing in NumPy, batch 1, defaults
+    torch       the loop of timm and transformers: torchvision's transforms, eager, batch 1
 
+Seconds are those of the whole process, and without its start: less those for three photographs.
+Memory is the peak of the process, with twl's decoders on top.
 The bound is (CPU seconds of twl's decoding + CPU seconds of inference, one thread each) / cores.
-Needs twl's `train` extra, to build the two models with random weights.
+Needs twl's `train` extra, to build the models, with random weights.
 
-    python benchmarks/tag.py PHOTOGRAPHS [--backbone resnet50] [--each 20] [--rounds 3]
+    python benchmarks/tag.py PHOTOGRAPHS [--backbone resnet50] [--each 40] [--rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import onnxruntime
 from PIL import Image
+from processes import Cost, cost_of
 
 SIZES = ((4000, 3000), (1600, 1200), (500, 375))
 CROP, RESIZE, LABELS = 224, 256, 20
@@ -103,11 +106,36 @@ def usual(folder: Path, photographs: Path) -> None:
         1 / (1 + np.exp(-logits))
 
 
+def eager(folder: Path, photographs: Path) -> None:
+    import torch
+    import torchvision
+    from torchvision import transforms
+
+    name = (folder / "backbone").read_text()
+    network = torchvision.models.get_model(name, num_classes=LABELS).eval()
+    steps = transforms.Compose(
+        [
+            transforms.Resize(RESIZE),
+            transforms.CenterCrop(CROP),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN.tolist(), DEVIATION.tolist()),
+        ]
+    )
+    with torch.inference_mode():
+        for file in sorted(photographs.iterdir()):
+            with Image.open(file) as image:
+                torch.sigmoid(network(steps(image.convert("RGB"))[None]))
+
+
 def prepare(folder: Path, source: Path, options: argparse.Namespace) -> None:
-    photographs = folder / "photographs"
+    photographs, few = folder / "photographs", folder / "few"
     photographs.mkdir()
+    few.mkdir()
     make_photographs(source, photographs, options.each)
+    for file in sorted(photographs.iterdir())[: len(SIZES)]:
+        (few / file.name).hardlink_to(file)
     make_models(options.backbone, folder)
+    (folder / "backbone").write_text(options.backbone)
 
 
 def bound(folder: Path, photographs: Path) -> None:
@@ -125,21 +153,14 @@ def bound(folder: Path, photographs: Path) -> None:
     print((time.process_time() - start) / usable_cores())
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a process, its start and its imports too."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)}: ended with {status}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+PARTS = {"serial": serial, "usual": usual, "torch": eager, "bound": bound}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--each", type=int, default=20, help="photographs of each size")
+    parser.add_argument("--each", type=int, default=40, help="photographs of each size")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--as", dest="part", help="what this process does; set by the script")
     parser.add_argument("--folder", type=Path)
@@ -147,8 +168,7 @@ def main() -> None:
     if options.part == "prepare":
         prepare(options.folder, options.photographs, options)
     elif options.part:
-        part = {"serial": serial, "usual": usual, "bound": bound}[options.part]
-        part(options.folder, options.folder / "photographs")
+        PARTS[options.part](options.folder, options.photographs)
     else:
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), options)
@@ -156,32 +176,49 @@ def main() -> None:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Every part in a process of its own: a child is charged for its parent's memory."""
+    from twlcli.images.stream import usable_cores
 
-    def part(name: str) -> list[str]:
-        settings = ["--backbone", options.backbone, "--each", str(options.each)]
-        place = [str(options.photographs), "--folder", str(folder)]
-        return [sys.executable, __file__, *place, *settings, "--as", name]
+    def part(name: str, photographs: Path) -> list[str]:
+        place = [str(photographs), "--folder", str(folder), "--as", name]
+        return [sys.executable, __file__, *place]
 
-    subprocess.run(part("prepare"), check=True, stderr=subprocess.DEVNULL)
-    tag = [sys.executable, "-m", "twlcli", "tag", str(folder / "photographs"), "--no-journal"]
-    outputs = ["--model", str(folder / "twl.onnx"), "--out", str(folder / "tags.csv"), "--force"]
-    commands = {"twl": [*tag, *outputs], "serial": part("serial"), "usual": part("usual")}
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    def twl(photographs: Path) -> list[str]:
+        outputs = ["--model", str(folder / "twl.onnx"), "--out", str(folder / "tags.csv")]
+        command = [sys.executable, "-m", "twlcli", "tag", str(photographs), *outputs]
+        return [*command, "--force", "--no-journal"]
+
+    settings = ["--backbone", options.backbone, "--each", str(options.each)]
+    preparing = [*part("prepare", options.photographs), *settings]
+    subprocess.run(preparing, check=True, stderr=subprocess.DEVNULL)
+    names = ("twl", "serial", "usual", "torch")
+    whole: dict[str, list[Cost]] = {name: [] for name in names}
+    start: dict[str, list[Cost]] = {name: [] for name in names}
     bounds = []
     for _ in range(options.rounds):
-        bounds.append(float(subprocess.check_output(part("bound"))))
-        for name, command in commands.items():
-            results[name].append(measured(command))
-    seconds = {key: statistics.median(run[0] for run in runs) for key, runs in results.items()}
-    megabytes = {key: statistics.median(run[1] for run in runs) for key, runs in results.items()}
-    print(f"{options.backbone}, {options.each * len(SIZES)} photographs, {os.cpu_count()} cores")
-    print("contestant   seconds   of twl's   peak MB")
-    for key in results:
-        print(
-            f"{key:10} {seconds[key]:9.2f} {seconds[key] / seconds['twl']:10.2f} "
-            f"{megabytes[key]:9.0f}"
+        bounds.append(float(subprocess.check_output(part("bound", folder / "photographs"))))
+        for name in names:
+            for costs, photographs in ((whole, "photographs"), (start, "few")):
+                place = folder / photographs
+                costs[name].append(cost_of(twl(place) if name == "twl" else part(name, place)))
+    count = options.each * len(SIZES)
+    print(f"{options.backbone}, {count} photographs, {usable_cores()} cores")
+    print("            whole process           without its start")
+    print("contestant  seconds  of twl's       seconds  of twl's   peak MB  of twl's")
+    rows = {}
+    for name in names:
+        seconds = median(cost.seconds for cost in whole[name])
+        few = median(cost.seconds for cost in start[name])
+        steady = (seconds - few) * count / (count - len(SIZES))
+        rows[name] = seconds, steady, median(cost.megabytes for cost in whole[name])
+    for name, values in rows.items():
+        cells = "".join(
+            f"{value:11.2f} {value / ours:9.2f} "
+            for value, ours in zip(values, rows["twl"], strict=True)
         )
-    print(f"twl's wall time over the bound: {seconds['twl'] / statistics.median(bounds):.2f}")
+        print(f"{name:8}{cells}")
+    lowest = median(bounds)
+    print(f"twl's time over the bound of {lowest:.2f} s:", end=" ")
+    print(f"{rows['twl'][0] / lowest:.2f} whole, {rows['twl'][1] / lowest:.2f} without its start")
 
 
 if __name__ == "__main__":

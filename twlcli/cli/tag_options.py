@@ -143,7 +143,7 @@ Provider = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Images in one call. Default: 8 on CPU, else 32."),
+    typer.Option(min=1, metavar="N", help="Images in one call. Default: 2 on CPU, else 32."),
 ]
 Workers = Annotated[
     int | None,
