@@ -14,6 +14,7 @@ from twlcli.errors import TwlError
 from twlcli.images.found import FoundFile
 from twlcli.images.lists import read_list
 from twlcli.images.patterns import Patterns
+from twlcli.images.seen import Seen
 from twlcli.images.tar import members
 from twlcli.images.walk import Walker, is_glob, is_tar
 
@@ -45,8 +46,8 @@ def scan(
       yielded with its `failure`.
 
     Each real folder is walked once, so that links that lead in circles end; a file that several
-    sources name comes once, where it comes first. Memory grows with the largest folder; with lists
-    or several sources also by about 100 bytes for each file.
+    sources name comes once, where it comes first. Memory grows by the names in the largest folder,
+    and with lists or several sources by about 20 bytes for each file.
 
     Args:
         paths: folders, files, tars and globs.
@@ -186,11 +187,8 @@ def _failure(path: str) -> str | None:
 def _once(files: Iterator[FoundFile]) -> Iterator[FoundFile]:
     """Each file where it comes first, though reached over different links to its folder."""
     real_folder = lru_cache(1024)(os.path.realpath)
-    seen: set[int] = set()
+    seen = Seen()
     for file in files:
         folder, name = os.path.split(file.path)
-        # Two of 64 bits are the same by chance once in 30 million runs over a million files.
-        identity = hash((real_folder(folder), name, file.part and file.part.offset))
-        if identity not in seen:
-            seen.add(identity)
+        if seen.adds((real_folder(folder), name, file.part and file.part.offset)):
             yield file

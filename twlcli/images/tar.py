@@ -10,6 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from twlcli.annotations.folders import is_image
 from twlcli.images.found import FoundFile, Part
+from twlcli.images.seen import Seen
 
 MAX_HEADER = 1 << 16  # bytes of all headers before one member; the longest path takes 4 KiB
 _MAX_GLOBALS = 1000  # global header fields, which the tar's reader keeps
@@ -21,7 +22,7 @@ def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[FoundFil
 
     Members are ordinary files with an image's suffix; links, folders and devices are passed over.
     Their names, be they absolute or full of `..`, are never used as paths. A second member of the
-    same name is a failure, under a name of its own. Memory grows by about 100 bytes per member.
+    same name is a failure, under a name of its own. Memory grows by about 20 bytes per member.
 
     Args:
         path: the tar, absolute.
@@ -32,7 +33,7 @@ def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[FoundFil
         The images. Where the tar is damaged, cut off, not a plain tar or holds no images, the last
         one is the tar itself with its `failure`.
     """
-    seen: set[int] = set()
+    seen = Seen()
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -51,20 +52,18 @@ def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[FoundFil
         yield FoundFile(path, name, f"cannot be read ({error.strerror or error})")
 
 
-def _found(
-    path: Path, tar: str, member: tarfile.TarInfo, seen: set[int], mtime_ns: int
-) -> FoundFile:
+def _found(path: Path, tar: str, member: tarfile.TarInfo, seen: Seen, mtime_ns: int) -> FoundFile:
     name = f"{tar}/{member.name.removeprefix('./')}"
     failure = None
-    if hash(name) in seen:
-        name = f"{name} (again at byte {member.offset})"
-        failure = "a second member of this name; the first one counts"
-    elif "\0" in name:
+    if "\0" in name:
         name = name.replace("\0", "\\0")
         failure = "a NUL character in the member's name"
     elif member.sparse is not None:
         failure = "a sparse member; unpack the tar to read it"
-    seen.add(hash(name))
+    if not seen.adds(name):
+        name = f"{name} (again at byte {member.offset})"
+        failure = "a second member of this name; the first one counts"
+        seen.adds(name)
     return FoundFile(path, name, failure, Part(member.offset_data, member.size, mtime_ns))
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from twlcli.annotations.folders import is_image
 from twlcli.images.found import FoundFile
+from twlcli.images.names import SortedNames
 from twlcli.images.patterns import Patterns
+from twlcli.images.seen import Seen
 
 # Where a folder stands in a glob: the places in its parts that the folder's path can have reached,
 # such as {1, 2} for `photos/a/b` in `photos/**/b/*.jpg`, whose parts below photos are **, b, *.jpg.
@@ -29,6 +31,25 @@ def is_glob(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder on the way: its path, what goes before its names, how the patterns see it."""
+
+    path: str
+    prefix: str
+    relative: str
+    reached: Reached
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What lies in a folder: files, why some of them cannot be read, and folders."""
+
+    files: SortedNames
+    failures: dict[str, str]
+    folders: SortedNames
+
+
 @dataclass(frozen=True)
 class Walker:
     """Walks folders, each real one once for every purpose, so that links in circles end.
@@ -41,14 +62,14 @@ class Walker:
 
     patterns: Patterns
     hidden: bool = False
-    visited: set[tuple[int, int, Reached]] = field(default_factory=set)
+    visited: Seen = field(default_factory=Seen)
 
     def folder(self, root: Path, prefix: str) -> Iterator[FoundFile]:
         """The images below a folder: its own, then those of its folders, both sorted by name.
 
         `prefix` goes before the names; the patterns see the path below `root`.
         """
-        yield from self._walk(str(root.absolute()), prefix, "", (), EVERYTHING)
+        yield from self._walk(_Folder(str(root.absolute()), prefix, "", EVERYTHING), ())
 
     def glob(self, pattern: str) -> Iterator[FoundFile]:
         """The images and tars that a glob matches, and the images below folders that it matches.
@@ -62,54 +83,60 @@ class Walker:
         root = Path(*parts[:first])
         prefix = "" if root == Path() else root.as_posix().rstrip("/") + "/"
         rest = parts[first:]
-        yield from self._walk(str(root.absolute()), prefix, prefix, rest, _closed({0}, rest))
+        folder = _Folder(str(root.absolute()), prefix, prefix, _closed({0}, rest))
+        yield from self._walk(folder, rest)
 
-    def _walk(
-        self, root: str, prefix: str, relative: str, parts: tuple[str, ...], reached: Reached
-    ) -> Iterator[FoundFile]:
-        waiting = [(root, prefix, relative, reached)]
+    def _walk(self, root: _Folder, parts: tuple[str, ...]) -> Iterator[FoundFile]:
+        waiting = [iter([root])]  # what is left to walk on each level
         while waiting:
-            folder, prefix, relative, reached = waiting.pop()
+            folder = next(waiting[-1], None)
+            if folder is None:
+                waiting.pop()
+                continue
             try:
-                status = os.stat(folder)  # noqa: PTH116  Path objects double the time of a scan
-                if (status.st_dev, status.st_ino, reached) in self.visited:
+                status = os.stat(folder.path)  # noqa: PTH116  Path objects double a scan's time
+                if not self.visited.adds((status.st_dev, status.st_ino, folder.reached)):
                     continue
-                self.visited.add((status.st_dev, status.st_ino, reached))
-                files, folders = self._list(folder, parts, reached)
+                found = self._list(folder, parts)
             except OSError as error:
                 reason = f"folder cannot be read ({error.strerror or error})"
-                yield FoundFile(Path(folder), prefix or ".", reason)
+                yield FoundFile(Path(folder.path), folder.prefix or ".", reason)
                 continue
-            for name, failure in files:
-                if self.patterns.takes(relative + name):
-                    yield FoundFile(Path(folder, name), prefix + name, failure)
-            for name, after in reversed(folders):
-                below = f"{relative}{name}/"
-                if self.patterns.enters(below):
-                    path = os.path.join(folder, name)  # noqa: PTH118
-                    waiting.append((path, f"{prefix}{name}/", below, after))
+            for name in found.files:
+                if self.patterns.takes(folder.relative + name):
+                    path = Path(folder.path, name)
+                    yield FoundFile(path, folder.prefix + name, found.failures.get(name))
+            waiting.append(self._below(folder, found.folders, parts))
 
-    def _list(
-        self, folder: str, parts: tuple[str, ...], reached: Reached
-    ) -> tuple[list[tuple[str, str | None]], list[tuple[str, Reached]]]:
-        """The files of one folder with their failures, and its folders, both sorted."""
-        files: list[tuple[str, str | None]] = []
-        folders: list[tuple[str, Reached]] = []
-        with os.scandir(folder) as entries:
+    def _list(self, folder: _Folder, parts: tuple[str, ...]) -> _Found:
+        found = _Found(SortedNames(), {}, SortedNames())
+        with os.scandir(folder.path) as entries:
             for entry in entries:
-                after = self._after(entry.name, parts, reached)
+                after = self._after(entry.name, parts, folder.reached)
                 if not after:
                     continue
                 if _is_folder(entry):
-                    after = _closed(after, parts)
-                    everything = EVERYTHING if len(parts) in after else frozenset()
-                    folders.append((entry.name, after | everything))
+                    found.folders.add(entry.name)
                     continue
                 matched = len(parts) in after
                 below = matched or -1 in after  # not only on the way to what is wanted
                 if (below and is_image(entry.name)) or (matched and is_tar(entry.name)):
-                    files.append((entry.name, _failure(entry)))
-        return sorted(files), sorted(folders, key=lambda each: each[0])
+                    found.files.add(entry.name)
+                    if failure := _failure(entry):
+                        found.failures[entry.name] = failure
+        return found
+
+    def _below(
+        self, folder: _Folder, names: SortedNames, parts: tuple[str, ...]
+    ) -> Iterator[_Folder]:
+        """The folders in a folder, as far as they may hold images that are taken."""
+        for name in names:
+            relative = f"{folder.relative}{name}/"
+            if self.patterns.enters(relative):
+                after = _closed(self._after(name, parts, folder.reached), parts)
+                path = os.path.join(folder.path, name)  # noqa: PTH118
+                everything = EVERYTHING if len(parts) in after else frozenset()
+                yield _Folder(path, f"{folder.prefix}{name}/", relative, after | everything)
 
     def _after(self, name: str, parts: tuple[str, ...], reached: Reached) -> Reached:
         """What of the glob is reached with one more name; empty where it does not match."""
