@@ -23,7 +23,7 @@ FLOORS = [
     ["images"],
     ["annotations"],
     ["spec", "recipe", "shipped"],
-    ["labels", "files", "loss_defaults"],
+    ["labels", "files", "loss_defaults", "parse"],
     ["errors"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

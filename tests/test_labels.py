@@ -28,6 +28,13 @@ def test_vocabulary_with_a_label_twice_is_refused():
         Vocabulary(("a", "b", "b"))
 
 
+@pytest.mark.parametrize("label", ["caf\udce9", "dog\ud83d", "a\0b"])
+def test_vocabulary_with_a_label_that_is_no_text_is_refused(label):
+    with pytest.raises(AnnotationError, match="is no text") as error:
+        Vocabulary(("a", label))
+    assert f"label {label!a} " in str(error.value)
+
+
 @settings(deadline=None, max_examples=50)
 @given(targets=TARGETS)
 def test_sparse_rows_hold_what_the_dense_matrix_does(targets):

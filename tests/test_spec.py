@@ -34,6 +34,18 @@ def changed(**values: object) -> str:
         (changed(preprocessing={"rezise": 3}), "'twl.spec' metadata is damaged"),
         (changed(version=SPEC_VERSION + 1), "is newer than this twl reads"),
         (changed(labels=["a", "b", "c"]), "do not fit 3 labels"),
+        (changed(labels=["a", "dog\ud83d"]), r"label 'dog\\ud83d' is no text"),
+        (changed(labels=["a", 1]), "'twl.spec' metadata is damaged"),
+        (changed(preprocessing={"crop": 1 << 40, "resize": 1 << 40}), "expected 1 to 8192"),
+        (changed(preprocessing={"crop": True}), "expected int, found 'True'"),
+        (changed(preprocessing={"crop": 64, "resize": 32}), "expected 1 to 8192"),
+        (changed(preprocessing={"interpolation": "nearest"}), "expected bilinear or bicubic"),
+        (changed(preprocessing={"mean": [0.5]}), "one value for each of three channels"),
+        (changed(calibration={"slope": ["a", 1], "offset": [0, 0]}), "expected a number"),
+        (changed(calibration={"slope": [float("nan"), 1], "offset": [0, 0]}), "found 'nan'"),
+        (changed(calibration={"slope": [1e300, 1], "offset": [0, 0]}), "expected a number"),
+        (changed(thresholds={"best_f1": [0, 0], "precision": {"x": [0, 0]}}), "convert string"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_text_that_is_not_a_spec_names_the_file(text, message):

@@ -12,6 +12,20 @@ from numpy.typing import NDArray
 from twlcli.errors import AnnotationError, did_you_mean
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+NO_TEXT = "bytes that are not UTF-8, half a character of UTF-16, or NUL"
+
+
+def is_text(label: str) -> bool:
+    r"""Whether a label can stand in every kind of file.
+
+    Example:
+        >>> [is_text(label) for label in ("dog", "caf\udce9", "a\0b")]
+        [True, False, False]
+    """
+    try:
+        return b"\0" not in label.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,9 @@ class Vocabulary:
         if len(self._column) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise AnnotationError(f"label '{twice}' stands twice in the vocabulary")
+        if not is_text("".join(self.names)):
+            name = next(name for name in self.names if not is_text(name))
+            raise AnnotationError(f"label {name!a} is no text: {NO_TEXT}")
 
     @cached_property
     def _column(self) -> dict[str, int]:

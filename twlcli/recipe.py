@@ -8,7 +8,6 @@ gradient that keep the loss from collapsing.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from twlcli.errors import RecipeError, did_you_mean
 from twlcli.loss_defaults import Option, checked_option, defaults_of, suitable_rate
+from twlcli.parse import parse_toml
 
 
 @dataclass(frozen=True)
@@ -211,10 +211,10 @@ def read_recipe(path: Path, *, base: Recipe | None = None) -> Recipe:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        tables = tomllib.loads(text)
+        tables = parse_toml(text)
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RecipeError(f"{path}: not a TOML recipe ({error})") from error
     return (base or Recipe()).merged(tables, place=str(path))
 
@@ -262,8 +262,8 @@ def _fitted(value: Any, kind: Any, place: str) -> Any:
 def _value(text: str) -> Any:
     """A TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

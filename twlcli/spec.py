@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
-from twlcli.errors import ModelError
+from twlcli.errors import AnnotationError, ModelError
 from twlcli.labels import Vocabulary
+from twlcli.parse import parse_json
 
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
 SPEC_VERSION = 1
+MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
+MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class ModelSpec:
             ModelError: the text is not a spec, or comes from a newer twl.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
             if fields["version"] > SPEC_VERSION:
                 raise ModelError(
                     f"{source}: spec version {fields['version']} is newer than this twl reads "
@@ -92,13 +97,13 @@ class ModelSpec:
                 )
             spec = cls(
                 vocabulary=Vocabulary(tuple(fields["labels"])),
-                backbone=fields["backbone"],
-                preprocessing=Preprocessing(**_tuples(fields["preprocessing"])),
+                backbone=_of_kind(str, fields["backbone"]),
+                preprocessing=_preprocessing(**fields["preprocessing"]),
                 calibration=_optional_calibration(fields["calibration"]),
                 thresholds=_optional_thresholds(fields["thresholds"]),
-                provenance=fields["provenance"],
+                provenance=_of_kind(dict, fields["provenance"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AnnotationError) as error:
             raise ModelError(f"{source}: its '{SPEC_KEY}' metadata is damaged ({error})") from error
         spec.check(source)
         return spec
@@ -117,15 +122,41 @@ class ModelSpec:
             )
 
 
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+def _preprocessing(**fields: Any) -> Preprocessing:
+    result = Preprocessing(**fields)
+    mean, std = _numbers(result.mean), _numbers(result.std)
+    sizes = _of_kind(int, result.crop), _of_kind(int, result.resize)
+    if not 1 <= sizes[0] <= sizes[1] <= MAX_SIZE:
+        raise ValueError(f"crop {sizes[0]} and resize {sizes[1]}, expected 1 to {MAX_SIZE}")
+    if result.interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation {result.interpolation!a}, expected bilinear or bicubic")
+    if not len(mean) == len(std) == 3:
+        raise ValueError("mean and std have not one value for each of three channels")
+    return replace(result, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
 
 
 def _optional_calibration(fields: Mapping[str, Any] | None) -> Calibration | None:
-    return None if fields is None else Calibration(**_tuples(fields))
+    if fields is None:
+        return None
+    return Calibration(_numbers(fields["slope"]), _numbers(fields["offset"]))
 
 
 def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:
     if fields is None:
         return None
-    return Thresholds(tuple(fields["best_f1"]), _tuples(fields["precision"]))
+    precision = {str(float(key)): _numbers(v) for key, v in fields["precision"].items()}
+    return Thresholds(_numbers(fields["best_f1"]), precision)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """A list of numbers that float32 holds."""
+    for value in values:
+        if type(value) not in (int, float) or not abs(value) < MAX_NUMBER:
+            raise ValueError(f"expected a number, found {str(value)[:40]!a}")
+    return tuple(map(float, values))
+
+
+def _of_kind(kind: type[Kind], value: Any) -> Kind:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, found {str(value)[:40]!a}")
+    return value

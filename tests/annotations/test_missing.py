@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_missing_none_is_found_without_asking_for_single_files(tmp_path, monkeyp
     monkeypatch.setattr(Path, "is_file", lambda self: pytest.fail(f"asked for {self}"))
     assert find_missing_images(annotations).tolist() == []
     check_images(annotations)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "b/" * 3000 + "c", "nul\0", "half\ud83d", "x\0/y"])
+def test_missing_is_what_no_file_can_be_called(tmp_path, name):
+    annotations = replace(table(tmp_path, ["a.jpg", "b.jpg"], ["a.jpg"]), images=("a.jpg", name))
+    assert find_missing_images(annotations).tolist() == [1]
+    assert "is missing (looked for" in error_of(annotations)
+    odd = replace(annotations, images=("a.jpg", f"c\\{name}"))
+    assert with_forward_slashes(odd).images == odd.images
 
 
 def test_missing_rows(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -258,6 +259,16 @@ def test_open_a_photograph(tmp_path):
     make(tmp_path, {"a.JPG": "\xff\xd8\xff"})
     path = tmp_path / "a.JPG"
     assert error_of(path) == f"{path}: is a photograph; expected a label file or a folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.json", "p", "photos/a.txt"])
+def test_open_does_not_wait_for_a_pipe(tmp_path, name):
+    make(tmp_path, {"photos/a.jpg": ""})
+    os.mkfifo(tmp_path / name, 0o600)
+    path = tmp_path / name
+    message = f"{path}: is not a file (prw-------)"
+    assert error_of(path.parent if path.suffix == ".txt" else path) == message
 
 
 def test_open_other_text(tmp_path):

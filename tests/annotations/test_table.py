@@ -245,11 +245,26 @@ def test_text_long_cell(tmp_path):
             'image,labels,vocabulary\na.jpg,a,"[""a"", ""a""]"\n',
             "photos.csv:2: label 'a' stands twice in the vocabulary",
         ),
+        (
+            'image,labels\na.jpg,"[""dog"", ""caf\\udce9""]"\n',
+            "photos.csv: label 'caf\\udce9' is no text: bytes that are not UTF-8, half a character "
+            "of UTF-16, or NUL",
+        ),
         ("image,labels\na\0.jpg,dog\n", "photos.csv:2: a NUL character; this is not a text file"),
     ],
 )
 def test_errors_name_the_line(tmp_path, text, message):
     assert error_of(write(tmp_path, text)) == message
+
+
+def test_errors_of_depth_are_of_a_line(tmp_path):
+    message = error_of(write(tmp_path, f"image,labels\na.jpg,{'[' * 5000}\n"))
+    assert message.startswith("photos.csv:2: '[[[") and "(nested too deeply)" in message
+
+
+def test_lists_with_an_escape_that_python_does_not_know(tmp_path):
+    path = write(tmp_path, "image,labels\na.jpg,\"['dog', 'a\\d']\"\n")
+    assert read_table(path).vocabulary.names == ("a\\d", "dog")
 
 
 def test_errors_binary_file(tmp_path):

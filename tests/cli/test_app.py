@@ -58,12 +58,14 @@ def test_errors_are_one_line_and_exit_with_2(monkeypatch):
     from twlcli.shipped import recipe_file  # noqa: F401 (loaded before it is replaced)
 
     def fail(name):
-        raise TwlError("first\nsecond \udcff")
+        raise TwlError("first\nsecond \udcff \x1b[31m\r" + "x" * 100_000 + "end")
 
     monkeypatch.setattr("twlcli.shipped.recipe_file", fail)
     result = CliRunner().invoke(app, ["train", "data", "--recipe", "x"])
     assert result.exit_code == 2
-    assert result.stderr == "twl: error: first\\nsecond \\udcff\n"
+    assert result.stderr.startswith("twl: error: first\\nsecond \\udcff \\x1b[31m\\rxxx")
+    assert result.stderr.endswith("xxxend\n")
+    assert result.stderr.count("\n") == 1 and len(result.stderr) < 5000
 
 
 def test_doctor_says_what_will_be_used():

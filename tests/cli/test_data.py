@@ -33,6 +33,18 @@ def cells_of(output):
     return [line.split() for line in output.splitlines()]
 
 
+def test_show_prints_names_that_are_no_text(tmp_path):
+    record = {"image": "a\ud83d.jpg", "labels": ["do\ng\x1b[31m"], "split": "x\ud83d"}
+    path = tmp_path / "photos.jsonl"
+    path.write_text(json.dumps(record))
+    command = [sys.executable, "-m", "twlcli", "data", "show", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "a\\ud83d.jpg" in shown and "do\\ng\\x1b[31m" in shown and "\x1b" not in shown
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(told)["missing_images"]["first"] == [str(tmp_path / "a\ud83d.jpg")]
+    assert json.loads(told)["splits"] == {"x\ud83d": 1}
+
+
 def test_show_facts_and_counts(tmp_path):
     path = table(tmp_path)
     result = run("show", path)

@@ -208,6 +208,27 @@ def test_journal_refuses_other_files_in_one_line(path, make, message):
         assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE rows SET tags = x'01'",
+        "UPDATE rows SET tags = x'ffffffff00000000'",
+        "UPDATE rows SET tags = 'text'",
+        "UPDATE rows SET tags = NULL, reason = x'ff'",
+        "UPDATE rows SET tags = NULL, reason = 5",
+    ],
+)
+def test_journal_with_a_damaged_row_is_refused_in_one_line(path, damage):
+    with opened(path) as journal:
+        journal.commit([Entry(NOW, DOG)])
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    connection.close()
+    message = f"^{path}: is a damaged journal \\(the row of '1.jpg'\\); delete it, and the run"
+    with opened(path) as journal, pytest.raises(TwlError, match=message):
+        find(journal, "1.jpg", NOW)
+
+
 def test_journal_needs_its_folder(tmp_path):
     with pytest.raises(TwlError, match="there is no folder"), opened(tmp_path / "no" / "journal"):
         pass

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
-from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix, Vocabulary
+from twlcli.labels import NO_TEXT, PRESENT, UNKNOWN, LabelMatrix, Vocabulary, is_text
 
 # What people call the three parts; any other split name is kept as it is written.
 SPLIT_NAMES = {
@@ -72,9 +72,15 @@ class AnnotationBuilder:
         self.notes[sentence] = None
 
     def column(self, text: str) -> int | None:
-        """The provisional column of a label as it is written; None for an empty one."""
+        """The provisional column of a label as it is written; None for an empty one.
+
+        Raises:
+            AnnotationError: it is no text, as the name of a folder may be.
+        """
         if text not in self._column_of_text:
             name = normal_label(text)
+            if not is_text(name):
+                raise AnnotationError(f"{self._file()}: label {name!a} is no text: {NO_TEXT}")
             if name:
                 self._column_of_name.setdefault(name, len(self._column_of_name))
             self._column_of_text[text] = self._column_of_name.get(name)

@@ -11,8 +11,9 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.text import read_text, readable
+from twlcli.annotations.text import check_is_file, read_text, readable
 from twlcli.errors import AnnotationError
+from twlcli.parse import parse_json
 
 _LISTS = ("images", "annotations", "categories")
 # One of the three lists, holding objects: no table or JSON Lines file has that.
@@ -27,6 +28,7 @@ def is_coco(path: Path) -> bool:
     """
     if path.is_dir():
         return bool(_instance_files(path))
+    check_is_file(path)
     with readable(path), path.open("rb") as file:
         start = file.read(_SIGN_BYTES)
         file.seek(max(0, path.stat().st_size - _SIGN_BYTES))
@@ -96,14 +98,14 @@ class _Instances:
         if not text.strip():
             raise AnnotationError(f"{path}: the file is empty")
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except json.JSONDecodeError as error:
             cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
             what = "the JSON is cut short" if cut else f"not valid JSON ({error.msg})"
             message = f"column {error.colno}: {what}"
             raise AnnotationError.at(path, error.lineno, message) from None
-        except RecursionError:
-            raise AnnotationError(f"{path}: its JSON is nested too deeply") from None
+        except ValueError as error:
+            raise AnnotationError(f"{path}: cannot read its JSON: {error}") from None
         for key in _LISTS:
             if not isinstance(content, dict) or not isinstance(content.get(key), list):
                 raise AnnotationError(

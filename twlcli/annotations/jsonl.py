@@ -12,6 +12,7 @@ from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.cells import IMAGE_COLUMNS, LABEL_COLUMNS
 from twlcli.annotations.text import WINDOWS_1252, find_encoding, open_text
 from twlcli.errors import AnnotationError
+from twlcli.parse import parse_json
 
 
 def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
@@ -61,7 +62,7 @@ def add_jsonl(
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        record = parse_json(text)
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             message = f"the JSON is cut short at column {error.pos + 1} ({error.msg})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def find_missing_images(annotations: Annotations) -> NDArray[np.int64]:
         if folder not in names_in:
             names_in[folder] = _file_names(os.path.join(root, folder))  # noqa: PTH118
         names = names_in[folder]
-        if names is None or (name not in names and not annotations.path(row).is_file()):
+        if names is None or (name not in names and not _is_file(annotations.path(row))):
             missing.append(row)
     return np.array(missing, dtype=np.int64)
 
@@ -58,8 +59,11 @@ def with_forward_slashes(annotations: Annotations) -> Annotations:
     if first is None:
         return annotations
     if os.sep == "/":
-        written = annotations.root / first
-        if written.exists() or not (annotations.root / first.replace("\\", "/")).exists():
+        there = [
+            os.path.exists(annotations.root / each)  # noqa: PTH110  False for what is no path
+            for each in (first, first.replace("\\", "/"))
+        ]
+        if there != [False, True]:
             return annotations
     images = tuple(image.replace("\\", "/") for image in annotations.images)
     note = "backslashes in image paths were read as forward slashes"
@@ -71,16 +75,16 @@ def _file_names(folder: str) -> frozenset[str] | None:
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if _is_file(entry))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: NUL, surrogates
         return None
     except OSError:  # not to be listed, but its files may be open to whoever knows their names
         return frozenset()
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(path: os.DirEntry[str] | Path) -> bool:
     try:
-        return entry.is_file()
-    except OSError:  # a link to itself
+        return path.is_file()
+    except (OSError, ValueError):  # a link to itself, too long a name, NUL or surrogates in it
         return False
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.text import read_text, readable
+from twlcli.annotations.text import read_bytes, read_text
 from twlcli.errors import AnnotationError
 from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
 
@@ -123,8 +123,7 @@ def _read_labels(
 
 def _read_flags(path: Path, image_list: Path, size: int) -> NDArray[np.bool_]:
     """Which of the `size` images of `image_list` have the label whose file this is."""
-    with readable(path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     content = content.replace(b"\r", b"").replace(b" ", b"").rstrip(b"\n") + b"\n"
     characters = np.frombuffer(content, dtype=np.uint8)
     if len(characters) == 2 * size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from twlcli.annotations.table import read_table
 from twlcli.annotations.text import find_encoding, open_text, readable
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+from twlcli.parse import parse_json
 
 
 @dataclass(frozen=True)
@@ -257,6 +257,6 @@ def _file_format(path: Path) -> str:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except json.JSONDecodeError:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from twlcli.annotations.cells import Layout, find_layout, iterate_rows
 from twlcli.annotations.text import WINDOWS_1252
 from twlcli.errors import AnnotationError
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+from twlcli.parse import parse_json
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
@@ -166,14 +168,16 @@ def _json_names(cell: str) -> list[str]:
     if not cell.strip():
         return []
     try:
-        names = json.loads(cell)
-    except json.JSONDecodeError as error:
+        names = parse_json(cell)
+    except ValueError as error:
         names = _python_list(cell)
         if names is None:
+            why = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                why = f"{error.msg} at character {error.pos + 1}"
             raise ValueError(
-                f"'{_shortened(cell)}' is not a JSON list of labels ({error.msg} at character "
-                f"{error.pos + 1}); where one cell begins with '[' all are read as JSON lists "
-                "unless --separator says otherwise"
+                f"'{_shortened(cell)}' is not a JSON list of labels ({why}); where one cell "
+                "begins with '[' all are read as JSON lists unless --separator says otherwise"
             ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"'{_shortened(cell)}' is not a JSON list of label names")
@@ -183,7 +187,9 @@ def _json_names(cell: str) -> list[str]:
 def _python_list(cell: str) -> object:
     """A list as pandas writes it, `['dog', "cat's"]`; None if the cell is not one."""
     try:
-        return ast.literal_eval(cell.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of an escape that it does not know
+            return ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
 

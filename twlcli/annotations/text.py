@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ def find_encoding(path: Path) -> str:
     Raises:
         AnnotationError: the file cannot be read, is empty, or is not text in any of the three.
     """
+    check_is_file(path)
     with readable(path), path.open("rb") as file:
         start = file.read(3)
     if not start:
@@ -57,15 +59,38 @@ def _decodes(path: Path, encoding: str) -> bool:
                 text = decoder.decode(chunk)
             except UnicodeDecodeError:
                 return False
-            if "\0" in text:
-                line += text[: text.index("\0")].count("\n")
-                raise AnnotationError.at(path, line, "a NUL character; this is not a text file")
+            _check_no_nul(path, text, line)
             line += text.count("\n")
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a small file.
+
+    Raises:
+        AnnotationError: it cannot be read, or is a pipe or a device, which may never end.
+    """
+    check_is_file(path)
+    with readable(path):
+        return path.read_bytes()
+
+
+def check_is_file(path: Path) -> None:
+    """Raise AnnotationError where a path leads to no file, such as a pipe, which is read once."""
+    with readable(path):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise AnnotationError(f"{path}: is not a file ({stat.filemode(mode)})")
+
+
+def _check_no_nul(path: Path, text: str, line: int) -> None:
+    if "\0" in text:
+        line += text[: text.index("\0")].count("\n")
+        raise AnnotationError.at(path, line, "a NUL character; this is not a text file")
 
 
 @contextmanager
@@ -81,12 +106,13 @@ def read_text(path: Path) -> str:
     Raises:
         AnnotationError: the file cannot be read or is not text in any of the three.
     """
-    with readable(path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ["utf-16"] if marked else ["utf-8-sig", WINDOWS_1252]:
         try:
-            return content.decode(encoding)
+            text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
+        _check_no_nul(path, text, line=1)
+        return text
     raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.text import read_text, readable
+from twlcli.annotations.text import read_bytes, read_text, readable
 from twlcli.errors import AnnotationError, did_you_mean
 
 VOC_CLASSES = (
@@ -149,8 +149,7 @@ def _add_image(
 
 def _read_xml(path: Path) -> tuple[set[str], set[str]]:
     """The classes of an image's ordinary objects and those of its difficult ones."""
-    with readable(path):
-        content = path.read_bytes()
+    content = read_bytes(path)
     # A document type can define entities that grow without bound; VOC's files have none.
     if b"<!DOCTYPE" in content.replace(b"\0", b""):
         raise AnnotationError(f"{path}: has a DOCTYPE, which VOC's XML files do not have")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -27,9 +29,9 @@ class ErrorBoundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except TwlError as error:
-            # A name may hold a line break, and one that is not UTF-8 cannot be printed as it is.
-            line = str(error).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
-            typer.echo(f"twl: error: {line}", err=True)
+            from twlcli.cli.console import printable
+
+            typer.echo(f"twl: error: {printable(str(error))}", err=True)
             raise typer.Exit(2) from error
 
 
@@ -70,4 +72,6 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     app(prog_name="twl")

@@ -207,4 +207,6 @@ def _plain(text: str) -> str:
     """A text that rich prints as it is, though it may hold square brackets."""
     from rich.markup import escape
 
-    return escape(text)
+    from twlcli.cli.console import printable
+
+    return escape(printable(text))

@@ -147,8 +147,10 @@ class TagReport:
 
     def _list_failures(self) -> None:
         more = self._tally.failed + self._tally.unwritten - len(self._shown)
+        from twlcli.cli.console import printable
+
         for failure in self._shown:
-            self.say(f"failed: {_printable(failure.image)}: {_printable(failure.reason)}")
+            self.say(f"failed: {printable(failure.image)}: {printable(failure.reason)}")
         if more > 0:
             where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
             self.say(f"failed: {more:,} more ({where})")
@@ -163,8 +165,3 @@ class TagReport:
             parts.append(f"{tally.stored:,} of them as before")
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return f"{', '.join(parts)}, in {tally.seconds:.1f} s{speed}; {self._model}"
-
-
-def _printable(text: str) -> str:
-    """`text` on one line, without control codes and bytes that are not UTF-8."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

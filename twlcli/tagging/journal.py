@@ -47,6 +47,7 @@ _TABLES = (
 _FIND = "SELECT name, size, mtime_ns, offset, sha256, tags, reason FROM rows WHERE run = ? AND name"
 _KEEP = "INSERT OR REPLACE INTO rows VALUES"
 _BESIDE = "INSERT OR REPLACE INTO sidecars VALUES"
+_DAMAGED = "is a damaged journal ({}); delete it, and the run starts anew"
 
 # Rows in one statement. Each call of SQLite gives the interpreter away and has to wait for it while
 # the workers are busy: with a call for each row 20,000 tiny images took twice as long.
@@ -121,9 +122,12 @@ class Journal:
         stored, tags, reason = found
         if not now.same(stored):
             return None
-        if tags is not None:
-            return self._unpack(name, tags)
-        return Failure(name, (reason or b"").decode("utf-8", "surrogatepass"))
+        try:
+            if tags is not None:
+                return self._unpack(name, tags)
+            return Failure(name, (reason or b"").decode("utf-8", "surrogatepass"))
+        except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise TwlError(f"{self.path}: {_DAMAGED.format(f'the row of {name!a}')}") from error
 
     def written(self, name: str, kind: str) -> Written | None:
         """What was last written beside an image, by this run or any other of this journal."""
@@ -269,6 +273,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:  # in the names of the tables, or in SQLite's own message
+        raise TwlError(f"{path}: {_DAMAGED.format(error)}") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
         if code == sqlite3.SQLITE_BUSY:
@@ -276,7 +282,7 @@ def _one_line(path: Path) -> Iterator[None]:
         elif code == sqlite3.SQLITE_NOTADB:
             text = "is not a journal; delete it, or choose another with --journal"
         elif code == sqlite3.SQLITE_CORRUPT:
-            text = f"is a damaged journal ({error}); delete it, and the run starts anew"
+            text = _DAMAGED.format(error)
         else:
             text = f"the journal cannot be used ({error}); --journal FILE chooses another place"
         raise TwlError(f"{path}: {text}") from error

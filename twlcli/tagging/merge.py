@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import heapq
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.errors import MissingExtraError, TwlError
+from twlcli.parse import parse_json
 from twlcli.tagging.parquet import parquet_writer
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
 from twlcli.tagging.tags import Tags
@@ -204,7 +204,7 @@ def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
 def _jsonl_rows(path: Path, file: Iterator[str]) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         try:
-            yield json.loads(line)["image"], line
+            yield parse_json(line)["image"], line
         except (ValueError, TypeError, KeyError):
             raise TwlError(f"{path}:{number}: not a row of tags, expected an 'image'") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from typing import Any
 
 from twlcli.errors import TwlError, did_you_mean
 from twlcli.labels import Vocabulary
+from twlcli.parse import parse_toml
 from twlcli.tagging.tags import Tags
 
 _KEYS = ("aliases", "groups", "implications", "never", "only", "prefix")
@@ -85,10 +85,10 @@ class Policy:
                 its key's; implications run in a circle, or contradict a group.
         """
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            table = parse_toml(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise TwlError(f"{path}: cannot read the policy ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise TwlError(f"{path}: not a TOML policy ({error})") from error
         return cls.of(table, vocabulary, place=str(path))
 

@@ -14,6 +14,7 @@ from typing import IO, Self
 
 from twlcli.errors import TwlError
 from twlcli.images.found import FoundFile
+from twlcli.parse import parse_json
 
 RunValue = str | int | float | bool | None
 
@@ -105,7 +106,7 @@ def read_summary(output: Path) -> Summary:
     path = record_path(output)
     try:
         with path.open("rb") as file:
-            summary = Summary(**json.loads(file.readline(_MAX_SUMMARY)))
+            summary = Summary(**parse_json(file.readline(_MAX_SUMMARY)))
         Shard.parse(summary.shard)
     except FileNotFoundError:
         raise TwlError(
@@ -131,7 +132,7 @@ def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
             file.readline()
             for text in file:
                 line += 1
-                position, name = json.loads(text)
+                position, name = parse_json(text)
                 if type(position) is not int or position <= last or type(name) is not str:
                     raise ValueError("expected a place and a name")
                 last = position
