@@ -117,6 +117,16 @@ def test_the_digest_of_the_names_tells_scans_apart(tmp_path):
     assert digest(tmp_path, "a", "b") in names
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_no_second_error_of_a_run_that_fails(tmp_path):
+    (tmp_path / "tags.csv.shard.partial").symlink_to("/dev/full")
+    outputs = [tmp_path / "tags.csv"]
+    with pytest.raises(TwlError, match="first"), ShardRecord(Shard(1, 1), outputs) as record:
+        next(record.take(found("a.jpg")))
+        raise TwlError("first")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_fails_leaves_no_record(tmp_path):
     outputs = [tmp_path / "tags.csv"]
     with ShardRecord(Shard(1, 1), outputs) as record:

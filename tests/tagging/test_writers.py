@@ -2,13 +2,14 @@ import csv
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
-from twlcli.labels import Vocabulary
+from twlcli.labels import Vocabulary, is_text
 from twlcli.tagging.tags import Failure, Tags
 from twlcli.tagging.writers import (
     CsvWriter,
@@ -123,7 +124,10 @@ def test_csv_is_read_back_as_annotations(tmp_path, labels):
 
 
 @settings(deadline=None, max_examples=100)
-@given(names=st.lists(NAMES, min_size=1, max_size=4), labels=st.lists(NAMES, unique=True))
+@given(
+    names=st.lists(NAMES, min_size=1, max_size=4),
+    labels=st.lists(NAMES.filter(is_text), unique=True),
+)
 def test_jsonl_writer_keeps_any_text(names, labels):
     file = io.StringIO(newline="")
     writer = JsonlWriter(file, Vocabulary(tuple(labels)))
@@ -176,13 +180,58 @@ def test_open_writer_writes_to_the_standard_output_row_by_row():
     assert not output.closed
 
 
-def test_open_writer_names_a_full_disk(tmp_path):
-    path = tmp_path / "tags.csv"
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+
+@full_disk
+@pytest.mark.parametrize("format_name", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("rows", [1, 2000])
+def test_a_full_disk_is_told_of_the_output_on_it(tmp_path, format_name, rows):
+    full = tmp_path / "full"
+    (tmp_path / "full.partial").symlink_to("/dev/full")
+    opened = [
+        open_writer(path, format_name, DOG, standard_output=io.BytesIO())
+        for path in (tmp_path / "before", full, tmp_path / "behind")
+    ]
+    message = f"^{full}: cannot be written .No space left on device.$"
+    with pytest.raises(TwlError, match=message), opened[0] as a, opened[1] as b, opened[2] as c:
+        for number in range(rows):
+            for writer in (a, b, c):
+                writer.write(Tags(f"{number}.jpg", ("dog",), (number / rows,)))
+    assert not full.exists() and not (tmp_path / "before").exists()
+
+
+@full_disk
+def test_a_full_disk_behind_the_standard_output_is_told(tmp_path):
     with (
-        pytest.raises(TwlError, match=r"tags\.csv: cannot be written \(No space left"),
-        open_writer(path, "csv", DOG, standard_output=io.BytesIO()),
+        Path("/dev/full").open("wb", buffering=0) as output,
+        pytest.raises(TwlError, match="the standard output: cannot be written"),
+        open_writer(tmp_path / "tags", "csv", DOG, standard_output=output),
+        open_writer(None, "csv", DOG, standard_output=output),
     ):
-        raise OSError(28, "No space left on device")
+        pass
+
+
+def test_who_has_read_enough_of_the_standard_output_gets_no_error(tmp_path):
+    """`twl tag --out FILE --out - | head` ends quietly; the file is not to blame."""
+    read, write = os.pipe()
+    os.close(read)
+    with (
+        os.fdopen(write, "wb", buffering=0) as output,
+        pytest.raises(BrokenPipeError),
+        open_writer(tmp_path / "tags", "csv", DOG, standard_output=output),
+        open_writer(None, "csv", DOG, standard_output=output),
+    ):
+        pass
+
+
+def test_each_row_is_seen_on_the_standard_output_at_once(tmp_path):
+    with (
+        (tmp_path / "seen").open("wb") as output,
+        open_writer(None, "jsonl", DOG, standard_output=output) as writer,
+    ):
+        writer.write(Tags("1.jpg", ("dog",), (0.5,)))
+        assert (tmp_path / "seen").read_text() == '{"image": "1.jpg", "labels": {"dog": 0.5}}\n'
 
 
 def test_open_failures_writes_a_table(tmp_path):

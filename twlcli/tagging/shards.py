@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -194,7 +195,8 @@ class ShardRecord:
         trace: TracebackType | None,
     ) -> None:
         """Remove what is not finished."""
-        self._lines.close()
+        with suppress(OSError):  # of a full disk, which `finish` has told or another file will
+            self._lines.close()
         self._partial.unlink(missing_ok=True)
 
     def take(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:

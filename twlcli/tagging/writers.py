@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from twlcli.annotations.table import SEPARATORS
 from twlcli.errors import TwlError
@@ -215,14 +215,22 @@ def open_failures(path: Path | None) -> Iterator[Callable[[Failure], None]]:
 
 @contextmanager
 def _text_on(binary: BinaryIO) -> Iterator[TextIO]:
-    """UTF-8 text on an open binary stream, which stays open; each row is visible at once."""
-    text = io.TextIOWrapper(
-        binary, encoding="utf-8", errors="surrogateescape", newline="", write_through=True
-    )
+    """UTF-8 text on the standard output, which stays open."""
+    text = _StandardOutput(binary, encoding="utf-8", errors="surrogateescape", newline="")
     try:
         yield text
     finally:
         text.detach()
+
+
+class _StandardOutput(io.TextIOWrapper):
+    """Each row is visible at once."""
+
+    def write(self, text: str) -> int:
+        with _refused("the standard output"):
+            count = super().write(text)
+            self.flush()
+        return count
 
 
 @contextmanager
@@ -245,9 +253,30 @@ def open_complete(path: Path) -> Iterator[BinaryIO]:
         TwlError: the file cannot be written.
     """
     partial = partial_path(path)
-    try:
-        with partial.open("wb") as file:
-            yield file
+    with _refused(path):
+        raw = _NamedFile(partial, "wb")
+    raw.path = path
+    with io.BufferedWriter(raw) as file:
+        yield cast(BinaryIO, file)
+    with _refused(path):
         partial.replace(path)
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors say which output it is, wherever in a run of several they come up."""
+
+    path: Path
+
+    def write(self, data: Any) -> int:
+        with _refused(self.path):
+            return super().write(data)
+
+
+@contextmanager
+def _refused(place: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads the standard output has seen enough
+        raise
     except OSError as error:
-        raise TwlError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise TwlError(f"{place}: cannot be written ({error.strerror or error})") from error
