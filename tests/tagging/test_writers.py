@@ -271,5 +271,7 @@ def test_check_free(tmp_path):
         check_free(there, force=False)
     with pytest.raises(TwlError, match="is a folder"):
         check_free(tmp_path, force=True)
+    with pytest.raises(TwlError, match="null: is not a file; the standard output is '-'"):
+        check_free(Path(os.devnull), force=True)
     with pytest.raises(TwlError, match="there is no folder"):
         check_free(tmp_path / "gone" / "a.csv", force=True)

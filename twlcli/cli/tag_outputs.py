@@ -75,9 +75,10 @@ class Destinations:
         What exists may still turn out to be this run's own, if there is a journal.
         """
         may_be_ours = journal is not None and journal.exists()
-        places = [path.absolute() for path in (*self.files, journal) if path is not None]
-        for path in places:
-            if places.count(path) > 1:
+        given = [path for path in (*self.files, journal) if path is not None]
+        places = [path.parent.resolve() / path.name for path in given]
+        for path, place in zip(given, places, strict=True):
+            if places.count(place) > 1:
                 raise TwlError(f"{path}: two outputs name the same file")
         for path in self.files:
             check_free(path, force=self.force or may_be_ours)

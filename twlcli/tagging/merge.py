@@ -231,7 +231,7 @@ class _Parquet:
                         yield name, Tags(name, labels, probabilities)
         except OSError as error:
             raise TwlError(f"{path}: cannot be read ({error.strerror or error})") from error
-        except (pyarrow.ArrowException, KeyError, TypeError) as error:
+        except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
             raise TwlError(f"{path}: not a Parquet table of tags ({error})") from error
 
     @contextmanager

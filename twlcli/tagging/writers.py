@@ -157,6 +157,8 @@ def check_free(path: Path, *, force: bool) -> None:
     """Raise TwlError where `path` must not or cannot be written."""
     if path.is_dir():
         raise TwlError(f"{path}: is a folder, expected the name of a file")
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise TwlError(f"{path}: is not a file; the standard output is '-'")
     if path.exists() and not force:
         raise TwlError(f"{path}: exists already; --force replaces it")
     if not path.parent.is_dir():
