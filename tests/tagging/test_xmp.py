@@ -229,6 +229,16 @@ def test_what_is_not_xmp_is_refused(tmp_path, content, reason):
     assert [each.name for each in tmp_path.iterdir()] == ["a.jpg.xmp"]
 
 
+def test_text_that_looks_like_the_end_of_a_tag():
+    """As other programs may write it: `>` needs no reference, and a tag may end with a space."""
+    before = sidecar(subject("holiday"))
+    after = merged(before, 'a="b"/>')
+    rewritten = after.replace(b'<rdf:li>a="b"/&gt;', b'<rdf:li >a="b"/>')
+    assert rewritten.count(b'<rdf:li >a="b"/>') == 2
+    assert read(merged(rewritten, "dog"), SUBJECT) == ["holiday", "dog"]
+    assert merged(rewritten) == before
+
+
 def test_a_property_in_an_unknown_form_is_refused():
     resource = "<dc:subject rdf:parseType='Resource'><dc:a>b</dc:a></dc:subject>"
     before = sidecar(subject().replace("<dc:subject><rdf:Bag></rdf:Bag></dc:subject>", resource))

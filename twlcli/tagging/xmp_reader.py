@@ -13,8 +13,8 @@ MAXIMUM_DEPTH = 256  # of elements; real sidecars have about ten
 MAXIMUM_ITEMS = 100_000  # of a list of keywords
 
 _SEPARATOR = "\x01"  # between a namespace and a name; no XML document can hold it
-START_TAG = re.compile(rb"""<([^\s/>]+)((?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(/?)>""")
-_ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
+START_TAG = re.compile(rb"""<([^\s/>]+)((?:\s+[^\s=<>/"']+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(/?)>""")
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
 @dataclass(frozen=True)
