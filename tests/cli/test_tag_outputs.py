@@ -175,7 +175,7 @@ def test_shards_join_to_the_whole(model, tmp_path):
         (["--out", "-", "--out", "-"], "--out - is given twice"),
         (["--out", "t.csv", "--out", "./t.csv"], "two outputs name the same file"),
         (["--out", "t.csv", "--out", "photos/../t.csv"], "two outputs name the same file"),
-        ([*("--out", os.devnull), *("--format", "csv"), "--force"], "is not a file"),
+        (["--out", os.devnull, "--format", "csv", "--force"], "is not a file"),
         (["--out", "t.csv", "--gallery", "t.csv"], "two outputs name the same file"),
         (["--xmp", "--sidecar-names", "short"], "expected full or stem"),
         (["--format", "parquet"], "'parquet' needs a file"),

@@ -37,6 +37,20 @@ def test_names_of_every_kind_are_matched(name):
     assert Patterns(exclude=["raws/"]).takes(name)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("*a" * 12 + "*b", "a" * 120),
+        ("**/" * 12 + "b", "a/" * 120 + "c"),
+        ("x" + "**/" * 3 + "b", "x" + "a/" * 3 + "c"),
+    ],
+)
+def test_stars_take_little_time(pattern, name):
+    patterns = Patterns(exclude=[pattern])
+    assert patterns.takes(name)  # for ages, if every way to share out the name were tried
+    assert not patterns.takes(f"{name[:-1]}b")
+
+
 @pytest.mark.parametrize("pattern", ["!", "", "/", "!/", "a[b", "[z-a]", "a\\", "[[:alpha:]]"])
 def test_what_is_no_pattern_is_refused(pattern):
     with pytest.raises(TwlError, match=r"--exclude '.*gitignore"):

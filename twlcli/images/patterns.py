@@ -91,7 +91,8 @@ def _read(text: str, option: str) -> _Pattern:
     for_folders = body.endswith("/")
     body = body.removesuffix("/")
     floats = "/" not in body
-    body = body.removeprefix("/")
+    # Any depth twice is any depth, and would take time with a power of the depth.
+    body = re.sub(r"(?<![^/])(\*\*/)+", "**/", body.removeprefix("/"))
     try:
         if not body:
             raise ValueError("there is nothing to match")
@@ -109,31 +110,39 @@ def _expression(parts: list[str]) -> str:
 
 
 def _translated(part: str) -> str:
-    """The regular expression of one name."""
-    pieces = []
+    """The regular expression of one name.
+
+    What stands between two stars is looked for once, where it comes first: whatever follows a star
+    matches behind that if it matches at all. Otherwise time would grow with a power of the stars.
+    """
+    chunks: list[list[str]] = [[]]  # between stars
     place = 0
     while place < len(part):
         sign = part[place]
         place += 1
         if sign == "*":
-            pieces.append("[^/]*")
+            chunks.append([])
         elif sign == "?":
-            pieces.append("[^/]")
+            chunks[-1].append("[^/]")
         elif sign == "[":
             # A ] that comes first, maybe after ! or ^, is a member of the class.
             found = re.compile(r"([!^]?)(\]?(?:\\.|[^\]\\])*)\]", re.DOTALL).match(part, place)
             if found is None or "[:" in found[2]:
                 raise ValueError("a [ that nothing closes" if not found else "a class with [:")
-            pieces.append(f"(?!/)[{'^' if found[1] else ''}{_class_members(found[2])}]")
+            chunks[-1].append(f"(?!/)[{'^' if found[1] else ''}{_class_members(found[2])}]")
             place = found.end()
         elif sign == "\\":
             if place == len(part):
                 raise ValueError("a \\ with nothing behind it")
-            pieces.append(re.escape(part[place]))
+            chunks[-1].append(re.escape(part[place]))
             place += 1
         else:
-            pieces.append(re.escape(sign))
-    return re.sub(r"(\[\^/\]\*)+", lambda stars: "[^/]*", "".join(pieces))
+            chunks[-1].append(re.escape(sign))
+    first, *starred = ["".join(chunk) for chunk in chunks]
+    if not starred:
+        return first
+    between = "".join(f"(?>[^/]*?{chunk})" for chunk in starred[:-1] if chunk)
+    return f"{first}{between}[^/]*{starred[-1]}"
 
 
 def _class_members(members: str) -> str:
