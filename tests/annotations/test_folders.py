@@ -1,5 +1,9 @@
+import os
+from pathlib import Path
+
 import pytest
 
+from twlcli.annotations import folders
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.errors import AnnotationError
 
@@ -86,3 +90,30 @@ def test_walk_follows_links_but_not_in_circles(tmp_path):
         "cat/": ["b.jpg"],
         "dog/": ["a.jpg", "broken.jpg"],
     }
+
+
+def test_walk_goes_as_deep_as_folders_lie(tmp_path, monkeypatch):
+    depth = 1500
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("a.jpg").touch()
+    os.chdir(tmp_path)
+    try:
+        assert list(walk(tmp_path))[-1] == ("d/" * depth, ["a.jpg"])
+    finally:  # whoever tidies up may not come as deep
+        (tmp_path / ("d/" * depth) / "a.jpg").unlink()
+        for level in range(depth, 0, -1):
+            (tmp_path / ("d/" * level)).rmdir()
+
+
+def test_walk_ends_among_folders_that_link_to_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "MAX_WAYS", 20)
+    names = [str(number) for number in range(9)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        for other in names:
+            (tmp_path / name / f"to {other}").symlink_to(tmp_path / other)
+    with pytest.raises(AnnotationError, match="links lead here in more than 20 ways"):
+        list(walk(tmp_path))

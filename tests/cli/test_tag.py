@@ -254,3 +254,26 @@ def test_default_model_is_found_in_the_package_or_the_checkout(tmp_path, monkeyp
         path.parent.mkdir(parents=True)
         path.touch()
         assert shipped.default_model() == path
+
+
+@posix
+@pytest.mark.parametrize(
+    ("arguments", "closed", "message"),
+    [
+        (["--out", "t.csv"], ">&-", None),
+        ([], ">&-", "the standard output is closed; --out FILE writes a file"),
+        (["--from", "-"], "<&-", "a list on the standard input, which is closed"),
+    ],
+)
+def test_tag_with_a_closed_stream(model, photos, arguments, closed, message):
+    command = [*TWL_TAG, "photos", "--model", "model.onnx", *arguments]
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    done = subprocess.run(
+        command,
+        cwd=photos.parent,
+        env={**os.environ, "PYTHONPATH": str(Path(shipped.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == (2 if message else 0)
+    assert message is None or done.stderr == f"twl: error: {message}\n"

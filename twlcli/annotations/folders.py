@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ IMAGE_SUFFIXES = frozenset(
     )
 )
 
+MAX_WAYS = 1000  # to the same folder, over links
+
+_Identity = tuple[int, int]  # of a folder: its device and its number there
+
 
 def is_image(name: str) -> bool:
     """Whether a file's name says that it is a photograph."""
@@ -32,25 +37,27 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     that contains them.
 
     Raises:
-        AnnotationError: a folder cannot be read.
+        AnnotationError: a folder cannot be read, or links lead to one in more than `MAX_WAYS` ways:
+            those among ten folders do so in millions.
     """
-    yield from _walk(folder, "", ())
-
-
-def _walk(
-    folder: Path, relative: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, list[str]]]:
-    with readable(folder):
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            return
-        with os.scandir(folder) as entries:
-            visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
-            folders = {entry.name: None for entry in visible if _is_folder(entry)}
-    yield relative, [entry.name for entry in visible if entry.name not in folders]
-    for name in folders:
-        yield from _walk(folder / name, f"{relative}{name}/", (*above, identity))
+    waiting: list[tuple[Path, str, frozenset[_Identity]]] = [(folder, "", frozenset())]
+    ways: Counter[_Identity] = Counter()
+    while waiting:
+        path, relative, above = waiting.pop()
+        with readable(path):
+            status = path.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
+            ways[identity] += 1
+            if ways[identity] > MAX_WAYS:
+                raise AnnotationError(f"{path}: links lead here in more than {MAX_WAYS:,} ways")
+            with os.scandir(path) as entries:
+                visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+                folders = {entry.name: None for entry in visible if _is_folder(entry)}
+        yield relative, [entry.name for entry in visible if entry.name not in folders]
+        inside = above | {identity}
+        waiting += [(path / name, f"{relative}{name}/", inside) for name in reversed(folders)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
@@ -119,7 +120,7 @@ class Destinations:
                     table.path,
                     table.format_name,
                     vocabulary,
-                    standard_output=typer.get_binary_stream("stdout"),
+                    standard_output=_standard_output() if table.path is None else None,
                 )
                 write.append(_without_file(stack.enter_context(opened)))
             if self.gallery is not None:
@@ -194,6 +195,12 @@ def sidecar_names_of(text: str | None) -> SidecarNames | None:
     if text not in names:
         raise TwlError(f"--sidecar-names '{text}' is not known; expected full or stem")
     return names[text]
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:  # closed by whoever called
+        raise TwlError("the standard output is closed; --out FILE writes a file")
+    return typer.get_binary_stream("stdout")
 
 
 def _without_file(writer: Writer) -> Callable[[FoundFile, Tags], None]:

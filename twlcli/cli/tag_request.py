@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Sources:
 
     def files(self) -> Iterator[FoundFile]:
         """All files of all shards, anew."""
+        if "-" in self.lists and sys.stdin is None:
+            raise TwlError("a list on the standard input, which is closed")
         standard_input = typer.get_binary_stream("stdin") if "-" in self.lists else None
         return scan(
             self.paths,

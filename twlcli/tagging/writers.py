@@ -172,7 +172,11 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def open_writer(
-    path: Path | None, format_name: str, vocabulary: Vocabulary, *, standard_output: BinaryIO
+    path: Path | None,
+    format_name: str,
+    vocabulary: Vocabulary,
+    *,
+    standard_output: BinaryIO | None = None,
 ) -> Iterator[Writer]:
     """A writer to a file as `open_complete` does, or to the standard output where `path` is None.
 
@@ -180,7 +184,7 @@ def open_writer(
         path: the file; Parquet must have one.
         format_name: one of `FORMATS`.
         vocabulary: all labels that will be written; CSV's form depends on them.
-        standard_output: where rows go without a file.
+        standard_output: where rows go without a file; not needed with one.
 
     Raises:
         TwlError: the file cannot be written.
@@ -194,7 +198,11 @@ def open_writer(
         with open_complete(path) as binary, parquet_writer(binary) as writer:
             yield writer
         return
-    opened = _text_on(standard_output) if path is None else _open_text(path)
+    if path is None:
+        assert standard_output is not None
+        opened = _text_on(standard_output)
+    else:
+        opened = _open_text(path)
     with opened as file:
         yield TEXT_WRITERS[format_name](file, vocabulary)
 
