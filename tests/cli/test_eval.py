@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.tagging.models import SPEC, write_model
 from twlcli.cli.app import app
-from twlcli.cli.eval import FAILURES_SHOWN
+from twlcli.cli.labelled import FAILURES_SHOWN
 
 COLORS = {"r": "red", "g": "green", "b": "blue", "ry": "red|green"}
 PIXELS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "ry": (255, 255, 0)}

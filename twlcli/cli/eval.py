@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli.labelled import open_labelled, print_unreadable, progress
 from twlcli.errors import MissingExtraError, TwlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twlcli.annotations.annotations import Annotations
-    from twlcli.labels import Vocabulary
     from twlcli.scoring.evaluate import Evaluation
     from twlcli.scoring.predictor import Predictor
 
 TORCH_BATCH = 32
-FAILURES_SHOWN = 20
-DEFAULT_SPLIT = "val"
 
 
 class Order(StrEnum):
@@ -146,15 +139,16 @@ def evaluate(
         "coco_images": coco_images,
         "separator": separator,
     }
-    annotations, split = _open_data(model, data, split, predictor.spec.vocabulary, options)
-    with _progress(len(annotations)) as progress:
+    vocabulary, call = predictor.spec.vocabulary, f"twl eval {model} DATA"
+    annotations, split = open_labelled(model, data, split, vocabulary, options, call=call)
+    with progress(len(annotations)) as advance:
         scored = predict(
             predictor,
             annotations,
             batch_size=batch_size or default_batch,
             workers=workers or usable_cores(),
             exact=exact,
-            progress=progress,
+            progress=advance,
         )
     evaluation = score(scored.logits, scored.targets, predictor.spec, threshold=threshold)
     evaluation = replace(evaluation, unreadable=scored.unreadable)
@@ -166,7 +160,7 @@ def evaluate(
         title = f"{model} on {annotations.source}, split {split}: {evaluation.images:,} images"
         _print_tables(evaluation, title, order=sort, all_labels=all_labels)
     if evaluation.unreadable:
-        _print_unreadable(evaluation)
+        print_unreadable(evaluation.unreadable, more="; --json lists all")
         raise typer.Exit(3)
 
 
@@ -192,75 +186,6 @@ def _open_model(model: Path, *, device: str | None, provider: str | None) -> tup
     return TorchPredictor.load(model, device=device or "auto"), TORCH_BATCH
 
 
-def _open_data(
-    model: Path,
-    data: Path | None,
-    split: str | None,
-    vocabulary: Vocabulary,
-    options: dict[str, Any],
-) -> tuple[Annotations, str]:
-    """The images to evaluate on, and the name of their split."""
-    from twlcli.annotations.builder import normal_split
-    from twlcli.annotations.open import open_annotations
-
-    if data is not None:
-        annotations = open_annotations(data, vocabulary=vocabulary, **options)
-        default = DEFAULT_SPLIT
-    elif any(value is not None for value in options.values()):
-        raise TwlError("--format, --images, --coco-images and --separator are for DATA; name it")
-    elif not model.is_dir():
-        raise TwlError(
-            f"{model}: does not say what it was trained on; name the labels to evaluate on: "
-            f"twl eval {model} DATA"
-        )
-    else:
-        from twlcli.training.run import Run
-
-        run = Run.open(model)
-        annotations, default = run.data(), run.splits[1]
-    name = normal_split(split) if split is not None else _default_split(annotations, default)
-    return annotations.split(name), name
-
-
-def _default_split(annotations: Annotations, default: str) -> str:
-    names = annotations.split_names()
-    if not names:
-        return "all"
-    if default not in names:
-        raise TwlError(
-            f"{annotations.source}: there is no split '{default}'; say which to evaluate on with "
-            f"--split: {', '.join(names)} or all"
-        )
-    return default
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while the block runs, if that is a terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from twlcli.cli.console import err
-
-    bar = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.0f} images/s"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    task = bar.add_task("eval", total=total, rate=0.0)
-    with bar:
-        yield lambda done: bar.update(task, advance=done, rate=bar.tasks[0].speed or 0.0)
-
-
 def _print_tables(evaluation: Evaluation, title: str, *, order: Order, all_labels: bool) -> None:
     from twlcli.cli.console import out
     from twlcli.scoring.report import decision_table, label_table, summary_table
@@ -281,18 +206,3 @@ def _print_json(evaluation: Evaluation, *, model: Path, source: Path, split: str
 
     fields = {"model": str(model), "data": str(source), "split": split, **to_dict(evaluation)}
     typer.echo(json.dumps(fields, ensure_ascii=False, indent=2, allow_nan=False))
-
-
-def _print_unreadable(evaluation: Evaluation) -> None:
-    unreadable = evaluation.unreadable
-    count = len(unreadable)
-    what = (
-        "1 image cannot be read and is"
-        if count == 1
-        else f"{count:,} images cannot be read and are"
-    )
-    typer.echo(f"twl: {what} not scored:", err=True)
-    for each in unreadable[:FAILURES_SHOWN]:
-        typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
-    if count > FAILURES_SHOWN:
-        typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more; --json lists all", err=True)
