@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from twlcli.errors import ModelError, TwlError
 from twlcli.spec import SPEC_KEY, ModelSpec
+from twlcli.tagging.writers import check_free
 from twlcli.training.augment import normalise, to_unit
 from twlcli.training.predictor import load_checkpoint
 
@@ -78,17 +79,13 @@ def export(source: Path, out: Path, *, force: bool = False) -> Exported:
 
     Raises:
         ModelError: there is no checkpoint, or torch and ONNX Runtime do not agree.
-        TwlError: the file exists.
+        TwlError: the file exists, or cannot be written there.
     """
-    if out.exists() and not force:
-        raise TwlError(f"{out}: exists already; choose another --out, or --force to replace it")
-    if out.suffix != ".onnx":
-        raise TwlError(f"{out}: expected a name that ends in .onnx")
+    check_out(out, force=force)
     network, spec = load_checkpoint(source)
     if spec.calibration is None or spec.thresholds is None:
         raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
     model = Deployable(network, spec).eval()
-    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         _write(model, spec, temporary)
@@ -102,6 +99,13 @@ def export(source: Path, out: Path, *, force: bool = False) -> Exported:
     finally:
         temporary.unlink(missing_ok=True)
     return Exported(out, out.stat().st_size, spec, difference, scale)
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raise TwlError where an exported model may not be written."""
+    check_free(out, force=force)
+    if out.suffix != ".onnx":
+        raise TwlError(f"{out}: expected a name that ends in .onnx")
 
 
 def _write(model: Deployable, spec: ModelSpec, path: Path) -> None:
@@ -124,10 +128,14 @@ def _write(model: Deployable, spec: ModelSpec, path: Path) -> None:
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    onnx.helper.set_model_props(
-        proto, {SPEC_KEY: spec.to_json(), "names": "\n".join(spec.vocabulary.names)}
-    )
+    set_spec(proto, spec)
     onnx.save(proto, path)
+
+
+def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Make the spec, and the labels by themselves, the model's only metadata."""
+    names = "\n".join(spec.vocabulary.names)
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json(), "names": names})
 
 
 def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple[float, float]:
