@@ -16,9 +16,9 @@ from tests.images.encoded import encode, huge_png, noise, picture
 from tests.images.test_color import GRADIENT
 from twlcli.errors import DeviceError, ImageError
 from twlcli.images import decoder
-from twlcli.images.crop import Geometry
 from twlcli.images.decoder import DecoderProcess, Limits, LocalDecoder, decoder_processes
 from twlcli.images.found import FoundFile, Part
+from twlcli.images.request import Geometry
 
 GEOMETRY = Geometry(resize=16, crop=12, interpolation="bilinear")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

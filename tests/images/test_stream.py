@@ -8,7 +8,8 @@ from tests.images.encoded import encode, picture
 from twlcli.errors import DeviceError
 from twlcli.images.decoder import DecoderProcess, LocalDecoder
 from twlcli.images.found import FoundFile
-from twlcli.images.preprocess import geometry_of, load
+from twlcli.images.preprocess import load
+from twlcli.images.request import Geometry
 from twlcli.images.stream import stream, stream_groups
 from twlcli.spec import Preprocessing
 
@@ -34,7 +35,7 @@ def run(files, predict=mean_color, *, decoder=LocalDecoder, workers=3, batch_siz
         files,
         predict,
         decoders=[decoder() for _ in range(workers)],
-        geometry=geometry_of(SMALL),
+        geometry=Geometry.of(SMALL),
         label_count=3,
         batch_size=batch_size,
     )
@@ -133,7 +134,7 @@ def test_stream_groups_keeps_groups_of_any_size(files):
             iter(groups),
             predict,
             decoders=[LocalDecoder()] * 2,
-            geometry=geometry_of(SMALL),
+            geometry=Geometry.of(SMALL),
             label_count=3,
         )
     )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.images.encoded import encode, picture
 from twlcli.images.decoder import DecoderProcess, LocalDecoder
 from twlcli.images.found import Part, read_part
-from twlcli.images.preprocess import geometry_of, load
+from twlcli.images.preprocess import load
+from twlcli.images.request import Geometry
 from twlcli.images.scan import scan
 from twlcli.images.stream import stream
 from twlcli.images.tar import members
@@ -274,7 +275,7 @@ def run(files):
             files,
             mean_color,
             decoders=[LocalDecoder(), DecoderProcess()],
-            geometry=geometry_of(small),
+            geometry=Geometry.of(small),
             label_count=3,
             batch_size=4,
         )

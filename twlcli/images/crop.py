@@ -5,7 +5,6 @@ The processes that decode import no more than this: without NumPy they start in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -13,29 +12,12 @@ from PIL import Image
 from twlcli.errors import ModelError
 from twlcli.images.decode import open_upright, read_upright
 from twlcli.images.found import Part, read_part
+from twlcli.images.request import Geometry
 
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """What becomes of a picture's pixels.
-
-    Attributes:
-        resize: length of the shorter side after resizing, pixels.
-        crop: side of the square cut from the centre, pixels; at most `resize`.
-        interpolation: `bilinear` or `bicubic`, both with antialiasing (Pillow's).
-        exact: decode JPEG at full size. Otherwise it is decoded at a reduced size, at least
-            twice `resize`, which is several times faster and changes few pixels by more than 1.
-    """
-
-    resize: int
-    crop: int
-    interpolation: str
-    exact: bool = False
 
 
 def load_crop(path: Path, part: Part | None, geometry: Geometry) -> Image.Image:

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import DeviceError, ImageError
-from twlcli.images.crop import Geometry, load_crop
-from twlcli.images.decoder_process import LENGTH, PIXELS, READY
 from twlcli.images.found import FoundFile
+from twlcli.images.request import LENGTH, PIXELS, READY, Geometry
 
 # The other process finds twl where this one did, and nothing in the folder it happens to start in.
 _PROGRAM = (
@@ -47,9 +46,14 @@ class Decoder(Protocol):
 class LocalDecoder:
     """Decodes in the calling thread."""
 
+    def __init__(self) -> None:
+        from twlcli.images.crop import load_crop  # Pillow, which other processes have themselves
+
+        self._load_crop = load_crop
+
     def decode(self, file: FoundFile, geometry: Geometry, out: NDArray[np.uint8]) -> None:
         """As a `Decoder` does."""
-        out[...] = np.asarray(load_crop(file.path, file.part, geometry))
+        out[...] = np.asarray(self._load_crop(file.path, file.part, geometry))
 
     def close(self) -> None:
         """Nothing to stop."""

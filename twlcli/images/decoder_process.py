@@ -1,27 +1,18 @@
-"""The process that decodes for `decoder.DecoderProcess`: requests on stdin, answers on stdout.
-
-First comes `astuple(Limits)`, pickled, and READY is the answer. A request is the pickled tuple of
-the path's bytes, `astuple(Part)` or None, and `astuple(Geometry)`. An answer begins with a LENGTH:
-PIXELS, and they follow, or that of the reason why there are none, which follows in UTF-8.
-"""
+"""The process that decodes for `decoder.DecoderProcess`, as `request` says."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import pickle
-import struct
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from twlcli.errors import ImageError
-from twlcli.images.crop import Geometry, load_crop
+from twlcli.images.crop import load_crop
 from twlcli.images.found import Part
-
-READY = b"!"
-PIXELS = -1
-LENGTH = struct.Struct("<i")
+from twlcli.images.request import LENGTH, PIXELS, READY, Geometry
 
 
 def main() -> None:

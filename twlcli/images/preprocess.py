@@ -8,14 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from twlcli.images.crop import Geometry, cropped, load_crop
+from twlcli.images.crop import cropped, load_crop
+from twlcli.images.request import Geometry
 from twlcli.spec import Preprocessing
-
-
-def geometry_of(preprocessing: Preprocessing, *, exact: bool = False) -> Geometry:
-    """What a model's preprocessing does to pixels before its graph; `exact` as in `Geometry`."""
-    each = preprocessing
-    return Geometry(each.resize, each.crop, each.interpolation, exact)
 
 
 def load(
@@ -35,7 +30,7 @@ def load(
         ImageError: the file cannot be read or decoded; the message is the reason alone.
         ModelError: the interpolation is not known.
     """
-    return np.array(load_crop(Path(path), None, geometry_of(preprocessing, exact=exact)))
+    return np.array(load_crop(Path(path), None, Geometry.of(preprocessing, exact=exact)))
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -44,4 +39,4 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.u
     Raises:
         ModelError: the interpolation is not known.
     """
-    return np.array(cropped(image, geometry_of(preprocessing)))
+    return np.array(cropped(image, Geometry.of(preprocessing)))

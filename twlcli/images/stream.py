@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import ImageError
-from twlcli.images.crop import Geometry
 from twlcli.images.decoder import Decoder
 from twlcli.images.found import FoundFile
+from twlcli.images.request import Geometry
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 

@@ -15,7 +15,7 @@ from twlcli.annotations.open import with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.images.decoder import LocalDecoder
 from twlcli.images.found import FoundFile
-from twlcli.images.preprocess import geometry_of
+from twlcli.images.request import Geometry
 from twlcli.images.stream import stream
 from twlcli.scoring.average_precision import (
     MeanAveragePrecision,
@@ -176,7 +176,7 @@ def predict(
         (FoundFile(annotations.path(row), name) for row, name in enumerate(annotations.images)),
         predictor,
         decoders=[LocalDecoder()] * workers,
-        geometry=geometry_of(spec.preprocessing, exact=exact),
+        geometry=Geometry.of(spec.preprocessing, exact=exact),
         label_count=len(spec.vocabulary),
         batch_size=batch_size,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twlcli.images.decoder import Decoder
 from twlcli.images.found import FoundFile
-from twlcli.images.preprocess import geometry_of
+from twlcli.images.request import Geometry
 from twlcli.images.stream import Chunk, stream_groups, usable_cores
 from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.predictor import Predictor
@@ -101,7 +101,7 @@ def tag(
         missing(),
         predictor,
         decoders=decoders,
-        geometry=geometry_of(spec.preprocessing, exact=exact),
+        geometry=Geometry.of(spec.preprocessing, exact=exact),
         label_count=len(spec.vocabulary),
     )
     tally = Tally()

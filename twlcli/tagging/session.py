@@ -156,7 +156,10 @@ def _return_freed_memory() -> None:
 
 
 def _read_spec(path: Path, session: Any) -> ModelSpec:
-    text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: its metadata is damaged ({error})") from error
     if text is None:
         raise ModelError(
             f"{path}: has no '{SPEC_KEY}' metadata, so its labels and preprocessing are unknown; "
