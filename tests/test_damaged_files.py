@@ -60,12 +60,12 @@ def labels_of(name: str) -> tuple[Step, Step]:
     def read(folder: Path) -> None:
         (first, *others) = LAYOUTS[name]
         path = folder if others else folder / first
-        for format_name in (None, name):
-            with suppress(TwlError):
-                annotations = open_annotations(path, format=format_name)
-                assert annotations.labels.shape == (len(annotations), len(annotations.vocabulary))
-                json.dumps(summarize(annotations).to_dict())
-                write_table(annotations, folder.parent / "written.csv")
+        with suppress(TwlError):
+            open_annotations(path)
+        annotations = open_annotations(path, format=name)
+        assert annotations.labels.shape == (len(annotations), len(annotations.vocabulary))
+        json.dumps(summarize(annotations).to_dict())
+        write_table(annotations, folder.parent / "written.csv")
 
     return lambda folder: make(folder, LAYOUTS[name]), read
 

@@ -44,6 +44,7 @@ def changed(**values: object) -> str:
         (changed(calibration={"slope": ["a", 1], "offset": [0, 0]}), "expected a number"),
         (changed(calibration={"slope": [float("nan"), 1], "offset": [0, 0]}), "found 'nan'"),
         (changed(calibration={"slope": [1e300, 1], "offset": [0, 0]}), "expected a number"),
+        (changed(thresholds={"best_f1": [0, 0], "precision": ""}), "expected dict, found ''"),
         (changed(thresholds={"best_f1": [0, 0], "precision": {"x": [0, 0]}}), "convert string"),
         ("[" * 100_000, "nested too deeply"),
     ],

@@ -144,7 +144,8 @@ def _optional_calibration(fields: Mapping[str, Any] | None) -> Calibration | Non
 def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:
     if fields is None:
         return None
-    precision = {str(float(key)): _numbers(v) for key, v in fields["precision"].items()}
+    precision = _of_kind(dict, fields["precision"])
+    precision = {str(float(key)): _numbers(values) for key, values in precision.items()}
     return Thresholds(_numbers(fields["best_f1"]), precision)
 
 

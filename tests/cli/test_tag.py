@@ -277,3 +277,24 @@ def test_tag_with_a_closed_stream(model, photos, arguments, closed, message):
     )
     assert done.returncode == (2 if message else 0)
     assert message is None or done.stderr == f"twl: error: {message}\n"
+
+
+@posix
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_files_of_a_folder(model, tmp_path):
+    def peak(count: int) -> int:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for index in range(count):
+            if index % 20_000 == 0:  # a file has no more than so many names
+                source = tmp_path / f"{count} {index}.png"
+                source.write_bytes(encode(picture(), "PNG"))
+            os.link(source, folder / f"IMG_{index:07}.png")
+        command = [*TWL_TAG, folder, "--model", model, "--out", tmp_path / f"{count}.csv"]
+        process = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss
+
+    assert peak(100_000) < 1.1 * peak(1000)

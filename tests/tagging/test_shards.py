@@ -155,6 +155,25 @@ def whole(tmp_path) -> tuple[Path, list[bytes]]:
     return output, record_path(output).read_bytes().splitlines(keepends=True)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": "3"},
+        {"taken": -1},
+        {"rows": True},
+        {"rows": 0.5},
+        {"run": []},
+        {"shard": ["1/1"]},
+    ],
+)
+def test_a_record_with_values_of_other_kinds_is_none(tmp_path, wrong):
+    output, lines = whole(tmp_path)
+    first = json.dumps({**json.loads(lines[0]), **wrong}).encode() + b"\n"
+    record_path(output).write_bytes(b"".join([first, *lines[1:]]))
+    with pytest.raises(TwlError, match=r"tags\.csv\.shard: not a shard's record: expected"):
+        read_summary(output)
+
+
 @pytest.mark.parametrize("first", [b"", b"text\n", b"[]\n", b"{}\n", b'{"shard": 3}\n', b"\xff\n"])
 def test_what_is_no_record_is_named(tmp_path, first):
     output, lines = whole(tmp_path)

@@ -108,6 +108,7 @@ def read_summary(output: Path) -> Summary:
     try:
         with path.open("rb") as file:
             summary = Summary(**parse_json(file.readline(_MAX_SUMMARY)))
+        _check_kinds(summary)
         Shard.parse(summary.shard)
     except FileNotFoundError:
         raise TwlError(
@@ -118,6 +119,14 @@ def read_summary(output: Path) -> Summary:
     except (ValueError, TypeError, TwlError) as error:
         raise TwlError(f"{path}: not a shard's record: {error}") from error
     return summary
+
+
+def _check_kinds(summary: Summary) -> None:
+    counts = (summary.images, summary.taken, summary.rows)
+    if any(type(count) is not int or count < 0 for count in counts):
+        raise ValueError("expected the numbers of images, taken and rows")
+    if not isinstance(summary.run, dict) or not isinstance(summary.shard, str):
+        raise ValueError("expected a shard and what it ran with")
 
 
 def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
