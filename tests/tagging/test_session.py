@@ -92,6 +92,9 @@ def test_predictor_refuses_a_model_that_is_not_twls(tmp_path):
         OnnxPredictor(write_model(path, metadata=""))
     with pytest.raises(ModelError, match=r"'twl\.spec' metadata is damaged"):
         OnnxPredictor(write_model(path, metadata='{"version": 1}'))
+    path.write_bytes(write_model(path).read_bytes().replace(b'"red"', b'"r\xe9d"'))
+    with pytest.raises(ModelError, match="its metadata is damaged"):
+        OnnxPredictor(path)
     newer = json.dumps({**json.loads(SPEC.to_json()), "version": 99})
     with pytest.raises(ModelError, match="upgrade twlcli"):
         OnnxPredictor(write_model(path, metadata=newer))
