@@ -111,7 +111,9 @@ class TagRun:
             policy=policy,
             on_failure=self._report.fail,
         )
-        with opened as outputs, self._report.stops(), self._report.progress():
+        # A single chunk is done before a bar, which takes 50 ms to load, would be there.
+        bar = nullcontext() if self._work.is_one_chunk else self._report.progress()
+        with opened as outputs, self._report.stops(), bar:
             return pipeline.tag(
                 files,
                 self._predictor,

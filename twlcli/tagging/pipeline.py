@@ -37,6 +37,7 @@ class Spread:
     files: Iterator[FoundFile]
     workers: int
     threads: int
+    is_one_chunk: bool = False
 
 
 def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:
@@ -47,7 +48,7 @@ def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) 
     remaining = iter(files)
     first = list(islice(remaining, batch_size + 1))
     if len(first) <= batch_size:
-        return Spread(iter(first), workers=1, threads=0)
+        return Spread(iter(first), workers=1, threads=0, is_one_chunk=True)
     return Spread(chain(first, remaining), workers=workers or usable_cores(), threads=1)
 
 
