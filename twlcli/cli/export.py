@@ -14,7 +14,9 @@ from twlcli.errors import MissingExtraError, TwlError
 if TYPE_CHECKING:
     from twlcli.deploy.quantize import Quantized
 
-RunArgument = Annotated[Path, typer.Argument(help="Run folder, or a .safetensors checkpoint.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, or a .safetensors checkpoint.")
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="ONNX file [default: RUN/model.onnx, with --int8 RUN/model.int8.onnx]"),
