@@ -11,9 +11,9 @@ thread:
   are added in 16 bits, which saturates;
 - one scale for a whole tensor: 78.42. At 128 pixels with a head alone trained, where float32 has
   70.55 and this 70.45, it has 64.72, and 8 bits 69.74;
-- int8 activations: 79.74, but slower than float32; uint8 weights: 79.70 at 0.3 times its speed;
+- int8 activations: 79.74, but no faster than float32; uint8 weights: 79.70 at 0.3 times its speed;
 - the first layer in int8 too: 79.69 at 1.2 times its speed; int8 gains nothing on three channels;
-- the head in int8 too: 79.38, and no faster;
+- the head in int8 too: 79.38, and hardly faster;
 - also what else ONNX Runtime would quantise, such as sums: the same here, but it takes layer norms
   and softmax too: untrained transformers keep 0.9986 (ViT) and 0.999 (Swin) as the correlation of
   their logits with those of float32, where that gives 0.948 and 0.997;
