@@ -193,7 +193,7 @@ def ends_within(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_read_or_refused(tmp_path, name, count):
     make_files, read = READERS[name]

@@ -37,8 +37,10 @@ def test_preprocess_equals_resize_then_crop(width, height, resize, data):
     crop = data.draw(st.integers(1, resize))
     preprocessing = Preprocessing(resize=resize, crop=crop)
     image = noise(width, height)
-    expected = resized_then_cropped(image, preprocessing)
-    assert largest_difference(preprocess(image, preprocessing), expected) <= 1
+    expected = resized_then_cropped(image, preprocessing).astype(int)
+    differences = np.abs(preprocess(image, preprocessing) - expected)
+    assert differences.max() <= 2  # one for each of the two passes, which round
+    assert (differences == 2).sum() <= max(2, differences.size // 100)
 
 
 @pytest.mark.parametrize("size", [(640, 427), (427, 640), (500, 500), (224, 300), (97, 1000)])

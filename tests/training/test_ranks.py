@@ -56,7 +56,7 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world: int):
     spawn(on_a_rank, args=(str(tmp_path), world), nprocs=world)
     of_ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
