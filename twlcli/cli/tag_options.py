@@ -148,7 +148,7 @@ BatchSize = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Images decoded and predicted at once. Default: one per core."
+        min=1, metavar="N", help="Batches decoded and predicted at once. Default: one per core."
     ),
 ]
 TimeLimit = Annotated[
