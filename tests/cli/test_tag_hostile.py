@@ -76,6 +76,23 @@ def test_decoders_that_crash_or_hang_do_not_stop_the_run(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_slow_image_holds_up_no_other_where_order_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "_PROGRAM", hostile.PROGRAM)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / ".good.png").write_bytes(encode(picture(), "PNG"))
+    (folder / "00.png").write_text("slow")
+    for number in range(1, 40):
+        (folder / f"{number:02}.png").write_text("fine")
+    options = ["--workers", "2", "--batch-size", "1"]
+    names = [f"{number:02}.png" for number in range(40)]
+    assert tagged_and_failed(folder, *options) == (names, {})
+    tagged, failed = tagged_and_failed(folder, *options, "--unordered")
+    assert sorted(tagged) == names and failed == {}
+    assert tagged.index("00.png") > 5
+
+
 def test_decompression_bombs_are_refused(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 from twlcli.images import decoder_process
@@ -31,6 +32,8 @@ def decode(path: Path, part, geometry):
         os._exit(7)
     elif order == "bug":
         raise RuntimeError("nobody thought of this")
+    elif order == "slow":
+        time.sleep(1)
     elif order == "noise":
         os.write(1, b"on stdout\n" * 1000)
         os.write(2, b"on stderr\n" * 1000)

@@ -66,6 +66,33 @@ def test_stream_keeps_the_order_of_slow_chunks(files):
     assert [chunk.files[0] for chunk in chunks] == files
 
 
+def test_unordered_groups_do_not_wait_for_a_slow_one(files):
+    go_on = threading.Event()
+
+    def slow_at_first(images):
+        if (images[0] == load(files[0].path, SMALL)).all():
+            assert go_on.wait(60)
+        return mean_color(images)
+
+    chunks = stream_groups(
+        ((file,) for file in files),
+        slow_at_first,
+        decoders=[LocalDecoder()] * 2,
+        geometry=Geometry.of(SMALL),
+        label_count=3,
+        ordered=False,
+    )
+    early = [next(chunks) for _ in files[1:]]
+    go_on.set()
+    late = list(chunks)
+    assert [chunk.number for chunk in late] == [0]
+    assert sorted(chunk.number for chunk in early) == list(range(1, len(files)))
+    for chunk in early + late:
+        assert chunk.files == (files[chunk.number],)
+        expected = load(files[chunk.number].path, SMALL).mean(axis=(0, 1))
+        np.testing.assert_allclose(chunk.logits[0], expected, rtol=1e-6)
+
+
 def test_stream_puts_failures_in_place(files):
     files[1].path.write_bytes(b"")
     files[5] = FoundFile(files[5].path, files[5].name, "not a file")

@@ -63,8 +63,12 @@ def expected(index: int, thresholds: tuple[float, ...], top_k: int | None = None
 
 @pytest.mark.parametrize("thresholds", [(0.5, 0.5, 0.9), (0.0, 0.0, 0.0), (0.9, 0.99, 0.001)])
 @pytest.mark.parametrize("top_k", [None, 1, 2])
-@pytest.mark.parametrize(("workers", "batch_size"), [(1, 8), (3, 2)])
-def test_tag_equals_a_plain_loop(photos, predictor, thresholds, top_k, workers, batch_size):
+@pytest.mark.parametrize(
+    ("workers", "batch_size", "ordered"), [(1, 8, True), (3, 2, True), (3, 1, False)]
+)
+def test_tag_equals_a_plain_loop(
+    photos, predictor, thresholds, top_k, workers, batch_size, ordered
+):
     rows = Rows()
     failures: list[Failure] = []
     tally = tag(
@@ -75,7 +79,10 @@ def test_tag_equals_a_plain_loop(photos, predictor, thresholds, top_k, workers, 
         top_k=top_k,
         workers=workers,
         batch_size=batch_size,
+        ordered=ordered,
     )
+    if not ordered:
+        rows.sort(key=lambda row: row.image)
     wanted = [expected(index, thresholds, top_k) for index in range(5)]
     assert [(row.image, row.labels) for row in rows] == [(row.image, row.labels) for row in wanted]
     for row, want in zip(rows, wanted, strict=True):

@@ -19,6 +19,7 @@ def tag(
     hierarchy: options.Hierarchy = "|",
     gallery: options.Gallery = None,
     errors: options.Errors = None,
+    unordered: options.Unordered = False,
     force: options.Force = False,
     top_k: options.TopK = None,
     threshold: options.Threshold = None,
@@ -68,8 +69,11 @@ def tag(
         xmp=xmp,
         sidecar_names=sidecar_names_of(sidecar_names),
         hierarchy=hierarchy,
+        ordered=not unordered,
         force=force,
     )
+    if unordered and shard is not None:
+        raise TwlError("--unordered and --shard exclude each other: parts are joined in order")
     if journal is not None and no_journal:
         raise TwlError("--journal and --no-journal exclude each other")
     place = None if no_journal else journal or destinations.default_journal(sources.paths)

@@ -107,6 +107,10 @@ Gallery = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A page of thumbnails to look through the result."),
 ]
+Unordered = Annotated[
+    bool,
+    typer.Option("--unordered", help="Write rows as they come: a slow image holds up no other."),
+]
 Errors = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="List every unreadable image with the reason, as CSV."),

@@ -43,6 +43,7 @@ class Destinations:
         xmp: whether to write XMP sidecars.
         sidecar_names: `full` or `stem`; None is each kind's own default.
         hierarchy: what separates the levels of a label in XMP.
+        ordered: rows come in the order of the files, not as they are done.
         force: whether files that exist may be replaced.
     """
 
@@ -53,6 +54,7 @@ class Destinations:
     xmp: bool
     sidecar_names: SidecarNames | None
     hierarchy: str
+    ordered: bool
     force: bool
 
     @property

@@ -123,6 +123,7 @@ class TagRun:
                 top_k=self._decision.top_k,
                 batch_size=self._batch_size,
                 exact=self._decision.exact,
+                ordered=self._destinations.ordered,
                 memory=memory,
                 on_progress=self._report.advance,
             )

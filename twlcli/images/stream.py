@@ -1,4 +1,4 @@
-"""Images through a model: decoded and predicted in parallel, in order, in bounded memory."""
+"""Images through a model: decoded and predicted in parallel, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -34,11 +34,13 @@ class Chunk:
     """Some consecutive images and what the model said of them.
 
     Attributes:
+        number: of the group, in the order they came in, from 0.
         files: n files, in the order they came in.
         logits: (n, C); the row of an image that failed is NaN.
         errors: n entries, None where the image was read.
     """
 
+    number: int
     files: tuple[FoundFile, ...]
     logits: NDArray[np.float32]
     errors: tuple[ImageError | None, ...]
@@ -87,6 +89,7 @@ def stream_groups(
     decoders: Sequence[Decoder],
     geometry: Geometry,
     label_count: int,
+    ordered: bool = True,
 ) -> Generator[Chunk, None, None]:
     """Decode and predict groups of files in threads, one for each decoder, each a group at a time.
 
@@ -102,9 +105,11 @@ def stream_groups(
         decoders: what decodes, each in one thread at a time; closed in the end.
         geometry: the model's.
         label_count: C.
+        ordered: False gives the chunks as they are done, so that one slow image holds up its own
+            group only.
 
     Yields:
-        A chunk for each group, in their order.
+        A chunk for each group.
 
     Raises:
         TwlError: `predict` raised it, or a decoder cannot work at all.
@@ -117,17 +122,27 @@ def stream_groups(
     waiting: deque[Future[Chunk]] = deque()
     pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="twl-images")
     try:
-        for group in groups:
-            waiting.append(pool.submit(job, group))
+        for number, group in enumerate(groups):
+            waiting.append(pool.submit(job, number, group))
             if len(waiting) == 2 * len(decoders):
-                yield waiting.popleft().result()
+                yield _next(waiting, ordered=ordered)
         while waiting:
-            yield waiting.popleft().result()
+            yield _next(waiting, ordered=ordered)
     finally:
         stop.set()
         for decoder in decoders:
             decoder.close()
         pool.shutdown(cancel_futures=True)
+
+
+def _next(waiting: deque[Future[Chunk]], *, ordered: bool) -> Chunk:
+    """Wait for the first of the chunks, or for any of them, and take it out."""
+    future = waiting[0]
+    if not ordered:
+        done = wait(waiting, return_when=FIRST_COMPLETED).done
+        future = next(each for each in waiting if each in done)
+    waiting.remove(future)
+    return future.result()
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ class _Job:
     label_count: int
     stop: threading.Event
 
-    def __call__(self, files: tuple[FoundFile, ...]) -> Chunk:
+    def __call__(self, number: int, files: tuple[FoundFile, ...]) -> Chunk:
         decoder = self.idle.get()
         try:
             images, errors = self._decoded(files, decoder)
@@ -147,7 +162,7 @@ class _Job:
         logits = np.full((len(files), self.label_count), np.nan, dtype=np.float32)
         if len(images) and not self.stop.is_set():  # else nobody waits for it
             logits[[error is None for error in errors]] = self.predict(images)
-        return Chunk(files, logits, tuple(errors))
+        return Chunk(number, files, logits, tuple(errors))
 
     def _decoded(
         self, files: tuple[FoundFile, ...], decoder: Decoder

@@ -38,7 +38,7 @@ class Outputs:
     """Where rows go.
 
     Attributes:
-        writers: take each image's tags, in the order of the files.
+        writers: take each image's tags, in the order of `Delivery.take`.
         sidecars: files beside the images.
         on_failure: takes each image that could not be read, and each whose sidecars could not be
             written.
@@ -77,7 +77,7 @@ class Tally:
 
 
 class Delivery:
-    """Takes rows in their order; what it has taken is in the journal after `commit`."""
+    """Takes rows; what it has taken is in the journal after `commit`."""
 
     def __init__(self, outputs: Outputs, memory: Memory | None) -> None:
         self._outputs = outputs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -62,10 +61,11 @@ def tag(
     top_k: int | None = None,
     batch_size: int = CPU_BATCH,
     exact: bool = False,
+    ordered: bool = True,
     memory: Memory | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Tag images and hand each one's tags to every output, in the order of the files.
+    """Tag images and hand each one's tags to every output.
 
     Args:
         files: the images, drawn as the work goes on; memory does not grow with their number.
@@ -76,6 +76,7 @@ def tag(
         top_k: give at most so many labels, the most probable.
         batch_size: images in one call of the predictor.
         exact: decode JPEG at full size.
+        ordered: hand them over in the order of the files; otherwise as they come.
         memory: the journal; rows that are there already are not computed again, and the others
             are there once their outputs have them.
         on_progress: called now and then with the state so far.
@@ -91,11 +92,12 @@ def tag(
     spec, calibration = predictor.spec, calibration_of(predictor.spec)
     start = time.perf_counter()
     delivery = Delivery(outputs, memory)
-    drawn: deque[tuple[Item, ...]] = deque()  # as many as are in flight
+    drawn: dict[int, tuple[Item, ...]] = {}  # by the group's number, as many as are in flight
 
     def missing() -> Iterator[tuple[FoundFile, ...]]:
-        for group in grouped(files, memory, batch_size=batch_size, workers=len(decoders)):
-            drawn.append(group)
+        groups = grouped(files, memory, batch_size=batch_size, workers=len(decoders))
+        for number, group in enumerate(groups):
+            drawn[number] = group
             yield tuple(item.file for item in group if item.stored is None)
 
     chunks = stream_groups(
@@ -104,12 +106,13 @@ def tag(
         decoders=decoders,
         geometry=Geometry.of(spec.preprocessing, exact=exact),
         label_count=len(spec.vocabulary),
+        ordered=ordered,
     )
     tally = Tally()
     with closing(chunks):
         for chunk in chunks:
             rows = _rows(chunk, spec, calibration, thresholds, top_k)
-            for item in drawn.popleft():
+            for item in drawn.pop(chunk.number):
                 delivery.take(item, next(rows) if item.stored is None else item.stored)
             delivery.commit()
             tally = delivery.tally(time.perf_counter() - start)
