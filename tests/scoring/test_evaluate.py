@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from tests import reference
+from tests.images.encoded import noise
 from tests.scoring.drawn import draw_logits
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.images.preprocess import load
 from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.scoring.calibration import probabilities
 from twlcli.scoring.evaluate import TOP, evaluate, predict, score
@@ -55,6 +57,21 @@ def photos(tmp_path):
         vocabulary=vocabulary,
         splits=("",) * 6,
     )
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_predict_decodes_as_it_is_told(tmp_path, photos, exact):
+    names = tuple(f"{number}.jpg" for number in range(6))
+    for name in names:
+        noise(400, 300).save(tmp_path / name)
+    scored = predict(
+        MeanColor(), replace(photos, images=names), batch_size=2, workers=1, exact=exact
+    )
+    pixels = [
+        load(tmp_path / names[0], COLORS.preprocessing, exact=each) for each in (exact, not exact)
+    ]
+    right, wrong = (MeanColor()(each[None])[0] for each in pixels)
+    assert (scored.logits == right).all() and not (right == wrong).all()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])

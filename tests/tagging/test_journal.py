@@ -160,7 +160,7 @@ def test_journal_tells_its_own_outputs_from_others(path, tmp_path):
 
 def test_journal_in_use_is_refused(path):
     with opened(path), pytest.raises(TwlError) as caught, opened(path):
-        pass
+        pytest.fail("opened twice")
     assert str(caught.value).startswith(f"{path}: is in use by another twl")
     with opened(path) as journal:
         assert find(journal, "1.jpg", NOW) is None
@@ -173,8 +173,8 @@ def foreign(path):
 
 
 def of_another_layout(path):
-    with opened(path):
-        pass
+    with opened(path) as journal:
+        assert journal.path == path
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -231,7 +231,7 @@ def test_journal_with_a_damaged_row_is_refused_in_one_line(path, damage):
 
 def test_journal_needs_its_folder(tmp_path):
     with pytest.raises(TwlError, match="there is no folder"), opened(tmp_path / "no" / "journal"):
-        pass
+        pytest.fail("opened in no folder")
 
 
 def test_journal_begins_in_an_empty_file(path):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.images.encoded import encode
+from tests.images.encoded import encode, noise
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
 from twlcli.images.decoder import LocalDecoder
 from twlcli.images.found import FoundFile
+from twlcli.images.preprocess import load
 from twlcli.images.scan import scan
 from twlcli.tagging import pipeline
 from twlcli.tagging.delivery import Outputs, Tally
@@ -96,6 +97,20 @@ def test_tag_without_thresholds_gives_the_most_probable(photos, predictor):
     tag(scan([photos]), predictor, outputs, thresholds=None, top_k=2)
     assert [len(row.labels) for row in rows] == [2] * 5
     assert rows[0].labels[0] == "red" and rows[4].labels[0] == "blue"
+
+
+def test_tag_decodes_as_it_is_told(photos, predictor):
+    noise(400, 300).save(photos / "0.png", "JPEG")
+    given = []
+    for exact in (False, True):
+        rows = Rows()
+        tag(scan([photos]), predictor, Outputs([rows.take], print), thresholds=None, exact=exact)
+        pixels = load(photos / "0.png", SPEC.preprocessing, exact=exact)
+        logits = logits_of(pixels.mean(axis=(0, 1)))
+        expected = sorted(1 / (1 + np.exp(-logits * (1, 1, 2))), reverse=True)
+        np.testing.assert_allclose(rows[0].probabilities, expected, rtol=1e-5)
+        given.append(rows[0].probabilities)
+    assert given[0] != given[1]
 
 
 def test_tag_reports_failures_and_goes_on(photos, predictor):

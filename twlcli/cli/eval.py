@@ -82,7 +82,7 @@ BatchSize = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one for each core.")
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEG at full size, as slow as it is.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEG at full size: slower.")]
 Device = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="What runs a run or .safetensors: auto, cpu, cuda, mps."),

@@ -36,7 +36,11 @@ class Spread:
     files: Iterator[FoundFile]
     workers: int
     threads: int
-    is_one_chunk: bool = False
+
+    @property
+    def is_one_chunk(self) -> bool:
+        """Whether one call of the predictor takes all files, and every core."""
+        return self.threads == 0
 
 
 def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:
@@ -47,7 +51,7 @@ def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) 
     remaining = iter(files)
     first = list(islice(remaining, batch_size + 1))
     if len(first) <= batch_size:
-        return Spread(iter(first), workers=1, threads=0, is_one_chunk=True)
+        return Spread(iter(first), workers=1, threads=0)
     return Spread(chain(first, remaining), workers=workers or usable_cores(), threads=1)
 
 
