@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import twlcli
+from tests.images.encoded import encode, picture
+from tests.tagging.models import write_model
 
 PACKAGE = Path(twlcli.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -100,3 +102,18 @@ def test_base_package_never_loads_torch(name):
 def test_processes_that_decode_start_with_pillow_alone():
     loaded = loaded_by("import twlcli.images.decoder_process")
     assert loaded & HEAVY == {"PIL"} and "typer" not in loaded
+
+
+def test_one_photograph_is_tagged_without_what_draws_bars(tmp_path):
+    (tmp_path / "a.png").write_bytes(encode(picture(), "PNG"))
+    model = write_model(tmp_path / "model.onnx")
+    arguments = [str(each) for each in (tmp_path, "--model", model, "--out", tmp_path / "t.csv")]
+    code = (
+        f"import sys; sys.argv = ['twl', 'tag', *{arguments!r}]\n"
+        "from twlcli.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as exit: assert exit.code == 0\n"
+        "assert 'twlcli.cli.console' not in sys.modules\n"
+    )
+    assert not loaded_by(code) & {"PIL", "torch", "matplotlib"}
+    assert (tmp_path / "t.csv").exists()

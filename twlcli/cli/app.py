@@ -16,6 +16,7 @@ from twlcli.cli.doctor import doctor
 from twlcli.cli.eval import evaluate
 from twlcli.cli.export import export
 from twlcli.cli.merge import merge
+from twlcli.cli.printable import printable
 from twlcli.cli.tag import tag
 from twlcli.cli.train import train
 from twlcli.errors import TwlError
@@ -29,8 +30,6 @@ class ErrorBoundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except TwlError as error:
-            from twlcli.cli.console import printable
-
             typer.echo(f"twl: error: {printable(str(error))}", err=True)
             raise typer.Exit(2) from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli.printable import printable
 from twlcli.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -206,7 +207,5 @@ def _print_labels(summary: Summary, console: Console, *, shown: int) -> None:
 def _plain(text: str) -> str:
     """A text that rich prints as it is, though it may hold square brackets."""
     from rich.markup import escape
-
-    from twlcli.cli.console import printable
 
     return escape(printable(text))

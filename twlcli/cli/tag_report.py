@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
@@ -147,8 +148,6 @@ class TagReport:
 
     def _list_failures(self) -> None:
         more = self._tally.failed + self._tally.unwritten - len(self._shown)
-        from twlcli.cli.console import printable
-
         for failure in self._shown:
             self.say(f"failed: {printable(failure.image)}: {printable(failure.reason)}")
         if more > 0:
