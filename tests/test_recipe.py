@@ -4,8 +4,8 @@ import pytest
 
 from twlcli.errors import RecipeError
 from twlcli.loss_defaults import suitable_rate
+from twlcli.model.bundled import models_folder
 from twlcli.recipe import Recipe, read_recipe, suitable_batch_size
-from twlcli.shipped import models_folder
 
 
 def write(folder: Path, text: str) -> Path:

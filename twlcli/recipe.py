@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from twlcli.errors import RecipeError, did_you_mean
+from twlcli.io import parse_toml
 from twlcli.loss_defaults import Option, checked_option, defaults_of, suitable_rate
-from twlcli.parse import parse_toml
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.drawn import CPU, batch, network
+from twlcli.model.spec import Preprocessing
 from twlcli.recipe import Recipe
-from twlcli.spec import Preprocessing
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper
 
@@ -15,6 +15,7 @@ def stepper(net: nn.Module, *settings: str) -> Stepper:
     settings = (
         "optimizer.learning_rate=0.5",
         "optimizer.clip=1",
+        "train.precision=float32",  # bf16 rounds each part by itself
         "schedule.batch_size=10",
         *settings,
     )
