@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from twlcli.model.backbones import build_backbone
-from twlcli.model.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
 from twlcli.training.augment import Colour
 from twlcli.training.devices import Ranks

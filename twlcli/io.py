@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 from twlcli.errors import TwlError
 
@@ -107,6 +107,38 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
     with write_errors(path):
         partial.replace(path)
+
+
+@contextmanager
+def open_text(file: Path | None, stream: BinaryIO | None = None) -> Iterator[TextIO]:
+    """UTF-8 text into a file as `open_partial` makes it, or into a stream that stays open.
+
+    Names of files that are not UTF-8 keep their bytes. What goes into a stream is there at once.
+
+    Raises:
+        TwlError: it cannot be written.
+    """
+    form: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    if file is not None:
+        with open_partial(file) as binary, io.TextIOWrapper(binary, **form) as text:
+            yield text
+        return
+    assert stream is not None, "a file or a stream"
+    streamed = _Stream(stream, **form)
+    try:
+        yield streamed
+    finally:
+        streamed.detach()
+
+
+class _Stream(io.TextIOWrapper):
+    """Text that is flushed at once."""
+
+    def write(self, text: str) -> int:
+        with write_errors("the output stream"):
+            count = super().write(text)
+            self.flush()
+        return count
 
 
 class _NamedFile(io.FileIO):

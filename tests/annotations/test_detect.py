@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from twlcli.annotations.detect import FORMATS, find_format, open_annotations, with_vocabulary
+from twlcli.annotations.detect import FORMATS, find_format, read_labels, with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.labels import Vocabulary
 
@@ -64,7 +64,7 @@ def made(tmp_path, name):
 
 def error_of(path, **options):
     with pytest.raises(AnnotationError) as caught:
-        open_annotations(path, **options)
+        read_labels(path, **options)
     return str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_every_format_has_a_layout_here():
 def test_open_finds_the_format(tmp_path, name):
     path = made(tmp_path, name)
     assert find_format(path) == name
-    annotations = open_annotations(path)
+    annotations = read_labels(path)
     assert annotations.format == name
     assert "dog" in annotations.vocabulary
     column = annotations.vocabulary.column("dog")
@@ -86,7 +86,7 @@ def test_open_finds_the_format(tmp_path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_open_forced_format_reads_the_same(tmp_path, name):
     path = made(tmp_path, name)
-    found, forced = open_annotations(path), open_annotations(path, format=name)
+    found, forced = read_labels(path), read_labels(path, format=name)
     assert forced.images == found.images
     assert forced.format == found.format
     np.testing.assert_array_equal(forced.labels.dense(), found.labels.dense())
@@ -94,7 +94,7 @@ def test_open_forced_format_reads_the_same(tmp_path, name):
 
 def test_open_coco_file(tmp_path):
     path = made(tmp_path, "coco") / "annotations" / "instances_val2017.json"
-    annotations = open_annotations(path)
+    annotations = read_labels(path)
     assert annotations.format == "coco"
     assert annotations.vocabulary.names == ("dog", "cat")
     assert annotations.path(0).resolve() == (tmp_path / "val2017" / "a.jpg").resolve()
@@ -104,18 +104,18 @@ def test_open_coco_file(tmp_path):
 def test_open_coco_images(tmp_path, option):
     path = made(tmp_path, "coco") / "annotations" / "instances_val2017.json"
     make(tmp_path, {"elsewhere/a.jpg": ""})
-    annotations = open_annotations(path, **{option: tmp_path / "elsewhere"})
+    annotations = read_labels(path, **{option: tmp_path / "elsewhere"})
     assert annotations.path(0).resolve() == (tmp_path / "elsewhere" / "a.jpg").resolve()
 
 
 def test_open_folder_with_labels_csv_comes_first(tmp_path):
     make(tmp_path, {"labels.csv": "image,labels\nimages/a.jpg,cat\n", "images/a.jpg": ""})
     for name in (None, "csv"):
-        annotations = open_annotations(tmp_path, format=name)
+        annotations = read_labels(tmp_path, format=name)
         assert annotations.format == "csv"
         assert annotations.vocabulary.names == ("cat",)
         assert annotations.path(0) == tmp_path / "images" / "a.jpg"
-    assert open_annotations(tmp_path, format="folders").vocabulary.names == ("images",)
+    assert read_labels(tmp_path, format="folders").vocabulary.names == ("images",)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_open_folder_with_labels_csv_comes_first(tmp_path):
 )
 def test_open_file_by_content(tmp_path, name, text, format_name):
     make(tmp_path, {name: text})
-    annotations = open_annotations(tmp_path / name)
+    annotations = read_labels(tmp_path / name)
     assert annotations.format == format_name
     assert annotations.vocabulary.names == ("dog",)
 
@@ -137,13 +137,13 @@ def test_open_file_by_content(tmp_path, name, text, format_name):
 def test_open_images_root(tmp_path):
     path = made(tmp_path, "csv")
     make(tmp_path, {"elsewhere/a.jpg": ""})
-    annotations = open_annotations(path, images=tmp_path / "elsewhere")
+    annotations = read_labels(path, images=tmp_path / "elsewhere")
     assert annotations.path(0) == tmp_path / "elsewhere" / "a.jpg"
 
 
 def test_open_backslashes_under_another_root(tmp_path):
     make(tmp_path, {"photos.csv": "image,labels\nsub\\a.jpg,dog\n", "elsewhere/sub/a.jpg": ""})
-    annotations = open_annotations(tmp_path / "photos.csv", images=tmp_path / "elsewhere")
+    annotations = read_labels(tmp_path / "photos.csv", images=tmp_path / "elsewhere")
     assert annotations.images == ("sub/a.jpg",)
 
 
@@ -153,7 +153,7 @@ def test_open_backslashes_under_another_root(tmp_path):
 def test_vocabulary_orders_the_columns(tmp_path):
     make(tmp_path, {"photos.csv": "image,labels,unknown\na.jpg,dog|ant,cat\nb.jpg,cat,\n"})
     vocabulary = Vocabulary(("zebra", "dog", "cat", "ant"))
-    annotations = open_annotations(tmp_path / "photos.csv", vocabulary=vocabulary)
+    annotations = read_labels(tmp_path / "photos.csv", vocabulary=vocabulary)
     assert annotations.vocabulary is vocabulary
     assert annotations.labels.dense().tolist() == [[0, 1, -1, 1], [0, 0, 1, 0]]
     assert annotations.labels.present(0).tolist() == [1, 3]
@@ -181,7 +181,7 @@ def test_vocabulary_label_outside_names_the_file_of_several(tmp_path):
 
 def test_vocabulary_labels_never_present_may_be_outside(tmp_path):
     make(tmp_path, {"photos.csv": "image,dog,cat,owl\na.jpg,1,0,-1\nb.jpg,0,0,0\n"})
-    annotations = open_annotations(tmp_path / "photos.csv", vocabulary=Vocabulary(("dog",)))
+    annotations = read_labels(tmp_path / "photos.csv", vocabulary=Vocabulary(("dog",)))
     assert annotations.labels.dense().tolist() == [[1], [0]]
 
 
@@ -194,7 +194,7 @@ def test_vocabulary_agrees_with_a_plain_loop(tmp_path):
     order = rng.permutation(9)
     vocabulary = Vocabulary(("other", *(names[i] for i in order)))
     expected = [[0, *(row[i] for i in order)] for row in dense.tolist()]
-    annotations = with_vocabulary(open_annotations(tmp_path / "photos.csv"), vocabulary)
+    annotations = with_vocabulary(read_labels(tmp_path / "photos.csv"), vocabulary)
     assert annotations.labels.dense().tolist() == expected
 
 
@@ -215,21 +215,22 @@ def test_open_unknown_format(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("folders", {"separator": ","}, "--separator means nothing to the format 'folders'"),
-        ("sidecars", {"images": "."}, "--images means nothing to the format 'sidecars'"),
-        ("csv", {"coco_images": "."}, "--coco-images means nothing to the format 'csv'"),
+        ("folders", {"separator": ","}, "a separator means nothing to the format 'folders'"),
+        ("sidecars", {"images": "."}, "a folder of images means nothing to the format 'sidecars'"),
+        ("csv", {"coco_images": "."}, "a folder of COCO images means nothing to the format 'csv'"),
     ],
 )
 def test_open_option_without_meaning(tmp_path, name, options, message):
     path = made(tmp_path, name)
-    assert error_of(path, **options) == f"{path}: {message}"
+    (option,) = options
+    assert error_of(path, **options) == f"{path}: {message}; leave out `{option}`"
 
 
 def test_open_options_out_of_range(tmp_path):
     path = made(tmp_path, "csv")
     nowhere = tmp_path / "nowhere"
-    assert error_of(path, images=nowhere) == f"--images {nowhere}: there is no such folder"
-    assert error_of(path, separator="") == "--separator is empty"
+    assert error_of(path, images=nowhere) == f"{nowhere}: there is no such folder of images"
+    assert error_of(path, separator="") == "the separator is empty"
 
 
 def test_open_folder_without_labels(tmp_path):

@@ -72,7 +72,7 @@ def test_decoders_that_crash_or_hang_do_not_stop_the_run(tmp_path, monkeypatch):
     assert {name[3:-4] for name in tagged} == {"fine", "poison", "noise"}
     assert len(tagged) == 2 * 5 and len(failed) == 2 * 4
     assert {reason for name, reason in failed.items() if "hang" in name} == {
-        "decoding takes more than 0.7 seconds"
+        "decoding took more than 0.7 seconds"
     }
 
 

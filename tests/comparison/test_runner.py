@@ -118,9 +118,10 @@ def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monke
         def last_validation(self):
             return self
 
-        def scores(self) -> dict[str, float]:
-            return {"map_class": scores[self.threes], "map_sample": 0.0}
+    def fake_scores(trainer: Faked) -> dict[str, float]:
+        return {"map_class": scores[trainer.threes], "map_sample": 0.0}
 
+    monkeypatch.setattr(module, "map_scores", fake_scores)
     monkeypatch.setattr(module, "Trainer", Faked)
     monkeypatch.setattr(module._Training, "finished", lambda *_: None)
     (outcome,), listener = run(what)

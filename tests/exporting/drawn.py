@@ -7,9 +7,10 @@ from safetensors.torch import save_file
 
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
-from twlcli.model.spec import SPEC_KEY, Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_KEY, Calibration, ModelSpec, Thresholds
 from twlcli.recipe import DataRecipe, Recipe
-from twlcli.training.run_folder import Run
+from twlcli.runs.run_folder import Run
 
 SIZE = 48
 COLOURS = ("blue", "green", "red")  # the labels of the `photographs`

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twlcli.annotations.detect import open_annotations
+from twlcli.annotations.detect import read_labels
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.exporting import int8 as module
 from twlcli.exporting.int8 import Measured, Quantized, quantize
 from twlcli.exporting.int8_graph import write_int8
+from twlcli.inference.scored import score_images
 from twlcli.labels import LabelMatrix
 from twlcli.model.onnx import OnnxPredictor
-from twlcli.scoring.evaluation import evaluate, predict
+from twlcli.runs.labelled import Labelled
+from twlcli.scoring.evaluation import score
 from twlcli.scoring.fit import fit
 
 
@@ -35,7 +37,11 @@ def fast(small_export, tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def data(photographs):
-    return open_annotations(photographs).split("val")
+    return Labelled(read_labels(photographs).split("val"), "val")
+
+
+def with_changes(data: Labelled, **changes) -> Labelled:
+    return Labelled(replace(data.annotations, **changes), data.split)
 
 
 def files(folder: Path) -> set[str]:
@@ -47,15 +53,16 @@ def test_figures_are_those_of_eval_and_the_spec_is_fitted_to_the_int8_model(
 ):
     done: list[int] = []
     made = quantize(Path("run"), tmp_path / "a.onnx", data, accept_drop=True, progress=done.append)
-    assert sum(done) == 2 * len(data) == 2 * made.images
+    assert sum(done) == 2 * len(data.annotations) == 2 * made.images
     for path, measured in ((small_export.path, made.before), (made.path, made.after)):
-        scores = evaluate(OnnxPredictor(path), data, batch_size=8, workers=1)
+        predictor = OnnxPredictor(path)
+        scores = score(score_images(predictor, data.annotations, workers=1), predictor.spec)
         assert measured.map_class == scores.map_class.value
         assert measured.map_sample == scores.map_sample.value
         assert measured.size == path.stat().st_size
         assert measured.images_per_second > 0
     predictor = OnnxPredictor(made.path)
-    scored = predict(predictor, data, batch_size=8, workers=1)
+    scored = score_images(predictor, data.annotations, batch_size=8, workers=1)
     fitted = fit(scored.logits, scored.targets, small_export.spec)
     assert fitted.calibration == predictor.spec.calibration != small_export.spec.calibration
     assert fitted.thresholds == predictor.spec.thresholds != small_export.spec.thresholds
@@ -78,7 +85,7 @@ def test_larger_drop_is_refused_unless_accepted(fast, data, tmp_path, monkeypatc
     def fake_maps():
         maps = [{"map_class": 0.8, "map_sample": 0.9}, {"map_class": 0.785, "map_sample": 0.5}]
         answers = iter(maps)
-        monkeypatch.setattr(module, "_maps", lambda scored: next(answers))
+        monkeypatch.setattr(module, "map_scores", lambda scored: next(answers))
 
     fake_maps()
     out = tmp_path / "a.onnx"
@@ -96,8 +103,8 @@ def test_larger_drop_is_refused_unless_accepted(fast, data, tmp_path, monkeypatc
 def test_images_that_cannot_be_read_are_left_out(fast, data, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RANGE_IMAGES", 6)
     folder = tmp_path / "photographs"
-    shutil.copytree(data.root, folder)
-    (folder / data.images[3]).write_bytes(b"no picture")
+    shutil.copytree(data.annotations.root, folder)
+    (folder / data.annotations.images[3]).write_bytes(b"no picture")
     drawn: list[Path] = []
 
     def write(model, out, images, preprocessing):
@@ -105,19 +112,24 @@ def test_images_that_cannot_be_read_are_left_out(fast, data, tmp_path, monkeypat
         write_int8(model, out, images, preprocessing)
 
     monkeypatch.setattr(module, "write_int8", write)
-    made = quantize(Path("run"), tmp_path / "a.onnx", replace(data, root=folder), accept_drop=True)
-    assert [each.image for each in made.unreadable] == [data.images[3]]
+    made = quantize(
+        Path("run"), tmp_path / "a.onnx", with_changes(data, root=folder), accept_drop=True
+    )
+    assert [each.image for each in made.unreadable] == [data.annotations.images[3]]
     assert (made.images, made.range_images) == (9, 6)
     assert len(set(drawn)) == 6
-    assert folder / data.images[3] not in drawn
+    assert folder / data.annotations.images[3] not in drawn
 
 
 def test_images_without_labels_are_refused(fast, data, tmp_path):
     labels = LabelMatrix(
-        np.zeros(len(data) + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int8), 3
+        np.zeros(len(data.annotations) + 1, np.int64),
+        np.empty(0, np.int32),
+        np.empty(0, np.int8),
+        3,
     )
     with pytest.raises(AnnotationError, match=r"labels\.csv: none of the 10 images has a label"):
-        quantize(Path("run"), tmp_path / "a.onnx", replace(data, labels=labels))
+        quantize(Path("run"), tmp_path / "a.onnx", with_changes(data, labels=labels))
     assert files(tmp_path) == set()
     assert not list(fast.iterdir())
 
@@ -127,7 +139,7 @@ def test_interruption_leaves_nothing(fast, data, tmp_path):
 
     def stop(done: int) -> None:
         seen.append(done)
-        if sum(seen) > len(data):  # while the int8 model is measured
+        if sum(seen) > len(data.annotations):  # while the int8 model is measured
             assert list(fast.iterdir())
             raise KeyboardInterrupt
 
@@ -149,4 +161,6 @@ def test_file_that_may_not_be_written_is_refused_first(data, tmp_path):
 
 def test_speedup_is_of_int8_over_float32(small_export):
     before, after = Measured(8, 10.0, 0.8, 0.9), Measured(2, 15.0, 0.79, 0.9)
-    assert Quantized(Path("a"), small_export.spec, before, after, 9, 9, ()).speedup == 1.5
+    assert (
+        Quantized(Path("a"), small_export.spec, before, after, 9, 9, (), "a", "val").speedup == 1.5
+    )

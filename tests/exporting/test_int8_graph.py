@@ -9,14 +9,15 @@ import pytest
 
 from tests.exporting.drawn import SIZE
 from tests.exporting.test_onnx import FAMILIES, LABELS, SIZES, checkpoint
+from tests.images.arrays import load
 from twlcli.errors import ModelError
 from twlcli.exporting import int8_graph as module
 from twlcli.exporting.int8_graph import replace_spec, write_int8
 from twlcli.exporting.onnx import export
-from twlcli.images.preprocess import load
+from twlcli.model.decisions import probabilities
 from twlcli.model.onnx import OnnxPredictor
-from twlcli.model.spec import SPEC_KEY, Calibration, Preprocessing, Thresholds
-from twlcli.scoring.calibration import probabilities
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_KEY, Calibration, Thresholds
 
 PREPROCESSING = Preprocessing(resize=SIZE, crop=SIZE)
 

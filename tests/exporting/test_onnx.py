@@ -12,10 +12,11 @@ from twlcli.exporting import onnx as module
 from twlcli.exporting.onnx import export
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
+from twlcli.model.decisions import probabilities
 from twlcli.model.onnx import OnnxPredictor
-from twlcli.model.spec import SPEC_KEY, Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_KEY, Calibration, ModelSpec, Thresholds
 from twlcli.model.torch import TorchPredictor
-from twlcli.scoring.calibration import probabilities
 
 LABELS = ("cat", "dog | hound", "été")
 FAMILIES = [

@@ -18,9 +18,9 @@ from twlcli.errors import DeviceError, ImageError
 from twlcli.images import sandbox as decoder
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.images.sandbox import DecoderProcess, Limits, LocalDecoder, decoder_processes
-from twlcli.images.sandbox_protocol import Geometry
+from twlcli.model.preprocessing import Preprocessing
 
-GEOMETRY = Geometry(resize=16, crop=12, interpolation="bilinear")
+SMALL = Preprocessing(resize=16, crop=12)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
 
@@ -50,9 +50,11 @@ def hostile_process(monkeypatch):
         yield process
 
 
-def pixels(decoder, file: ImageFile, geometry: Geometry = GEOMETRY) -> np.ndarray:
-    out = np.zeros((geometry.crop, geometry.crop, 3), dtype=np.uint8)
-    decoder.decode(file, geometry, out)
+def pixels(
+    decoder, file: ImageFile, preprocessing: Preprocessing = SMALL, *, exact: bool = False
+) -> np.ndarray:
+    out = np.zeros((preprocessing.crop, preprocessing.crop, 3), dtype=np.uint8)
+    decoder.decode(file, preprocessing, out, exact=exact)
     return out
 
 
@@ -62,10 +64,10 @@ def test_process_decodes_as_this_process_does(put, process):
     content = encode(picture(), "JPEG")
     whole = put("shard.tar", b"x" * 700 + content + b"y" * 100)
     files.append(replace(whole, byte_range=ByteRange(700, len(content), 0)))
-    for geometry in (GEOMETRY, Geometry(96, 90, "bicubic"), Geometry(16, 12, "bilinear", True)):
+    for form, exact in ((SMALL, False), (Preprocessing(96, 90, "bicubic"), False), (SMALL, True)):
         for file in files:
-            ours = pixels(LocalDecoder(), file, geometry)
-            assert (pixels(process, file, geometry) == ours).all()
+            ours = pixels(LocalDecoder(), file, form, exact=exact)
+            assert (pixels(process, file, form, exact=exact) == ours).all()
             assert ours.std() > 0
 
 
@@ -91,9 +93,9 @@ def test_process_gives_the_same_reasons(put, process, content):
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
-        (b"crash", r"decoding crashes \(SIGSEGV\)"),
-        (b"exit", r"decoding crashes \(exit code 7\)"),
-        (b"hang", r"decoding takes more than 0.7 seconds"),
+        (b"crash", r"the decoder crashed \(SIGSEGV\)"),
+        (b"exit", r"the decoder crashed \(exit code 7\)"),
+        (b"hang", r"decoding took more than 0.7 seconds"),
         (b"bug", r"RuntimeError: nobody thought of this"),
     ],
 )
@@ -175,7 +177,7 @@ def test_nothing_outlives_a_killed_run(put, order):
         "import numpy as np, os\n"
         "from pathlib import Path\n"
         "from tests.images import hostile\n"
-        "from tests.images.test_sandbox import GEOMETRY, pixels\n"
+        "from tests.images.test_sandbox import pixels\n"
         "from twlcli.images import sandbox as decoder\n"
         "decoder._PROGRAM = hostile.PROGRAM\n"
         "process = decoder.DecoderProcess(decoder.Limits(seconds=2))\n"

@@ -1,17 +1,19 @@
 import threading
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
 
+from tests.images.arrays import load
 from tests.images.encoded import encode, picture
 from twlcli.errors import DeviceError
 from twlcli.images.image_file import ImageFile
-from twlcli.images.preprocess import load
 from twlcli.images.sandbox import DecoderProcess, LocalDecoder
-from twlcli.images.sandbox_protocol import Geometry
-from twlcli.inference.stream import stream, stream_groups
-from twlcli.model.spec import Preprocessing
+from twlcli.inference.stream import stream
+from twlcli.labels import Vocabulary
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
 
 SMALL = Preprocessing(resize=16, crop=12)
 
@@ -26,18 +28,30 @@ def files(tmp_path):
     return found
 
 
+class Model:
+    """A predictor made of a function."""
+
+    spec = ModelSpec(Vocabulary(("red", "green", "blue")), "drawn", SMALL)
+    batch_size = 4
+
+    def __init__(self, predict=None) -> None:
+        self.predict = predict or mean_color
+
+    def __call__(self, images):
+        return self.predict(images)
+
+
 def mean_color(images):
     return images.mean(axis=(1, 2)).astype(np.float32)
 
 
 def run(files, predict=mean_color, *, decoder=LocalDecoder, workers=3, batch_size=4):
+    remaining = iter(files)
     return stream(
-        files,
-        predict,
+        iter(lambda: tuple(islice(remaining, batch_size)), ()),
+        Model(predict),
+        files_of=tuple,
         decoders=[decoder() for _ in range(workers)],
-        geometry=Geometry.of(SMALL),
-        label_count=3,
-        batch_size=batch_size,
     )
 
 
@@ -48,13 +62,13 @@ def run(files, predict=mean_color, *, decoder=LocalDecoder, workers=3, batch_siz
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_stream_equals_a_plain_loop(files, decoder, workers, batch_size):
     chunks = list(run(files, decoder=decoder, workers=workers, batch_size=batch_size))
-    assert [file for chunk in chunks for file in chunk.files] == files
+    assert [file for chunk in chunks for file in chunk.group] == files
     expected = [load(file.path, SMALL).mean(axis=(0, 1)) for file in files]
     logits = np.concatenate([chunk.logits for chunk in chunks])
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
     assert all(error is None for chunk in chunks for error in chunk.errors)
-    assert max(len(chunk.files) for chunk in chunks) <= batch_size
+    assert max(len(chunk.group) for chunk in chunks) <= batch_size
 
 
 def test_stream_keeps_the_order_of_slow_chunks(files):
@@ -63,7 +77,7 @@ def test_stream_keeps_the_order_of_slow_chunks(files):
         return mean_color(images)
 
     chunks = run(files, slow_at_first, batch_size=1, workers=4)
-    assert [chunk.files[0] for chunk in chunks] == files
+    assert [chunk.group[0] for chunk in chunks] == files
 
 
 def test_unordered_groups_do_not_wait_for_a_slow_one(files):
@@ -74,22 +88,20 @@ def test_unordered_groups_do_not_wait_for_a_slow_one(files):
             assert go_on.wait(60)
         return mean_color(images)
 
-    chunks = stream_groups(
-        ((file,) for file in files),
-        slow_at_first,
+    chunks = stream(
+        range(len(files)),
+        Model(slow_at_first),
+        files_of=lambda number: [files[number]],
         decoders=[LocalDecoder()] * 2,
-        geometry=Geometry.of(SMALL),
-        label_count=3,
         ordered=False,
     )
     early = [next(chunks) for _ in files[1:]]
     go_on.set()
     late = list(chunks)
-    assert [chunk.number for chunk in late] == [0]
-    assert sorted(chunk.number for chunk in early) == list(range(1, len(files)))
+    assert [chunk.group for chunk in late] == [0]
+    assert sorted(chunk.group for chunk in early) == list(range(1, len(files)))
     for chunk in early + late:
-        assert chunk.files == (files[chunk.number],)
-        expected = load(files[chunk.number].path, SMALL).mean(axis=(0, 1))
+        expected = load(files[chunk.group].path, SMALL).mean(axis=(0, 1))
         np.testing.assert_allclose(chunk.logits[0], expected, rtol=1e-6)
 
 
@@ -148,7 +160,7 @@ def test_stream_passes_on_what_the_predictor_raises(files):
     assert threading.active_count() == before
 
 
-def test_stream_groups_keeps_groups_of_any_size(files):
+def test_stream_keeps_groups_of_any_size(files):
     groups = [tuple(files[:3]), (), tuple(files[3:4]), (), (), tuple(files[4:])]
     sizes: list[int] = []
 
@@ -157,14 +169,8 @@ def test_stream_groups_keeps_groups_of_any_size(files):
         return mean_color(images)
 
     chunks = list(
-        stream_groups(
-            iter(groups),
-            predict,
-            decoders=[LocalDecoder()] * 2,
-            geometry=Geometry.of(SMALL),
-            label_count=3,
-        )
+        stream(iter(groups), Model(predict), files_of=tuple, decoders=[LocalDecoder()] * 2)
     )
-    assert [chunk.files for chunk in chunks] == groups
+    assert [chunk.group for chunk in chunks] == groups
     assert [chunk.logits.shape for chunk in chunks] == [(len(group), 3) for group in groups]
     assert sorted(sizes) == [1, 3, len(files) - 4]

@@ -4,7 +4,8 @@ import pytest
 
 from twlcli.errors import ModelError
 from twlcli.labels import Vocabulary
-from twlcli.model.spec import SPEC_VERSION, Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_VERSION, Calibration, ModelSpec, Thresholds
 
 SPEC = ModelSpec(
     Vocabulary(("dog | hound", "été")),

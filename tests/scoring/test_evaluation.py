@@ -6,15 +6,17 @@ import pytest
 from PIL import Image
 
 from tests import reference
+from tests.images.arrays import load
 from tests.images.encoded import noise
 from tests.scoring.drawn import draw_logits
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.images.preprocess import load
+from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.labels import LabelMatrix, Vocabulary
-from twlcli.model.spec import Calibration, ModelSpec, Preprocessing, Thresholds
-from twlcli.scoring.calibration import probabilities
-from twlcli.scoring.evaluation import TOP, evaluate, predict, score
+from twlcli.model.decisions import probabilities
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import Calibration, ModelSpec, Thresholds
+from twlcli.scoring.evaluation import TOP, check_scorable, score
 from twlcli.scoring.fit import fit
 
 COLORS = ModelSpec(
@@ -60,12 +62,21 @@ def photos(tmp_path):
     )
 
 
+def evaluated(predictor, photos, **options):
+    scored = score_images(predictor, photos, **options)
+    return score(scored, predictor.spec)
+
+
+def scored_of(logits, targets) -> ScoredImages:
+    return ScoredImages(tuple(map(str, range(len(logits)))), logits, targets)
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_predict_decodes_as_it_is_told(tmp_path, photos, exact):
     names = tuple(f"{number}.jpg" for number in range(6))
     for name in names:
         noise(400, 300).save(tmp_path / name)
-    scored = predict(
+    scored = score_images(
         MeanColor(), replace(photos, images=names), batch_size=2, workers=1, exact=exact
     )
     pixels = [
@@ -80,7 +91,7 @@ def test_predict_decodes_as_it_is_told(tmp_path, photos, exact):
 def test_predict_scores_every_image_in_order(photos, batch_size, workers):
     predictor = MeanColor()
     done: list[int] = []
-    scored = predict(
+    scored = score_images(
         predictor, photos, batch_size=batch_size, workers=workers, progress=done.append
     )
     assert scored.images == photos.images
@@ -91,7 +102,7 @@ def test_predict_scores_every_image_in_order(photos, batch_size, workers):
 
 
 def test_evaluate_of_a_perfect_model(photos):
-    evaluation = evaluate(MeanColor(), photos, batch_size=4, workers=2)
+    evaluation = evaluated(MeanColor(), photos, batch_size=4, workers=2)
     assert (evaluation.images, evaluation.unreadable) == (6, ())
     assert evaluation.map_class.value == evaluation.map_sample.value == 1
     assert (evaluation.map_class.lines, evaluation.map_sample.left_out) == (3, 1)  # black: no label
@@ -105,7 +116,7 @@ def test_evaluate_of_a_perfect_model(photos):
 def test_evaluate_leaves_unreadable_images_out_and_names_them(photos, tmp_path):
     (tmp_path / "1.png").write_bytes(b"not a picture")
     (tmp_path / "4.png").unlink()
-    evaluation = evaluate(MeanColor(), photos, batch_size=2, workers=2)
+    evaluation = evaluated(MeanColor(), photos, batch_size=2, workers=2)
     assert evaluation.images == 4
     assert [each.image for each in evaluation.unreadable] == ["1.png", "4.png"]
     assert all(each.reason for each in evaluation.unreadable)
@@ -117,39 +128,32 @@ def test_evaluate_refuses_when_no_image_can_be_read(photos, tmp_path):
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(b"not a picture")
     with pytest.raises(AnnotationError, match=r"none of the 6 images can be read.*0\.png: "):
-        evaluate(MeanColor(), photos, batch_size=2, workers=1)
+        evaluated(MeanColor(), photos, batch_size=2, workers=1)
 
 
 def test_evaluate_says_where_missing_images_were_looked_for(photos, tmp_path):
     elsewhere = replace(photos, root=tmp_path / "elsewhere")
     with pytest.raises(AnnotationError, match="elsewhere"):
-        evaluate(MeanColor(), elsewhere, batch_size=2, workers=1)
+        evaluated(MeanColor(), elsewhere, batch_size=2, workers=1)
 
 
 def test_evaluate_refuses_no_images(photos):
     with pytest.raises(AnnotationError, match="no images"):
-        evaluate(MeanColor(), photos.select([]), batch_size=2, workers=1)
+        evaluated(MeanColor(), photos.select([]), batch_size=2, workers=1)
 
 
 def test_evaluate_refuses_labels_that_the_model_does_not_know(photos):
     other = replace(photos, vocabulary=Vocabulary(("blue", "green", "rde")))
     with pytest.raises(AnnotationError, match="'rde' is not in the vocabulary; did you mean 'red'"):
-        evaluate(MeanColor(), other, batch_size=2, workers=1)
+        evaluated(MeanColor(), other, batch_size=2, workers=1)
 
 
-def test_evaluate_refuses_a_threshold_before_it_reads_images(photos):
-    predictor = MeanColor()
+def test_threshold_and_calibration_are_checked_without_images():
+    check_scorable(COLORS, None)
     with pytest.raises(TwlError, match="expected a number"):
-        evaluate(predictor, photos, threshold="often", batch_size=2, workers=1)
-    assert predictor.batches == []
-
-
-def test_evaluate_refuses_a_model_without_calibration_before_it_reads_images(photos):
-    predictor = MeanColor()
-    predictor.spec = replace(COLORS, calibration=None)
+        check_scorable(COLORS, "often")
     with pytest.raises(ModelError, match="no calibration"):
-        evaluate(predictor, photos, threshold="0.5", batch_size=2, workers=1)
-    assert predictor.batches == []
+        check_scorable(replace(COLORS, calibration=None), 0.5)
 
 
 def test_score_is_that_of_plain_loops():
@@ -158,7 +162,7 @@ def test_score_is_that_of_plain_loops():
     spec = fit(logits, targets, spec)
     assert spec.calibration is not None
     assert spec.thresholds is not None
-    evaluation = score(logits, targets, spec)
+    evaluation = score(scored_of(logits, targets), spec)
     rows, true = logits.tolist(), targets.tolist()
     certain = probabilities(logits, spec.calibration).tolist()
     decisions = [
@@ -191,7 +195,9 @@ def test_score_is_that_of_plain_loops():
 
 def test_score_at_a_stored_precision():
     logits = np.array([[1.0, 1.0, 9.0]], dtype=np.float32)
-    evaluation = score(logits, np.ones((1, 3), dtype=np.int8), COLORS, threshold="precision=0.9")
+    evaluation = score(
+        scored_of(logits, np.ones((1, 3), dtype=np.int8)), COLORS, threshold="precision=0.9"
+    )
     assert evaluation.threshold == "precision=0.9"
     assert [row.recall for row in evaluation.labels] == [1, 1, 0]
     assert evaluation.labels[2].threshold > 1
@@ -199,7 +205,7 @@ def test_score_at_a_stored_precision():
 
 def test_score_of_a_label_without_positives_is_nan_and_counted():
     targets = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.int8)
-    evaluation = score(np.zeros((2, 3), dtype=np.float32), targets, COLORS)
+    evaluation = score(scored_of(np.zeros((2, 3), dtype=np.float32), targets), COLORS)
     assert math.isnan(evaluation.labels[2].average_precision)
     assert (evaluation.map_class.lines, evaluation.map_class.left_out) == (2, 1)
 
@@ -207,9 +213,10 @@ def test_score_of_a_label_without_positives_is_nan_and_counted():
 def test_score_needs_a_calibration():
     spec = replace(COLORS, calibration=None)
     with pytest.raises(ModelError, match="no calibration"):
-        score(np.zeros((1, 3), dtype=np.float32), np.ones((1, 3), dtype=np.int8), spec)
+        score(scored_of(np.zeros((1, 3), dtype=np.float32), np.ones((1, 3), dtype=np.int8)), spec)
 
 
 def test_score_refuses_logits_that_are_not_finite():
     with pytest.raises(ModelError, match="not finite"):
-        score(np.full((1, 3), np.nan, np.float32), np.ones((1, 3), dtype=np.int8), COLORS)
+        logits = np.full((1, 3), np.nan, np.float32)
+        score(scored_of(logits, np.ones((1, 3), dtype=np.int8)), COLORS)

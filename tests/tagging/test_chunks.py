@@ -1,4 +1,7 @@
+import hashlib
+import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tagging.test_journal import LABELS, NOW, opened
-from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging import chunks as groups
-from twlcli.tagging.chunks import Item, Memory, grouped
-from twlcli.tagging.entries import Entry, Identity
-from twlcli.tagging.fingerprint import identifier, identify, model_digest, run_key
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.images.image_file import ByteRange, Failure, ImageFile
+from twlcli.tagging import chunks as module
+from twlcli.tagging.chunks import Item, JournalLookup, chunked
+from twlcli.tagging.fingerprint import Decision, Identity, identifier, identify, model_digest
+from twlcli.tagging.tags import Tags
 
 
 class Recalls:
@@ -43,10 +45,10 @@ def files(tmp_path_factory):
     most=st.integers(1, 20),
 )
 def test_groups_hold_every_file_in_order_and_are_bounded(files, stored, batch_size, workers, most):
-    memory = Memory(Recalls({f"{index}.jpg" for index in stored}))  # type: ignore[arg-type]
+    lookup = JournalLookup(Recalls({f"{index}.jpg" for index in stored}))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "STORED_AT_ONCE", most)
-        found = list(grouped(iter(files), memory, batch_size=batch_size, workers=workers))
+        patch.setattr(module, "STORED_AT_ONCE", most)
+        found = list(chunked(iter(files), lookup, batch_size=batch_size, workers=workers))
     assert [item.file for group in found for item in group] == files
     assert all(
         (item.stored is not None) == (int(item.file.path.stem) in stored)
@@ -64,16 +66,16 @@ def test_groups_hold_every_file_in_order_and_are_bounded(files, stored, batch_si
 
 def test_groups_without_a_journal_touch_no_file(tmp_path):
     gone = ImageFile(tmp_path / "gone.jpg", "gone.jpg")
-    assert list(grouped([gone], None, batch_size=8, workers=1)) == [(Item(gone),)]
+    assert list(chunked([gone], None, batch_size=8, workers=1)) == [(Item(gone),)]
 
 
 def test_memory_tries_failures_again_if_asked(tmp_path):
     file = ImageFile(tmp_path / "1.jpg", "1.jpg")
     failure = Failure("1.jpg", "the file is empty")
     with opened(tmp_path / "journal") as journal:
-        journal.commit([Entry(NOW, failure), Entry(NOW, Tags("2.jpg", LABELS.names[:1], (1.0,)))])
-        assert Memory(journal).recall([file, file], [NOW, None]) == [failure, None]
-        again = Memory(journal, retry_failed=True)
+        journal.commit([(NOW, failure), (NOW, Tags("2.jpg", LABELS.names[:1], (1.0,)))])
+        assert JournalLookup(journal).recall([file, file], [NOW, None]) == [failure, None]
+        again = JournalLookup(journal, retry_failed=True)
         other = ImageFile(file.path, "2.jpg")
         assert again.recall([file, other], [NOW, NOW])[0] is None
         assert again.recall([file, other], [NOW, NOW])[1] is not None
@@ -111,14 +113,23 @@ def test_identifier_keeps_the_order_with_many_threads(files):
         assert identities_of(files * 3) == expected
 
 
-def test_run_key_changes_with_all_that_decides_a_row():
+def test_key_changes_with_all_that_decides_a_row():
     low, high = (np.array(values, dtype=np.float32) for values in ([0.5, 0.5], [0.5, 0.6]))
-    keys = {
-        run_key(model, thresholds=thresholds, top_k=top_k, exact=exact)
+    decisions = [
+        Decision(model, None, thresholds, top_k, exact)
         for model in ("a", "b")
         for thresholds in (low, high, None)
         for top_k in (None, 1, 2)
         for exact in (False, True)
-    }
-    assert len(keys) == 2 * 3 * 3 * 2
-    assert run_key("a", thresholds=low, top_k=1, exact=True) in keys
+    ]
+    assert len({each.key for each in decisions}) == 2 * 3 * 3 * 2
+    with_rules = replace(decisions[0], rules="digest")
+    assert with_rules.key == decisions[0].key  # rules work on rows, which stay what they are
+    assert with_rules.conditions != decisions[0].conditions
+
+
+def test_key_is_that_of_older_journals():
+    thresholds = np.array([0.5, 0.25], dtype=np.float32)
+    text = json.dumps([1, "digest", thresholds.tobytes().hex(), 3, False])
+    expected = hashlib.sha256(text.encode()).digest()
+    assert Decision("digest", "best-f1", thresholds, 3).key == expected

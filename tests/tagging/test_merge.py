@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import random
 import tracemalloc
@@ -10,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tagging.outputs.written import opened, opened_table
 from twlcli.errors import TwlError
-from twlcli.images.image_file import ImageFile
+from twlcli.images.image_file import Failure, ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.tagging.merge import Merged, merge
-from twlcli.tagging.outputs.tables import open_failures, open_writer
+from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.shards import RunValue, Shard, ShardRecord, record_path
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.tagging.tags import Tags
 
 VOCABULARY = Vocabulary(("dog", "cat", "a|b"))
 RUN: dict[str, RunValue] = {"model": "abc", "top_k": 5}
@@ -48,10 +48,10 @@ def write(path: Path, names: list[str], shard: Shard | None = None, **run: str) 
 
     def rows(taken: Iterator[ImageFile]) -> int:
         count = 0
-        with open_writer(path, path.suffix[1:], VOCABULARY, standard_output=io.BytesIO()) as writer:
+        with opened_table(path, path.suffix[1:], VOCABULARY) as write:
             for file in taken:
                 if not is_bad(file.name):
-                    writer.write(tags_of(file.name))
+                    write(tags_of(file.name))
                     count += 1
         return count
 
@@ -100,7 +100,7 @@ def test_tables_of_failures_are_merged(tmp_path):
 
     def fail(path: Path, taken) -> int:
         count = 0
-        with open_failures(path) as write_failure:
+        with opened(FailureTable(path)) as write_failure:
             for file in taken:
                 for reason in ("no room for a.txt", "no room\nfor a.xmp")[: ord(file.name[0]) % 3]:
                     write_failure(Failure(file.name, reason))
@@ -191,19 +191,19 @@ def test_a_part_that_is_cut_off_is_noticed(parts):
 
 def test_double_rows_are_noticed(parts):
     change(parts[1], lambda lines: lines.insert(3, lines[3]))
-    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', is no image of shard 2/2, or stands twice")
+    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_rows_out_of_order_are_noticed(parts):
     change(parts[1], lambda lines: lines.append(lines.pop(2)))
-    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', is no image of shard 2/2, or stands twice")
+    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_rows_of_another_shard_are_noticed(parts):
     first = parts[0].read_bytes().splitlines(keepends=True)
     change(parts[1], lambda lines: lines.insert(2, first[2]))
     row = 2 if parts[0].suffix == ".csv" else 3
-    refused(parts, rf"part-2\.\w+: row {row}, '\d+\.jpg', is no image of shard 2/2")
+    refused(parts, rf"part-2\.\w+: row {row}, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_a_damaged_row_is_named(parts):

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
-from twlcli.tagging.tag_rules import Policy
+from twlcli.tagging.tag_rules import TagRules
 from twlcli.tagging.tags import Tags
 
 VOCABULARY = Vocabulary(("cat", "dog", "day", "night", "sunny", "gun[x]"))
 
 
-def policy(**table) -> Policy:
-    return Policy.of(table, VOCABULARY, place="policy.toml")
+def policy(**table) -> TagRules:
+    return TagRules.of(table, VOCABULARY, place="policy.toml")
 
 
-def written(rules: Policy, **given: float) -> dict[str, float]:
+def written(rules: TagRules, **given: float) -> dict[str, float]:
     tags = rules(Tags("a.jpg", tuple(given), tuple(given.values())))
     assert tags.image == "a.jpg"
     assert set(tags.labels) <= set(rules.vocabulary)
@@ -97,7 +97,7 @@ def test_a_policy_is_read_from_a_file(tmp_path):
         '\ufeffprefix = "auto:"\nnever = ["cat", "*gun*"]\n[aliases]\ndog = "hound"\n'
         '[implications]\nsunny = ["day"]\n[[groups]]\nlabels = ["day", "night"]\n'
     )
-    rules = Policy.read(path, VOCABULARY)
+    rules = TagRules.read(path, VOCABULARY)
     assert written(rules, sunny=0.9, dog=0.8, night=0.7, cat=0.6) == {
         **{"auto:sunny": 0.9, "auto:day": 0.9},
         "auto:hound": 0.8,
@@ -105,11 +105,11 @@ def test_a_policy_is_read_from_a_file(tmp_path):
 
 
 def test_the_example_of_the_docstring_is_a_policy(tmp_path):
-    text = (Policy.read.__doc__ or "").partition("Example:")[2].partition("Raises:")[0]
+    text = (TagRules.read.__doc__ or "").partition("Example:")[2].partition("Raises:")[0]
     path = tmp_path / "policy.toml"
     path.write_text("\n".join(line.strip() for line in text.splitlines()))
     names = ("person", "aeroplane", "cat", "dog", "day", "night", "water weapon")
-    rules = Policy.read(path, Vocabulary(names))
+    rules = TagRules.read(path, Vocabulary(names))
     assert set(rules.vocabulary) == {"auto:dog", "auto:animal", "auto:day", "auto:night"}
 
 
@@ -119,7 +119,7 @@ def test_the_example_of_the_docstring_is_a_policy(tmp_path):
         ("never = 3", "never is 3, expected text on one line"),
         ("prefix = ['a']", r"prefix is \[\"a\"\], expected text"),
         ('prefix = "a\\nb"', "prefix is .*, expected text on one line"),
-        ("nevre = ['cat']", "no key 'nevre' in a policy; did you mean 'never'"),
+        ("nevre = ['cat']", "no key 'nevre' in the tag rules; did you mean 'never'"),
         ("never = ['catt']", "never: label 'catt' is not in the vocabulary; did you mean 'cat'"),
         ("never = ['*gum*']", r"never: pattern '\*gum\*' matches no label"),
         ("only = ['kitty']", "only: label 'kitty' is not"),
@@ -147,19 +147,19 @@ def test_the_example_of_the_docstring_is_a_policy(tmp_path):
             "[implications]\ncat = ['day', 'night']\n[[groups]]\nlabels = ['day', 'night']",
             "'day' and 'night' exclude each other, but by the implications 'cat' brings both",
         ),
-        ("cat", "not a TOML policy"),
+        ("cat", "not a TOML file of tag rules"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, message):
     path = tmp_path / "policy.toml"
     path.write_text(text)
     with pytest.raises(TwlError, match=rf"policy\.toml: .*{message}"):
-        Policy.read(path, VOCABULARY)
+        TagRules.read(path, VOCABULARY)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(TwlError, match=r"gone\.toml: cannot read the policy \(No such file"):
-        Policy.read(tmp_path / "gone.toml", VOCABULARY)
+    with pytest.raises(TwlError, match=r"gone\.toml: cannot read the tag rules \(No such file"):
+        TagRules.read(tmp_path / "gone.toml", VOCABULARY)
 
 
 def test_the_digest_tells_policies_apart():
@@ -218,14 +218,14 @@ def table_of(data, *, renames: bool) -> dict[str, Any]:
     return table
 
 
-def drawn(data, *, renames: bool) -> tuple[dict[str, Any], Policy, Tags]:
+def drawn(data, *, renames: bool) -> tuple[dict[str, Any], TagRules, Tags]:
     table = table_of(data, renames=renames)
     try:
-        rules = Policy.of(table, Vocabulary(tuple(LETTERS)), place="policy")
+        rules = TagRules.of(table, Vocabulary(tuple(LETTERS)), place="policy")
     except TwlError as error:  # a group that the implications contradict
         assert "exclude each other" in str(error)
         table["groups"] = []
-        rules = Policy.of(table, Vocabulary(tuple(LETTERS)), place="policy")
+        rules = TagRules.of(table, Vocabulary(tuple(LETTERS)), place="policy")
     given = data.draw(st.dictionaries(st.sampled_from(LETTERS), PROBABILITIES))
     labels = sorted(given, key=lambda label: -given[label])
     return table, rules, Tags("a.jpg", tuple(labels), tuple(given[label] for label in labels))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from twlcli.model.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import AugmentRecipe
 from twlcli.training.augment import Colour, change_colour, draw_colour, random_crop

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import CPU, batch, network
-from twlcli.model.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper

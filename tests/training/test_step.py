@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.drawn import CPU, batch, network
-from twlcli.model.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper

@@ -12,8 +12,8 @@ from twlcli.model.backbones import WeightsReport
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
-from twlcli.training.run_folder import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
 ALONE = Ranks(torch.device("cpu"))
@@ -214,7 +214,7 @@ def test_loss_that_is_not_a_number_stops_the_run(tmp_path, photographs):
 
 def test_run_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(TwlError, match="exists already; go on with --resume"):
+    with pytest.raises(TwlError, match=r"exists already; `resume` .* continues it"):
         Run.create(tmp_path, Recipe())
 
 

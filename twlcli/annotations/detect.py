@@ -27,7 +27,7 @@ from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What may be said about a format's details; see `open_annotations`."""
+    """What may be said about a format's details; see `read_labels`."""
 
     separator: str | None = None
     images: Path | None = None
@@ -91,12 +91,12 @@ _START = 1 << 16  # characters that show what a file is
 FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def open_annotations(
-    path: Path,
+def read_labels(
+    path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002 -- the word of `--format`
-    images: Path | None = None,
-    coco_images: Path | None = None,
+    format: str | None = None,  # noqa: A002  the word for it everywhere
+    images: Path | str | None = None,
+    coco_images: Path | str | None = None,
     separator: str | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> Annotations:
@@ -117,6 +117,9 @@ def open_annotations(
         AnnotationError: the format is unknown, the labels cannot be read, an option means nothing
             to the format, or an image has a label that is not in `vocabulary`.
     """
+    path = Path(path)
+    images = None if images is None else Path(images)
+    coco_images = None if coco_images is None else Path(coco_images)
     if format is not None and format not in FORMATS:
         hint = did_you_mean(format, FORMATS) or f"; formats are {', '.join(FORMATS)}"
         raise AnnotationError(f"there is no format '{format}'{hint}")
@@ -198,18 +201,21 @@ def _check_options(
     separator: str | None,
 ) -> None:
     refused = [
-        ("--separator", separator, FORMATS[name].separator),
-        ("--images", images, FORMATS[name].images),
-        ("--coco-images", coco_images, name == "coco"),
+        ("a separator", "separator", separator, FORMATS[name].separator),
+        ("a folder of images", "images", images, FORMATS[name].images),
+        ("a folder of COCO images", "coco_images", coco_images, name == "coco"),
     ]
-    for option, value, understood in refused:
+    for what, option, value, understood in refused:
         if value is not None and not understood:
-            raise AnnotationError(f"{path}: {option} means nothing to the format '{name}'")
+            raise AnnotationError(
+                f"{path}: {what} means nothing to the format '{name}'",
+                hint=f"leave out {{{option}}}",
+            )
     if separator == "":
-        raise AnnotationError("--separator is empty")
-    for option, folder in (("--images", images), ("--coco-images", coco_images)):
+        raise AnnotationError("the separator is empty")
+    for folder in (images, coco_images):
         if folder is not None and not folder.is_dir():
-            raise AnnotationError(f"{option} {folder}: there is no such folder")
+            raise AnnotationError(f"{folder}: there is no such folder of images")
 
 
 def _folder_format(path: Path) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from twlcli.errors import TwlError
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from twlcli.images.image_file import Failure
+
+FAILURES_SHOWN = 20
 
 _LONGEST = 4000  # characters of a text that is shown; the longest path has as many
 
@@ -19,12 +27,18 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def worded(error: TwlError) -> str:
-    """An error's message and hint, whose arguments are named as options of the command line.
-
-    Example:
-        >>> worded(TwlError("a.csv: exists already", hint="{force} replaces it"))
-        'a.csv: exists already; --force replaces it'
-    """
-    hint = error.hinted(lambda name: f"--{name.replace('_', '-')}")
-    return f"{error.message}; {hint}" if hint else error.message
+def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
+    """List the images that are in no score on stderr, the first of many; `more` says where all."""
+    if not unreadable:
+        return
+    count = len(unreadable)
+    what = (
+        "1 image cannot be read and is"
+        if count == 1
+        else f"{count:,} images cannot be read and are"
+    )
+    typer.echo(f"twl: {what} not scored:", err=True)
+    for each in unreadable[:FAILURES_SHOWN]:
+        typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
+    if count > FAILURES_SHOWN:
+        typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more{more}", err=True)

@@ -57,7 +57,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with needs_extra("training", "train"):
         from twlcli.cli.training_run import run_training
-    from twlcli.training.run_folder import Run
+    from twlcli.runs.run_folder import Run
 
     flags = {
         "format": format_,

@@ -22,8 +22,8 @@ from rich.progress import (
 
 from twlcli.cli.console import err
 from twlcli.model.backbones import WeightsReport
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks, autocast_dtype, joined_ranks
-from twlcli.training.run_folder import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
 _SOME = 3  # names shown of a list that may be long

@@ -14,7 +14,7 @@ from twlcli.comparison.result import Candidate, RunScores
 from twlcli.errors import RecipeError, TwlError
 from twlcli.loss_defaults import defaults_of
 from twlcli.recipe import Recipe
-from twlcli.training.run_folder import Run
+from twlcli.runs.run_folder import Run
 
 SCORES_NAME = "scores.npz"  # in a finished run's folder
 # What a comparison sets itself; scores on other data could not be compared.

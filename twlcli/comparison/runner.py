@@ -29,8 +29,9 @@ from twlcli.comparison.plan import SCORES_NAME, Contender, Contest, Outcome
 from twlcli.errors import TwlError
 from twlcli.io import write_whole
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run, write_splits
+from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
-from twlcli.training.run_folder import Run, write_splits
 from twlcli.training.trainer import DivergedError, Trainer, Watcher
 
 GRID_FACTORS = (1 / 3, 1.0, 3.0)  # of the rate that suits the loss
@@ -146,10 +147,14 @@ class _Training:
             return run
         trainer = self._trained(run, what)
         validation = trainer.last_validation()
-        scores = validation.scores()
+        scores = map_scores(validation)
         if self.ranks.first:
-            arrays: dict[str, Any] = {**vars(validation), **scores}
-            arrays["images"] = np.array(validation.images)
+            arrays: dict[str, Any] = {
+                "images": np.array(validation.images),
+                "logits": validation.logits,
+                "targets": validation.targets,
+                **scores,
+            }
             write_whole(folder / SCORES_NAME, lambda file: np.savez(file, **arrays))
             (folder / "state.pt").unlink(missing_ok=True)
         self._ended(what, scores)
@@ -169,7 +174,7 @@ class _Training:
         folder = kept.with_suffix("")
         run = self._run(folder, recipe, self.data.tuning)
         try:
-            score = self._trained(run, what).last_validation().scores()["map_class"]
+            score = map_scores(self._trained(run, what).last_validation())["map_class"]
         except DivergedError:
             score = math.nan
         if self.ranks.first:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -14,15 +15,17 @@ import numpy as np
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError, ModelError
 from twlcli.exporting.int8_graph import replace_spec, write_int8
-from twlcli.exporting.onnx import check_out, export
-from twlcli.inference.stream import usable_cores
+from twlcli.exporting.onnx import beside, check_out, export
+from twlcli.images.image_file import Failure
+from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import write_whole
 from twlcli.labels import PRESENT
+from twlcli.model.checkpoint import read_spec
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.model.spec import ModelSpec
-from twlcli.scoring.evaluation import ScoredImages, Unreadable, predict
+from twlcli.runs.labelled import Labelled, ReadOptions, open_labelled
+from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
-from twlcli.training.validation import Validation
 
 RANGE_IMAGES = 256
 MAX_DROP = 1.0  # points of mAP@class
@@ -60,6 +63,8 @@ class Quantized:
         images: how many validation images both were measured on.
         range_images: how many of them gave the ranges of the activations.
         unreadable: validation images that could not be read and are in no figure.
+        data: where the images came from.
+        split: which split of them.
     """
 
     path: Path
@@ -68,7 +73,9 @@ class Quantized:
     after: Measured
     images: int
     range_images: int
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[Failure, ...]
+    data: str
+    split: str
 
     @property
     def speedup(self) -> float:
@@ -76,10 +83,69 @@ class Quantized:
         return self.after.images_per_second / self.before.images_per_second
 
 
+def export_int8(
+    source: Path | str,
+    out: Path | str | None = None,
+    *,
+    data: Path | str | None = None,
+    split: str | None = None,
+    format: str | None = None,  # noqa: A002  the word for it everywhere
+    images: Path | str | None = None,
+    coco_images: Path | str | None = None,
+    separator: str | None = None,
+    max_drop: float = MAX_DROP,
+    accept_drop: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+) -> Quantized:
+    """Export to int8, measured against float32 on labelled images; see `quantize`.
+
+    Args:
+        source: run folder or `.safetensors` checkpoint.
+        out: the ONNX file to write; None is `model.int8.onnx` in the run folder.
+        data: labelled images that the model was not trained on; None for the validation split that
+            the run had.
+        split: a split of the data, or `all`.
+        format: of the data, see `read_labels`.
+        images: the folder that image paths are relative to.
+        coco_images: the folder of a COCO file's images.
+        separator: between labels in a table's cell.
+        max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
+        accept_drop: accept any loss.
+        force: replace an existing file.
+        workers: threads that decode and predict; None is one for each core.
+        watcher: told how many images there are, those of both models counted; gives a context
+            whose value is told how many more of them are done.
+
+    Raises:
+        AnnotationError: the data cannot be read, or have no labels.
+        ModelError: the loss is larger, or the model cannot be exported; nothing is written.
+        TwlError: the file exists, or cannot be written there.
+    """
+    source = Path(source)
+    out = beside(source, "model.int8.onnx") if out is None else Path(out)
+    check_out(out, force=force)
+    how = ReadOptions(format, images, coco_images, separator)
+    labelled = open_labelled(source, data, split, read_spec(source).vocabulary, how)
+    annotations = labelled.annotations
+    with nullcontext() if watcher is None else watcher(2 * len(annotations)) as progress:
+        return quantize(
+            source,
+            out,
+            labelled,
+            max_drop=max_drop,
+            accept_drop=accept_drop,
+            force=force,
+            workers=workers,
+            progress=progress or (lambda done: None),
+        )
+
+
 def quantize(
     source: Path,
     out: Path,
-    data: Annotations,
+    labelled: Labelled,
     *,
     max_drop: float = MAX_DROP,
     accept_drop: bool = False,
@@ -95,12 +161,12 @@ def quantize(
     Args:
         source: run folder or `.safetensors` checkpoint.
         out: the ONNX file to write.
-        data: labelled images that the model was not trained on.
+        labelled: images that the model was not trained on.
         max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
         accept_drop: accept any loss.
         force: replace an existing file.
         workers: threads that decode and predict; None is one for each core.
-        progress: told how many more images are done, of twice as many as `data` has.
+        progress: told how many more images are done, of twice as many as there are.
 
     Raises:
         AnnotationError: no image can be read or none has a label, or one is not the model's.
@@ -108,11 +174,11 @@ def quantize(
         TwlError: the file exists, or cannot be written there.
     """
     check_out(out, force=force)
+    data = labelled.annotations
 
     def score(model: Path) -> ScoredImages:
         predictor = OnnxPredictor(model, provider="cpu")
-        threads = workers or usable_cores()
-        return predict(predictor, data, batch_size=CPU_BATCH, workers=threads, progress=progress)
+        return score_images(predictor, data, workers=workers, progress=progress)
 
     with TemporaryDirectory(prefix="twl-int8-") as folder:
         float_model, int8_model = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
@@ -126,7 +192,7 @@ def quantize(
         drawn = _drawn(before, data)
         write_int8(float_model, int8_model, drawn, spec.preprocessing)
         after = score(int8_model)
-        maps, maps_int8 = _maps(before), _maps(after)
+        maps, maps_int8 = map_scores(before), map_scores(after)
         if not accept_drop:
             _check_drop(source, maps, maps_int8, max_drop)
         made = {
@@ -151,6 +217,8 @@ def quantize(
         len(after.images),
         len(drawn),
         after.unreadable,
+        str(data.source),
+        labelled.split,
     )
 
 
@@ -161,13 +229,9 @@ def _check_drop(
     if not first - second <= max_drop:
         raise ModelError(
             f"{source}: int8 loses {first - second:.2f} points of mAP@class ({first:.2f} to "
-            f"{second:.2f}), more than --max-drop {max_drop:g}; nothing was written "
-            "(--accept-drop writes it all the same)"
+            f"{second:.2f}), more than {max_drop:g}; nothing was written",
+            hint="{accept_drop} writes it all the same",
         )
-
-
-def _maps(scored: ScoredImages) -> dict[str, float]:
-    return Validation(scored.images, scored.logits, scored.targets).scores()
 
 
 def _drawn(scored: ScoredImages, data: Annotations) -> list[Path]:

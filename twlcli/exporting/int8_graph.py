@@ -35,9 +35,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from twlcli.errors import ModelError
 from twlcli.exporting.onnx import CHECKED_BATCHES, set_spec
-from twlcli.images.preprocess import load
-from twlcli.model.spec import ModelSpec, Preprocessing
-from twlcli.scoring.calibration import calibration_of, probabilities
+from twlcli.images.preprocess import load_crop
+from twlcli.model.decisions import calibration_of, probabilities
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _FUSED = ("Relu", "Clip")  # into the layer before them
@@ -109,7 +110,8 @@ class _Batches:
         self.first += _BATCH
         if not paths:
             return None
-        return {"images": np.stack([load(path, self.preprocessing) for path in paths])}
+        crops = [np.asarray(load_crop(path, None, self.preprocessing)) for path in paths]
+        return {"images": np.stack(crops)}
 
 
 def _check(path: Path, spec: ModelSpec) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from twlcli.errors import ModelError, TwlError
-from twlcli.io import check_free
+from twlcli.io import check_free, replacing
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 from twlcli.model.torch import normalise, to_unit
@@ -65,7 +64,7 @@ class Deployable(nn.Module):
         return logits, torch.sigmoid(self.slope * logits + self.offset)
 
 
-def export(source: Path, out: Path, *, force: bool = False) -> Exported:
+def export(source: Path | str, out: Path | str | None = None, *, force: bool = False) -> Exported:
     """Export a run folder or checkpoint, and check it against torch before it is moved into place.
 
     The graph takes `images`, uint8 (N, crop, crop, 3) RGB with any N, and gives `logits` and
@@ -74,20 +73,21 @@ def export(source: Path, out: Path, *, force: bool = False) -> Exported:
 
     Args:
         source: run folder or `.safetensors` checkpoint.
-        out: the ONNX file to write.
+        out: the ONNX file to write; None is `model.onnx` in the run folder.
         force: replace an existing file.
 
     Raises:
         ModelError: there is no checkpoint, or torch and ONNX Runtime do not agree.
         TwlError: the file exists, or cannot be written there.
     """
+    source = Path(source)
+    out = beside(source, "model.onnx") if out is None else Path(out)
     check_out(out, force=force)
     network, spec = load_checkpoint(source)
     if spec.calibration is None or spec.thresholds is None:
         raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
     model = Deployable(network, spec).eval()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(out) as temporary:
         _write(model, spec, temporary)
         difference, scale = _largest_difference(model, spec, temporary)
         if not difference <= TOLERANCE * max(1.0, scale):
@@ -95,10 +95,12 @@ def export(source: Path, out: Path, *, force: bool = False) -> Exported:
                 f"{source}: the exported model differs from torch by {difference:.2g} "
                 f"in logits of up to {scale:.2g}; nothing was written"
             )
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return Exported(out, out.stat().st_size, spec, difference, scale)
+
+
+def beside(source: Path, name: str) -> Path:
+    """A file in the folder of a run or checkpoint."""
+    return (source if source.is_dir() else source.parent) / name
 
 
 def check_out(out: Path, *, force: bool) -> None:

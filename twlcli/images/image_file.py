@@ -52,6 +52,14 @@ class ImageFile:
     byte_range: ByteRange | None = None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An image from which nothing came, and why."""
+
+    image: str
+    reason: str
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name says that it is an image."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 -- names, by the million

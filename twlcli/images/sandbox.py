@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from twlcli.errors import DeviceError, ImageError
 from twlcli.images.image_file import ImageFile
-from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY, Geometry
+from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY
+from twlcli.model.preprocessing import Preprocessing
 
 # The other process finds twl where this one did, and nothing in the folder it happens to start in.
 _PROGRAM = (
@@ -32,8 +33,15 @@ _PROGRAM = (
 class Decoder(Protocol):
     """Decodes files, one at a time."""
 
-    def decode(self, file: ImageFile, geometry: Geometry, out: NDArray[np.uint8]) -> None:
-        """Decode a file into `out`, uint8 RGB (crop, crop, 3), contiguous.
+    def decode(
+        self,
+        file: ImageFile,
+        preprocessing: Preprocessing,
+        out: NDArray[np.uint8],
+        *,
+        exact: bool = False,
+    ) -> None:
+        """Decode a file into `out`, uint8 RGB (crop, crop, 3), contiguous; see `load_crop`.
 
         Raises:
             ImageError: it cannot be read or decoded; the message is the reason alone.
@@ -47,13 +55,23 @@ class LocalDecoder:
     """Decodes in the calling thread."""
 
     def __init__(self) -> None:
-        from twlcli.images.crop import load_crop  # Pillow, which other processes have themselves
+        from twlcli.images.preprocess import (
+            load_crop,  # Pillow, which other processes have themselves
+        )
 
         self._load_crop = load_crop
 
-    def decode(self, file: ImageFile, geometry: Geometry, out: NDArray[np.uint8]) -> None:
+    def decode(
+        self,
+        file: ImageFile,
+        preprocessing: Preprocessing,
+        out: NDArray[np.uint8],
+        *,
+        exact: bool = False,
+    ) -> None:
         """As a `Decoder` does."""
-        out[...] = np.asarray(self._load_crop(file.path, file.byte_range, geometry))
+        crop = self._load_crop(file.path, file.byte_range, preprocessing, exact=exact)
+        out[...] = np.asarray(crop)
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -86,15 +104,23 @@ class DecoderProcess:
         self._closed = False
         self._child = _Child(self._limits)
 
-    def decode(self, file: ImageFile, geometry: Geometry, out: NDArray[np.uint8]) -> None:
+    def decode(
+        self,
+        file: ImageFile,
+        preprocessing: Preprocessing,
+        out: NDArray[np.uint8],
+        *,
+        exact: bool = False,
+    ) -> None:
         """As a `Decoder` does.
 
         Raises:
             ImageError: also where decoding took too long, or two processes died of it.
             DeviceError: the process does not start.
         """
-        part = None if file.byte_range is None else astuple(file.byte_range)
-        request = pickle.dumps((os.fsencode(file.path), part, astuple(geometry)))
+        inside = None if file.byte_range is None else astuple(file.byte_range)
+        asked = (os.fsencode(file.path), inside, astuple(preprocessing), exact)
+        request = pickle.dumps(asked)
         while True:
             child = self._child
             if child.answers(request, out):
@@ -107,9 +133,9 @@ class DecoderProcess:
             if self._closed:  # meanwhile, by another thread
                 self._child.stop()
             if seconds >= self._limits.seconds:
-                raise ImageError(f"decoding takes more than {self._limits.seconds:g} seconds")
+                raise ImageError(f"decoding took more than {self._limits.seconds:g} seconds")
             if child.is_fresh:
-                raise ImageError(f"decoding crashes ({_ending(status)})")
+                raise ImageError(f"the decoder crashed ({_ending(status)})")
 
     def close(self) -> None:
         """Stop the process, from any thread; what it decodes ends as an ImageError."""

@@ -1,4 +1,4 @@
-"""The process that decodes for `decoder.DecoderProcess`, as `request` says."""
+"""The process that decodes for `sandbox.DecoderProcess`, as `sandbox_protocol` says."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twlcli.errors import ImageError
-from twlcli.images.crop import load_crop
 from twlcli.images.image_file import ByteRange
-from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY, Geometry
+from twlcli.images.preprocess import load_crop
+from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY
+from twlcli.model.preprocessing import Preprocessing
 
 
 def main() -> None:
@@ -34,18 +35,19 @@ def main() -> None:
         os._exit(0)
 
 
-def _answer(request: tuple[bytes, Any, Any], answers: BinaryIO, seconds: float) -> None:
-    name, part, geometry = request
+def _answer(request: tuple[bytes, Any, Any, bool], answers: BinaryIO, seconds: float) -> None:
+    name, inside, preprocessing, exact = request
     # A thread that needs no interpreter ends the process, whatever a decoder is stuck in.
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         image = load_crop(
             Path(os.fsdecode(name)),
-            None if part is None else ByteRange(*part),
-            Geometry(*geometry),
+            None if inside is None else ByteRange(*inside),
+            Preprocessing(*preprocessing),
+            exact=exact,
         )
         length, content = PIXELS, image.tobytes()
-    except Exception as error:  # one picture's trouble, whatever it is
+    except Exception as error:  # one image's trouble, whatever it is
         reason = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         content = reason.encode("utf-8", "surrogatepass")
         length = len(content)

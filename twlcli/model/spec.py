@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from twlcli.errors import AnnotationError, ModelError
 from twlcli.io import parse_json
 from twlcli.labels import Vocabulary
+from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
 SPEC_VERSION = 1
@@ -17,25 +18,6 @@ MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
 MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
 
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the model's input; normalisation is inside the exported graph.
-
-    Attributes:
-        resize: length of the shorter side after resizing, pixels.
-        crop: side of the square cut from the centre, pixels; at most `resize`.
-        interpolation: `bilinear` or `bicubic`, both with antialiasing (Pillow's).
-        mean: per-channel mean of RGB in 0..1.
-        std: per-channel standard deviation of RGB in 0..1.
-    """
-
-    resize: int = 256
-    crop: int = 224
-    interpolation: str = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -128,7 +110,7 @@ def _preprocessing(**fields: Any) -> Preprocessing:
     sizes = _of_kind(int, result.crop), _of_kind(int, result.resize)
     if not 1 <= sizes[0] <= sizes[1] <= MAX_SIZE:
         raise ValueError(f"crop {sizes[0]} and resize {sizes[1]}, expected 1 to {MAX_SIZE}")
-    if result.interpolation not in ("bilinear", "bicubic"):
+    if result.interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation {result.interpolation!a}, expected bilinear or bicubic")
     if not len(mean) == len(std) == 3:
         raise ValueError("mean and std have not one value for each of three channels")

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from twlcli.errors import DeviceError
 from twlcli.model.checkpoint import load_checkpoint
-from twlcli.model.spec import ModelSpec, Preprocessing
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
 
 BATCH = 32  # images; more hardly help a CPU, and fit every GPU
 

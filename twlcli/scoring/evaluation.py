@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.detect import with_vocabulary
-from twlcli.annotations.missing import check_images
-from twlcli.errors import AnnotationError
-from twlcli.images.image_file import ImageFile
-from twlcli.images.sandbox import LocalDecoder
-from twlcli.images.sandbox_protocol import Geometry
-from twlcli.inference.stream import stream
-from twlcli.model.predictor import Predictor
+from twlcli.images.image_file import Failure
+from twlcli.inference.scored import ScoredImages, score_images
+from twlcli.io import check_free
+from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of, wish_text
+from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
+from twlcli.runs.labelled import ReadOptions, open_labelled
 from twlcli.scoring.average_precision import (
     MeanAveragePrecision,
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
 )
-from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.metrics import (
     DecisionScore,
     brier_score,
@@ -34,34 +28,9 @@ from twlcli.scoring.metrics import (
     decide_top,
     score_decisions,
 )
-from twlcli.scoring.thresholds import BEST_F1, decide, resolve
+from twlcli.scoring.scores_file import check_suffix, write_scores
 
 TOP = 3  # labels per image of the second set of decisions, as the field reports it
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """An image that could not be read, as the label file names it, and why."""
-
-    image: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ScoredImages:
-    """What a model said of the n images that could be read.
-
-    Attributes:
-        images: their names, as the label file has them.
-        logits: (n, C) float32.
-        targets: (n, C) int8 of 1 present, 0 absent, -1 unknown.
-        unreadable: the other images.
-    """
-
-    images: tuple[str, ...]
-    logits: NDArray[np.float32]
-    targets: NDArray[np.int8]
-    unreadable: tuple[Unreadable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +65,7 @@ class Evaluation:
     Attributes:
         images: number of images that were scored.
         unreadable: images that could not be read and are in no score.
-        threshold: what the decisions were made at, as `--threshold` has it.
+        threshold: what the decisions were made at: `best-f1`, `precision=0.9` or a number.
         map_class: mAP@class, of the logits.
         map_sample: mAP@sample, of the logits.
         at_threshold: scores of the decisions at the thresholds.
@@ -104,10 +73,12 @@ class Evaluation:
         brier: Brier score of the calibrated probabilities.
         calibration_error: their expected calibration error.
         labels: the C labels, in the vocabulary's order.
+        data: where they came from, if from a file.
+        split: which split of it was scored.
     """
 
     images: int
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[Failure, ...]
     threshold: str
     map_class: MeanAveragePrecision
     map_sample: MeanAveragePrecision
@@ -116,116 +87,108 @@ class Evaluation:
     brier: float
     calibration_error: float
     labels: tuple[LabelScore, ...]
+    data: str = ""
+    split: str = ""
 
 
 def evaluate(
-    predictor: Predictor,
-    annotations: Annotations,
+    model: Path | str,
+    data: Path | str | None = None,
     *,
-    threshold: str | None = None,
-    batch_size: int,
-    workers: int,
-    progress: Callable[[int], None] | None = None,
+    split: str | None = None,
+    threshold: str | float | None = None,
+    format: str | None = None,  # noqa: A002  the word for it everywhere
+    images: Path | str | None = None,
+    coco_images: Path | str | None = None,
+    separator: str | None = None,
+    scores: Path | str | None = None,
+    force: bool = False,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    exact: bool = False,
+    provider: str | None = None,
+    device: str | None = None,
+    watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
 ) -> Evaluation:
-    """Score a model on all of the images; `predict`, then `score`.
+    """Measure a model on labelled images: mAP, precision, recall, F1 and calibration.
 
-    The arguments and errors are theirs. A threshold that means nothing, or a model without
-    calibration, is an error before the first image is read.
+    Images that cannot be read are left out of the scores and listed in the result.
+
+    Args:
+        model: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        data: a label file or folder; None for what the run was trained on.
+        split: a split of the data, or `all`; None for the run's validation split, of data for
+            `val`, and for all where there are no splits.
+        threshold: see `decisions.thresholds_of`.
+        format: of the data, see `read_labels`.
+        images: the folder that image paths are relative to.
+        coco_images: the folder of a COCO file's images.
+        separator: between labels in a table's cell.
+        scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
+        force: replace `scores` if it exists.
+        batch_size: images in one call of the model; None for what suits it.
+        workers: threads that decode and predict; None is one for each core.
+        exact: decode JPEG at full size: slower, and scores barely change.
+        provider: what runs an `.onnx`.
+        device: what runs a run or checkpoint.
+        watcher: told how many images there are; gives a context whose value is told how many
+            more of them are done.
+
+    Raises:
+        TwlError: the threshold or the file of scores is wrong.
+        ModelError: the model cannot be loaded or run.
+        AnnotationError: the data cannot be read, or none of its images.
+        MissingExtraError: a run or checkpoint without the `train` extra.
     """
+    if scores is not None:
+        check_suffix(Path(scores))
+        check_free(Path(scores), force=force)
+    predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
-    scored = predict(
-        predictor, annotations, batch_size=batch_size, workers=workers, progress=progress
-    )
-    evaluation = score(scored.logits, scored.targets, predictor.spec, threshold=threshold)
-    return replace(evaluation, unreadable=scored.unreadable)
+    how = ReadOptions(format, images, coco_images, separator)
+    labelled = open_labelled(Path(model), data, split, predictor.spec.vocabulary, how)
+    with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
+        scored = score_images(
+            predictor,
+            labelled.annotations,
+            batch_size=batch_size,
+            workers=workers,
+            exact=exact,
+            progress=progress,
+        )
+    evaluation = score(scored, predictor.spec, threshold=threshold)
+    if scores is not None:
+        write_scores(scored, predictor.spec, Path(scores))
+    return replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
 
 
-def check_scorable(spec: ModelSpec, threshold: str | None) -> None:
+def check_scorable(spec: ModelSpec, threshold: str | float | None) -> None:
     """Raise what `score` would of the spec and the threshold, before images are read."""
-    resolve(spec, threshold)
+    thresholds_of(spec, threshold)
     calibration_of(spec)
 
 
-def predict(
-    predictor: Predictor,
-    annotations: Annotations,
-    *,
-    batch_size: int,
-    workers: int,
-    exact: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> ScoredImages:
-    """Read the images and let the model score them; unreadable ones are left out and named.
-
-    Args:
-        predictor: the model.
-        annotations: the images; their labels are brought into the model's order.
-        batch_size: images in one call of the predictor.
-        workers: threads that decode and predict.
-        exact: decode JPEG at full size.
-        progress: told how many more images are done.
-
-    Raises:
-        AnnotationError: a label that is present is not one of the model's, or no image can be read.
-    """
-    spec = predictor.spec
-    annotations = with_vocabulary(annotations, spec.vocabulary)
-    logits = np.empty((len(annotations), len(spec.vocabulary)), dtype=np.float32)
-    unreadable: dict[int, Unreadable] = {}
-    chunks = stream(
-        (ImageFile(annotations.path(row), name) for row, name in enumerate(annotations.images)),
-        predictor,
-        decoders=[LocalDecoder()] * workers,
-        geometry=Geometry.of(spec.preprocessing, exact=exact),
-        label_count=len(spec.vocabulary),
-        batch_size=batch_size,
-    )
-    done = 0
-    with closing(chunks):
-        for chunk in chunks:
-            logits[done : done + len(chunk.files)] = chunk.logits
-            for row, (file, error) in enumerate(zip(chunk.files, chunk.errors, strict=True)):
-                if error is not None:
-                    unreadable[done + row] = Unreadable(file.name, str(error))
-            done += len(chunk.files)
-            if progress is not None:
-                progress(len(chunk.files))
-    readable = np.array([row for row in range(done) if row not in unreadable], dtype=np.int64)
-    if not len(readable):
-        _raise_nothing_readable(annotations, unreadable)
-    return ScoredImages(
-        tuple(annotations.images[row] for row in readable),
-        logits[readable] if unreadable else logits,
-        annotations.labels.dense(readable),
-        tuple(unreadable.values()),
-    )
-
-
 def score(
-    logits: NDArray[np.float32],
-    targets: NDArray[np.int8],
-    spec: ModelSpec,
-    *,
-    threshold: str | None = None,
+    scored: ScoredImages, spec: ModelSpec, *, threshold: str | float | None = None
 ) -> Evaluation:
-    """All scores of logits (N, C) against targets (N, C) of 1 present, 0 absent, -1 unknown.
+    """All scores of what a model said of labelled images.
 
     mAP is that of the logits, as the paper has it; decisions, Brier score and calibration error are
     those of the calibrated probabilities. An unknown label that is among an image's most probable
     takes its place there and is neither right nor wrong.
 
     Args:
-        logits: the model's.
-        targets: what is true.
+        scored: logits and targets.
         spec: labels, calibration and thresholds.
-        threshold: see `thresholds.resolve`.
+        threshold: see `decisions.thresholds_of`.
 
     Raises:
         ModelError: a logit is not finite, or the spec has no calibration or no such thresholds.
         TwlError: the threshold means nothing.
         ValueError: the shapes differ.
     """
-    thresholds, calibration = resolve(spec, threshold), calibration_of(spec)
+    logits, targets = scored.logits, scored.targets
+    thresholds, calibration = thresholds_of(spec, threshold), calibration_of(spec)
     by_label = average_precision_per_label(logits, targets)
     by_image = average_precision_per_image(logits, targets)
     certain = probabilities(logits, calibration)
@@ -234,8 +197,8 @@ def score(
     rows = zip(spec.vocabulary, *(c.tolist() for c in (*columns, thresholds)), strict=True)
     return Evaluation(
         images=len(logits),
-        unreadable=(),
-        threshold=BEST_F1 if threshold is None else threshold.strip(),
+        unreadable=scored.unreadable,
+        threshold=wish_text(threshold),
         map_class=mean_over_lines(by_label),
         map_sample=mean_over_lines(by_image),
         at_threshold=score_decisions(counts),
@@ -246,12 +209,11 @@ def score(
     )
 
 
-def _raise_nothing_readable(annotations: Annotations, unreadable: dict[int, Unreadable]) -> None:
-    check_images(annotations)  # where they are missing it says where they were looked for
-    if not unreadable:
-        raise AnnotationError(f"{annotations.source}: there are no images to evaluate")
-    first = next(iter(unreadable.values()))
-    raise AnnotationError(
-        f"{annotations.source}: none of the {len(unreadable):,} images can be read "
-        f"(the first: {first.image}: {first.reason})"
-    )
+def map_scores(scored: ScoredImages) -> dict[str, float]:
+    """`map_class` and `map_sample`, in 0..1; NaN where no image has a label."""
+    by_label = average_precision_per_label(scored.logits, scored.targets)
+    by_image = average_precision_per_image(scored.logits, scored.targets)
+    return {
+        "map_class": mean_over_lines(by_label).value,
+        "map_sample": mean_over_lines(by_image).value,
+    }

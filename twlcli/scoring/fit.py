@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.model.decisions import probabilities
 from twlcli.model.spec import ModelSpec
-from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.thresholds import fit_thresholds
 
 

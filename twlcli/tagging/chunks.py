@@ -1,4 +1,4 @@
-"""Files on their way to the workers: which rows the journal has, and which are to be computed."""
+"""Files cut into chunks for the workers: rows that the journal has, and those to be computed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from twlcli.images.image_file import ImageFile
-from twlcli.tagging.entries import Identity
-from twlcli.tagging.fingerprint import identifier
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.tagging.fingerprint import Identity, identifier
+from twlcli.tagging.tags import Row
 
-if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does not need
+if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does without
     from twlcli.tagging.journal import Journal
 
 # Rows of the journal that wait in memory, in all, for images before them to be computed;
@@ -23,7 +22,7 @@ _AT_ONCE = 64  # files that are looked up together
 
 
 @dataclass(frozen=True)
-class Memory:
+class JournalLookup:
     """The journal of a run and how it is used.
 
     Attributes:
@@ -38,7 +37,7 @@ class Memory:
 
     def recall(
         self, files: Sequence[ImageFile], identities: Sequence[Identity | None]
-    ) -> list[Tags | Failure | None]:
+    ) -> list[Row | None]:
         """The stored rows of files, each where the file has not changed."""
         names = (file.name for file in files)
         rows = self.journal.find(list(zip(names, identities, strict=True)))
@@ -53,37 +52,37 @@ class Item:
 
     file: ImageFile
     identity: Identity | None = None
-    stored: Tags | Failure | None = None
+    stored: Row | None = None
 
 
-def grouped(
-    files: Iterable[ImageFile], memory: Memory | None, *, batch_size: int, workers: int
+def chunked(
+    files: Iterable[ImageFile], lookup: JournalLookup | None, *, batch_size: int, workers: int
 ) -> Iterator[tuple[Item, ...]]:
-    """Consecutive files in groups of at most `batch_size` to compute, stored ones among them.
+    """Consecutive files in chunks of at most `batch_size` to compute, stored ones among them.
 
     Yields:
-        Groups in the order of the files. Those that `2 * workers` groups hold from the journal
-        are at most `STORED_AT_ONCE`, or one for each group.
+        Chunks in the order of the files. The rows that `2 * workers` chunks hold from the journal
+        are at most `STORED_AT_ONCE`, or one for each chunk.
     """
     most_stored = max(1, STORED_AT_ONCE // (2 * workers))
-    group: list[Item] = []
+    chunk: list[Item] = []
     stored = 0
-    for item in _items(files, memory):
-        group.append(item)
+    for item in _items(files, lookup):
+        chunk.append(item)
         stored += item.stored is not None
-        if stored == most_stored or len(group) - stored == batch_size:
-            yield tuple(group)
-            group, stored = [], 0
-    if group:
-        yield tuple(group)
+        if stored == most_stored or len(chunk) - stored == batch_size:
+            yield tuple(chunk)
+            chunk, stored = [], 0
+    if chunk:
+        yield tuple(chunk)
 
 
-def _items(files: Iterable[ImageFile], memory: Memory | None) -> Iterator[Item]:
-    if memory is None:
+def _items(files: Iterable[ImageFile], lookup: JournalLookup | None) -> Iterator[Item]:
+    if lookup is None:
         yield from map(Item, files)
         return
     remaining = iter(files)
-    with identifier(content=memory.content) as identify:
+    with identifier(content=lookup.content) as identify:
         while some := list(islice(remaining, _AT_ONCE)):
             identities = identify(some)
-            yield from map(Item, some, identities, memory.recall(some, identities))
+            yield from map(Item, some, identities, lookup.recall(some, identities))

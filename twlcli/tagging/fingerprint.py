@@ -1,4 +1,4 @@
-"""What tells whether an image, or a model, is still the one that a stored row came from."""
+"""What tells whether an image, a sidecar or a whole run is still the same as before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,50 @@ from numpy.typing import NDArray
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ImageFile, read_range
 from twlcli.inference.stream import usable_cores
-from twlcli.tagging.entries import Identity
 
 ROWS = 1  # to be raised when another twl would decode or decide the same image differently
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One image file as it is now.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: time of the last change, nanoseconds; that of the tar for its member.
+        offset: where a member's bytes begin in its tar; 0 for a file.
+        sha256: of the content, where it was asked for.
+    """
+
+    size: int
+    mtime_ns: int
+    offset: int = 0
+    sha256: bytes | None = None
+
+    def same(self, stored: Identity) -> bool:
+        """Whether this is the content that `stored` was: by the hash, without one by the time."""
+        if self.sha256 is not None:
+            return (self.size, self.sha256) == (stored.size, stored.sha256)
+        now = (self.size, self.mtime_ns, self.offset)
+        return now == (stored.size, stored.mtime_ns, stored.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What twl last wrote beside an image.
+
+    Attributes:
+        name: the image's.
+        kind: of sidecar.
+        content: a digest of what the sidecar was made from.
+        status: size and time of the last change of the sidecar then; None where there was no need
+            for one.
+    """
+
+    name: str
+    kind: str
+    content: bytes
+    status: tuple[int, int] | None
 
 
 def identify(file: ImageFile, *, content: bool = False) -> Identity | None:
@@ -56,22 +98,46 @@ def model_digest(model: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def run_key(
-    model: str, *, thresholds: NDArray[np.float32] | None, top_k: int | None, exact: bool
-) -> bytes:
-    """A digest of all that decides a row, apart from the image.
+@dataclass(frozen=True)
+class Decision:
+    """All that decides the tags of an image, apart from the image: what makes two runs the same.
 
-    Provider, batch size and workers are left out: they move a probability in its last digits
-    only, and a run may go on with others.
+    Execution provider, batch size and workers are left out: they move a probability in its last
+    digits only, and a run may go on with others.
 
-    Args:
+    Attributes:
         model: its `model_digest`; labels, preprocessing and calibration are inside.
-        thresholds: (C,), or None where all labels are given.
+        threshold: what was asked for, as text; None where all labels are given.
+        thresholds: (C,), what that came to; None where all labels are given.
         top_k: at most so many labels.
         exact: whether JPEG is decoded at full size.
+        rules: digest of the tag rules; None without.
     """
-    given = "all" if thresholds is None else thresholds.tobytes().hex()
-    return hashlib.sha256(json.dumps([ROWS, model, given, top_k, exact]).encode()).digest()
+
+    model: str
+    threshold: str | None
+    thresholds: NDArray[np.float32] | None
+    top_k: int | None = None
+    exact: bool = False
+    rules: str | None = None
+
+    @property
+    def key(self) -> bytes:
+        """A digest by which a journal knows its rows; tag rules work on rows, and are not in it."""
+        given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()
+        text = json.dumps([ROWS, self.model, given, self.top_k, self.exact])
+        return hashlib.sha256(text.encode()).digest()
+
+    @property
+    def conditions(self) -> dict[str, str | int | bool | None]:
+        """What has to be the same in all shards of a run, in the words of their records."""
+        return {
+            "model": self.model,
+            "threshold": self.threshold,
+            "top_k": self.top_k,
+            "exact": self.exact,
+            "policy": self.rules,
+        }
 
 
 def _sha256(file: ImageFile) -> bytes:

@@ -1,4 +1,4 @@
-"""How a model's labels become the tags that are written: a policy, read from TOML."""
+"""How a model's labels become the tags that are written: tag rules, read from TOML."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Policy:
+class TagRules:
     """Changes the tags of an image, in this order:
 
-    1. Implications: what a label implies has at least its probability, and so on upwards.
+    1. Implications: implied labels get at least the label's probability, transitively.
     2. Groups, in their order: the most probable stay (of equal ones, the first of the group). What
        loses is gone, with every label that implies it, and no longer implies anything.
     3. Aliases: a label is written by other names, one or several.
@@ -63,8 +63,8 @@ class Policy:
     prefix: str
 
     @classmethod
-    def read(cls, path: Path, vocabulary: Vocabulary) -> Policy:
-        """Read a policy file for a model with these labels.
+    def read(cls, path: Path, vocabulary: Vocabulary) -> TagRules:
+        """Read a file of tag rules for a model with these labels.
 
         Example:
             prefix = "auto:"
@@ -87,18 +87,19 @@ class Policy:
         try:
             table = parse_toml(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
-            raise TwlError(f"{path}: cannot read the policy ({error.strerror})") from error
+            raise TwlError(f"{path}: cannot read the tag rules ({error.strerror})") from error
         except ValueError as error:
-            raise TwlError(f"{path}: not a TOML policy ({error})") from error
+            raise TwlError(f"{path}: not a TOML file of tag rules ({error})") from error
         return cls.of(table, vocabulary, place=str(path))
 
     @classmethod
-    def of(cls, table: Mapping[str, Any], vocabulary: Vocabulary, *, place: str) -> Policy:
-        """The policy of a TOML table; `place` starts its errors. Otherwise as `read`."""
+    def of(cls, table: Mapping[str, Any], vocabulary: Vocabulary, *, place: str) -> TagRules:
+        """The rules of a TOML table; `place` starts its errors. Otherwise as `read`."""
         for key in table:
             if key not in _KEYS:
-                raise TwlError(f"{place}: no key '{key}' in a policy{did_you_mean(key, _KEYS)}")
-        policy = cls(
+                known = did_you_mean(key, _KEYS) or f"; keys are {', '.join(_KEYS)}"
+                raise TwlError(f"{place}: no key '{key}' in the tag rules{known}")
+        rules = cls(
             labels=vocabulary.names,
             implications=_name_lists(table, "implications", place),
             groups=_groups(table, place),
@@ -107,8 +108,8 @@ class Policy:
             only=_names(table.get("only", []), f"{place}: only"),
             prefix=_text(table.get("prefix", ""), f"{place}: prefix", may_be_empty=True),
         )
-        policy._check(place)
-        return policy
+        rules._check(place)
+        return rules
 
     def __call__(self, tags: Tags) -> Tags:
         """The tags to write in place of `tags`, whose labels are the model's."""
@@ -140,7 +141,7 @@ class Policy:
 
     @cached_property
     def digest(self) -> str:
-        """Hexadecimal digits that differ between policies that differ."""
+        """Hexadecimal digits that differ between rules that differ."""
         groups = [[group.labels, group.most] for group in self.groups]
         names = [self.labels, self.implications, groups, self.aliases, self.never, self.only]
         text = json.dumps([*names, self.prefix], sort_keys=True)

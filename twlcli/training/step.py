@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twlcli.losses import LOSSES
-from twlcli.model.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.training.augment import change_colour

@@ -15,16 +15,19 @@ from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError, TwlError
+from twlcli.inference.scored import ScoredImages
 from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
 from twlcli.model.checkpoint import write_checkpoint
-from twlcli.model.spec import ModelSpec, Preprocessing
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run
+from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
 from twlcli.training.devices import Ranks, check_batch, loader_workers, memory_errors
 from twlcli.training.loader import EpochOrder, TrainingImages, TrainingLoader
-from twlcli.training.run_folder import Run
 from twlcli.training.step import Stepper
-from twlcli.training.validation import Validation, validate
+from twlcli.training.validation import validate
 
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
 
@@ -110,7 +113,7 @@ class Trainer:
         self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
-        self._validation: Validation | None = None
+        self._validation: ScoredImages | None = None
         if resumed:
             state = run.read_state(ranks.device)
             self.progress = _Progress(**state.pop("progress"))
@@ -185,7 +188,7 @@ class Trainer:
                 f"interrupted in epoch {progress.epoch + 1} after step {progress.step}"
             )
 
-    def _validate(self) -> Validation:
+    def _validate(self) -> ScoredImages:
         self.stepper.share_statistics()
         return validate(
             self.stepper.best_network,
@@ -195,7 +198,7 @@ class Trainer:
             self.watcher.validated if self.ranks.first else lambda done: None,
         )
 
-    def last_validation(self) -> Validation:
+    def last_validation(self) -> ScoredImages:
         """Scores of the network as the last epoch left it; every rank has to ask."""
         if self._validation is None:
             self._validation = self._validate()
@@ -205,12 +208,12 @@ class Trainer:
         schedule, epoch = self.run.recipe.schedule, self.progress.epoch + 1
         return epoch % schedule.validate_every == 0 or epoch == schedule.epochs
 
-    def _end_epoch(self, validation: Validation | None, images_per_second: float) -> None:
+    def _end_epoch(self, validation: ScoredImages | None, images_per_second: float) -> None:
         progress = self.progress
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
-            **(validation.scores() if validation else {}),
+            **(map_scores(validation) if validation else {}),
             "images_per_second": images_per_second,
         }
         # The score is NaN where no validation image has a label; then the last epoch is kept.
@@ -225,7 +228,7 @@ class Trainer:
         if self.ranks.first:
             self.watcher.epoch_ended(record, best)
 
-    def _keep(self, validation: Validation, record: dict[str, Any]) -> None:
+    def _keep(self, validation: ScoredImages, record: dict[str, Any]) -> None:
         """Write the weights with calibration and thresholds fitted to the validation images."""
         fitted = fit(validation.logits, validation.targets, self.spec)
         measured = {"epoch": record["epoch"]} | {

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.images.arrays import load
 from tests.images.encoded import encode, picture
+from tests.inference.test_stream import SMALL, Model
 from twlcli.images.discover.scan import scan
 from twlcli.images.discover.tar import members
 from twlcli.images.image_file import ByteRange, read_range
-from twlcli.images.preprocess import load
 from twlcli.images.sandbox import DecoderProcess, LocalDecoder
-from twlcli.images.sandbox_protocol import Geometry
 from twlcli.inference.stream import stream
-from twlcli.model.spec import Preprocessing
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 
@@ -266,18 +265,13 @@ def test_memory_does_not_grow_with_the_bytes_in_a_tar(tmp_path):
 
 
 def run(files):
-    def mean_color(images):
-        return images.mean(axis=(1, 2)).astype(np.float32)
-
-    small = Preprocessing(resize=16, crop=12)
+    remaining = iter(files)
     return list(
         stream(
-            files,
-            mean_color,
+            iter(lambda: tuple(islice(remaining, 4)), ()),
+            Model(),
+            files_of=tuple,
             decoders=[LocalDecoder(), DecoderProcess()],
-            geometry=Geometry.of(small),
-            label_count=3,
-            batch_size=4,
         )
     )
 
@@ -289,7 +283,7 @@ def test_stream_decodes_members_as_it_does_files(tmp_path):
     logits = np.concatenate([chunk.logits for chunk in chunks])
     for index, (name, content) in enumerate(pictures.items()):
         (tmp_path / name).write_bytes(content)
-        expected = load(tmp_path / name, Preprocessing(resize=16, crop=12)).mean(axis=(0, 1))
+        expected = load(tmp_path / name, SMALL).mean(axis=(0, 1))
         np.testing.assert_allclose(logits[index], expected, rtol=1e-6)
     assert [str(error) for chunk in chunks for error in chunk.errors if error] == [
         "not an image (expected JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"

@@ -15,12 +15,15 @@ from PIL import Image
 
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging.outputs.gallery.page import open_gallery
+from twlcli.labels import Vocabulary
+from twlcli.tagging.outputs.gallery.page import Gallery
+from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Tags
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
+FACTS = RunFacts(Vocabulary(()), lambda: "digest")
 HOSTILE = ('a"b', "<img src=x onerror=alert(1)>", "</script><b>", "&amp;", "line\nbreak", "日本")
 NAMES = (
     os.fsdecode(b"caf\xe9.jpg"),
@@ -34,7 +37,7 @@ NAMES = (
 def write(
     path: Path, rows: Iterable[Tags], *, title: str = "photos", part: ByteRange | None = None
 ):
-    with open_gallery(path, title=title) as gallery:
+    with Gallery(path, title).open(FACTS) as gallery:
         for row in rows:
             gallery.write(ImageFile(path.parent / row.image, row.image, byte_range=part), row)
 
@@ -63,7 +66,7 @@ def rows_of(path: Path) -> list[tuple[str, dict[str, float], str | None]]:
 def test_every_name_and_label_comes_back_with_its_address(tmp_path):
     path = tmp_path / "pages" / "out.html"
     path.parent.mkdir()
-    with open_gallery(path, title="x") as gallery:
+    with Gallery(path, "x").open(FACTS) as gallery:
         for name in NAMES:
             file = ImageFile(tmp_path / "in" / name, name)
             gallery.write(file, Tags(name, HOSTILE, (0.5,) * len(HOSTILE)))
@@ -79,7 +82,7 @@ def test_every_name_and_label_comes_back_with_its_address(tmp_path):
 
 def test_names_that_are_not_the_end_of_the_path_have_whole_addresses(tmp_path):
     path = tmp_path / "out.html"
-    with open_gallery(path, title="x") as gallery:
+    with Gallery(path, "x").open(FACTS) as gallery:
         gallery.write(ImageFile(tmp_path / "a b.jpg", "other"), Tags("other", (), ()))
         gallery.write(ImageFile(tmp_path / "in" / "1.jpg", "in/1.jpg"), Tags("in/1.jpg", (), ()))
         gallery.write(
@@ -105,7 +108,7 @@ def test_the_page_loads_nothing_from_elsewhere(tmp_path):
 
 def test_a_stopped_run_leaves_a_partial_page(tmp_path):
     path = tmp_path / "out.html"
-    with pytest.raises(KeyboardInterrupt), open_gallery(path, title="x") as gallery:
+    with pytest.raises(KeyboardInterrupt), Gallery(path, "x").open(FACTS) as gallery:
         gallery.write(ImageFile(tmp_path / "1.jpg", "1.jpg"), Tags("1.jpg", (), ()))
         raise KeyboardInterrupt
     assert [each.name for each in tmp_path.iterdir()] == ["out.html.partial"]

@@ -1,23 +1,21 @@
-import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tagging.outputs.written import opened
 from twlcli.errors import MissingExtraError
-from twlcli.labels import Vocabulary
 from twlcli.tagging.outputs import parquet as parquet_module
-from twlcli.tagging.outputs.tables import open_writer
+from twlcli.tagging.outputs.parquet import Parquet
 from twlcli.tagging.tags import Tags
-
-ANY = Vocabulary(())
 
 
 def write(path: Path, *rows: Tags) -> None:
-    with open_writer(path, "parquet", ANY, standard_output=io.BytesIO()) as writer:
+    with opened(Parquet(path)) as give:
         for row in rows:
-            writer.write(row)
+            give(row)
 
 
 def read(path: Path) -> Any:
@@ -75,9 +73,9 @@ def test_a_stopped_run_leaves_a_partial_file(tmp_path):
     path.write_text("old")
     with (
         pytest.raises(KeyboardInterrupt),
-        open_writer(path, "parquet", ANY, standard_output=io.BytesIO()) as writer,
+        opened(Parquet(path)) as give,
     ):
-        writer.write(Tags("a", (), ()))
+        give(Tags("a", (), ()))
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert sorted(each.name for each in tmp_path.iterdir()) == [
@@ -87,7 +85,8 @@ def test_a_stopped_run_leaves_a_partial_file(tmp_path):
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_module, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'twlcli\[parquet\]'"):
         write(tmp_path / "tags.parquet")
     assert list(tmp_path.iterdir()) == []

@@ -8,18 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tagging.outputs.written import give, opened, opened_stream, opened_table
 from twlcli.errors import TwlError
+from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary, is_text
-from twlcli.tagging.outputs.tables import (
-    CsvWriter,
-    JsonlWriter,
-    cell_of_image,
-    format_of,
-    image_of_cell,
-    open_failures,
-    open_writer,
-)
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.tagging.outputs.csv import CsvSink, FailureTable, cell_of_image, image_of_cell
+from twlcli.tagging.outputs.jsonl import JsonlSink
+from twlcli.tagging.outputs.tables import format_of, streamed_table
+from twlcli.tagging.tags import Tags
 
 DOG = Vocabulary(("dog", "person"))
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.text(
@@ -30,9 +26,9 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1+1")
 
 def csv_text(vocabulary: Vocabulary, *rows: Tags) -> str:
     file = io.StringIO(newline="")
-    writer = CsvWriter(file, vocabulary)
+    sink = CsvSink(file, vocabulary)
     for row in rows:
-        writer.write(row)
+        give(sink, row)
     return file.getvalue()
 
 
@@ -81,9 +77,9 @@ def test_a_cell_of_a_dangerous_name_is_a_path_to_the_same_file(tmp_path):
         (tmp_path / name).write_text(name)
     path = tmp_path / "tags.csv"
     vocabulary = Vocabulary(("-dog", "+dog"))
-    with open_writer(path, "csv", vocabulary, standard_output=io.BytesIO()) as writer:
+    with opened_table(path, "csv", vocabulary) as write:
         for name in names:
-            writer.write(Tags(name, vocabulary.names, (0.5, 0.4)))
+            write(Tags(name, vocabulary.names, (0.5, 0.4)))
     annotations = table.read_table(path)
     assert [(tmp_path / image).read_text() for image in annotations.images] == list(names)
     assert set(annotations.vocabulary) == set(vocabulary)
@@ -111,10 +107,10 @@ def test_csv_is_read_back_as_annotations(tmp_path, labels):
         (tmp_path / name).touch()
     path = tmp_path / "tags.csv"
     vocabulary = Vocabulary(labels)
-    with open_writer(path, "csv", vocabulary, standard_output=io.BytesIO()) as writer:
-        writer.write(Tags("1.jpg", (labels[0],), (0.9,)))
-        writer.write(Tags("2.jpg", (labels[1], labels[0]), (0.9, 0.8)))
-        writer.write(Tags("3.jpg", (), ()))
+    with opened_table(path, "csv", vocabulary) as write:
+        write(Tags("1.jpg", (labels[0],), (0.9,)))
+        write(Tags("2.jpg", (labels[1], labels[0]), (0.9, 0.8)))
+        write(Tags("3.jpg", (), ()))
     annotations = table.read_table(path)
     names = annotations.vocabulary.names
     read = [{names[column] for column in annotations.labels.present(row)} for row in range(3)]
@@ -129,9 +125,9 @@ def test_csv_is_read_back_as_annotations(tmp_path, labels):
 )
 def test_jsonl_writer_keeps_any_text(names, labels):
     file = io.StringIO(newline="")
-    writer = JsonlWriter(file, Vocabulary(tuple(labels)))
+    sink = JsonlSink(file)
     for name in names:
-        writer.write(Tags(name, tuple(labels), (0.5,) * len(labels)))
+        give(sink, Tags(name, tuple(labels), (0.5,) * len(labels)))
     lines = [json.loads(line) for line in file.getvalue().removesuffix("\n").split("\n")]
     assert lines == [{"image": name, "labels": dict.fromkeys(labels, 0.5)} for name in names]
 
@@ -140,9 +136,9 @@ def test_names_that_are_not_utf8_survive(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     for format_name in ("csv", "jsonl"):
         path = tmp_path / f"tags.{format_name}"
-        with open_writer(path, format_name, DOG, standard_output=io.BytesIO()) as writer:
-            writer.write(Tags(name, ("dog",), (0.5,)))
-            writer.write(Tags("日本.jpg", ("dog",), (0.5,)))
+        with opened_table(path, format_name, DOG) as write:
+            write(Tags(name, ("dog",), (0.5,)))
+            write(Tags("日本.jpg", ("dog",), (0.5,)))
     assert b"\ncaf\xe9.jpg,dog,0.5\n" in (tmp_path / "tags.csv").read_bytes()
     first, second = (tmp_path / "tags.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(first)["image"] == name
@@ -152,8 +148,8 @@ def test_names_that_are_not_utf8_survive(tmp_path):
 def test_open_writer_names_the_file_only_when_complete(tmp_path):
     path = tmp_path / "tags.csv"
     path.write_text("old")
-    with open_writer(path, "csv", DOG, standard_output=io.BytesIO()) as writer:
-        writer.write(Tags("a", (), ()))
+    with opened_table(path, "csv", DOG) as write:
+        write(Tags("a", (), ()))
         assert path.read_text() == "old"
     assert path.read_text() == "image,labels,probabilities\na,,\n"
     assert [each.name for each in tmp_path.iterdir()] == ["tags.csv"]
@@ -163,9 +159,9 @@ def test_open_writer_leaves_a_partial_file_when_interrupted(tmp_path):
     path = tmp_path / "tags.csv"
     with (
         pytest.raises(KeyboardInterrupt),
-        open_writer(path, "csv", DOG, standard_output=io.BytesIO()) as writer,
+        opened_table(path, "csv", DOG) as write,
     ):
-        writer.write(Tags("a", (), ()))
+        write(Tags("a", (), ()))
         raise KeyboardInterrupt
     assert not path.exists()
     assert (tmp_path / "tags.csv.partial").read_text() == "image,labels,probabilities\na,,\n"
@@ -173,8 +169,8 @@ def test_open_writer_leaves_a_partial_file_when_interrupted(tmp_path):
 
 def test_open_writer_writes_to_the_standard_output_row_by_row():
     output = io.BytesIO()
-    with open_writer(None, "csv", DOG, standard_output=output) as writer:
-        writer.write(Tags("a\r\nb", ("dog",), (1.0,)))
+    with opened_stream(output, "csv", DOG) as write:
+        write(Tags("a\r\nb", ("dog",), (1.0,)))
         assert output.getvalue() == b'image,labels,probabilities\n"a\r\nb","dog","1.0"\n'
     assert not output.closed
 
@@ -189,14 +185,14 @@ def test_a_full_disk_is_told_of_the_output_on_it(tmp_path, format_name, rows):
     full = tmp_path / "full"
     (tmp_path / "full.partial").symlink_to("/dev/full")
     opened = [
-        open_writer(path, format_name, DOG, standard_output=io.BytesIO())
+        opened_table(path, format_name, DOG)
         for path in (tmp_path / "before", full, tmp_path / "behind")
     ]
     message = f"^{full}: cannot be written .No space left on device.$"
     with pytest.raises(TwlError, match=message), opened[0] as a, opened[1] as b, opened[2] as c:
         for number in range(rows):
-            for writer in (a, b, c):
-                writer.write(Tags(f"{number}.jpg", ("dog",), (number / rows,)))
+            for write in (a, b, c):
+                write(Tags(f"{number}.jpg", ("dog",), (number / rows,)))
     assert not full.exists() and not (tmp_path / "before").exists()
 
 
@@ -204,9 +200,9 @@ def test_a_full_disk_is_told_of_the_output_on_it(tmp_path, format_name, rows):
 def test_a_full_disk_behind_the_standard_output_is_told(tmp_path):
     with (
         Path("/dev/full").open("wb", buffering=0) as output,
-        pytest.raises(TwlError, match="the standard output: cannot be written"),
-        open_writer(tmp_path / "tags", "csv", DOG, standard_output=output),
-        open_writer(None, "csv", DOG, standard_output=output),
+        pytest.raises(TwlError, match="the output stream: cannot be written"),
+        opened_table(tmp_path / "tags", "csv", DOG),
+        opened_stream(output, "csv", DOG),
     ):
         pytest.fail("the header was written")
 
@@ -218,8 +214,8 @@ def test_who_has_read_enough_of_the_standard_output_gets_no_error(tmp_path):
     with (
         os.fdopen(write, "wb", buffering=0) as output,
         pytest.raises(BrokenPipeError),
-        open_writer(tmp_path / "tags", "csv", DOG, standard_output=output),
-        open_writer(None, "csv", DOG, standard_output=output),
+        opened_table(tmp_path / "tags", "csv", DOG),
+        opened_stream(output, "csv", DOG),
     ):
         pytest.fail("the header was written")
 
@@ -227,35 +223,45 @@ def test_who_has_read_enough_of_the_standard_output_gets_no_error(tmp_path):
 def test_each_row_is_seen_on_the_standard_output_at_once(tmp_path):
     with (
         (tmp_path / "seen").open("wb") as output,
-        open_writer(None, "jsonl", DOG, standard_output=output) as writer,
+        opened_stream(output, "jsonl", DOG) as write,
     ):
-        writer.write(Tags("1.jpg", ("dog",), (0.5,)))
+        write(Tags("1.jpg", ("dog",), (0.5,)))
         assert (tmp_path / "seen").read_text() == '{"image": "1.jpg", "labels": {"dog": 0.5}}\n'
 
 
-def test_open_failures_writes_a_table(tmp_path):
+def test_failures_are_a_table_of_their_own(tmp_path):
     path = tmp_path / "errors.csv"
-    with open_failures(path) as write:
+    with opened(FailureTable(path)) as write:
         write(Failure("=1", "x"))
+        write(Tags("fine.jpg", ("dog",), (0.5,)))
         write(Failure("a,b\n.jpg", "truncated JPEG"))
     rows = list(csv.reader(io.StringIO(path.read_text())))
     assert rows == [["image", "error"], ["./=1", "x"], ["a,b\n.jpg", "truncated JPEG"]]
-    with open_failures(None) as write:
-        write(Failure("a", "b"))
     assert [each.name for each in tmp_path.iterdir()] == ["errors.csv"]
 
 
+@pytest.mark.parametrize("format_name", ["csv", "jsonl", "parquet"])
+def test_tables_of_tags_leave_failures_out(tmp_path, format_name):
+    pytest.importorskip("pyarrow")
+    paths = tmp_path / "with", tmp_path / "without"
+    for path in paths:
+        with opened_table(path, format_name, DOG) as write:
+            write(Tags("1.jpg", ("dog",), (0.5,)))
+            if path.name == "with":
+                write(Failure("2.jpg", "the file is empty"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_format_of(tmp_path):
-    assert format_of(tmp_path / "a.CSV", None) == "csv"
-    assert format_of(tmp_path / "a.jsonl", None) == "jsonl"
+    assert format_of(tmp_path / "a.CSV") == "csv"
+    assert format_of(tmp_path / "a.jsonl") == "jsonl"
     assert format_of(tmp_path / "a.txt", "jsonl") == "jsonl"
-    assert format_of(None, None) == "csv"
-    assert format_of(tmp_path / "a.parquet", None) == "parquet"
+    assert format_of(tmp_path / "a.parquet") == "parquet"
     with pytest.raises(TwlError, match="'parquet' needs a file"):
-        format_of(None, "parquet")
+        streamed_table(io.BytesIO(), "parquet")
     with pytest.raises(
         TwlError, match=r"suffix '\.txt' names no format; expected \.csv, \.jsonl or"
     ):
-        format_of(tmp_path / "a.txt", None)
+        format_of(tmp_path / "a.txt")
     with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl, parquet\)"):
-        format_of(None, "xml")
+        streamed_table(io.BytesIO(), "xml")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.tagging.outputs.foreign_xmp import DARKTABLE, DIGIKAM, LIGHTROOM, SIDECARS
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging.outputs.sidecars import MAXIMUM_BYTES
+from twlcli.tagging.outputs.sidecar import MAXIMUM_BYTES
 from twlcli.tagging.outputs.xmp.writer import EMPTY, TWL, XmpWriter, merge
 from twlcli.tagging.tags import Tags
 

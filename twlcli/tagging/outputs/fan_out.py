@@ -1,54 +1,21 @@
-"""Rows on their way out: through the tag policy to sidecars, tables and the journal."""
+"""Rows on their way out: through the tag rules to every output, and into the journal."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError
-from twlcli.images.image_file import ImageFile
-from twlcli.tagging.chunks import Item, Memory
-from twlcli.tagging.entries import Entry, Written
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.tagging.chunks import Item, JournalLookup
+from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.outputs.output import Output, RunFacts, Sink
+from twlcli.tagging.tags import Row, Tags
 
-
-@dataclass(frozen=True)
-class Beside:
-    """One kind of sidecar.
-
-    Attributes:
-        kind: such as `xmp:full`; there is one file of a kind for each image.
-        settings: what else decides its content, apart from the tags.
-        path: where it lies; no file is touched.
-        write: writes it. True says that what is there now is twl's own work, unchanged. Raises
-            ImageError with the reason alone where this one cannot be written.
-    """
-
-    kind: str
-    settings: str
-    path: Callable[[ImageFile], Path]
-    write: Callable[[ImageFile, Tags, bool], None]
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where rows go.
-
-    Attributes:
-        writers: take each image's tags, in the order of `Delivery.take`.
-        sidecars: files beside the images.
-        on_failure: takes each image that could not be read, and each whose sidecars could not be
-            written.
-        policy: what becomes of the tags that the model gives.
-    """
-
-    writers: Sequence[Callable[[ImageFile, Tags], None]]
-    on_failure: Callable[[Failure], None]
-    sidecars: Sequence[Beside] = ()
-    policy: Callable[[Tags], Tags] | None = None
+if TYPE_CHECKING:
+    from twlcli.tagging.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -76,32 +43,69 @@ class Tally:
         return computed / self.seconds if self.seconds else 0.0
 
 
-class Delivery:
+class JournalLog:
+    """The `SidecarLog` of a journal: what was noted is in it after the next commit."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._pending: list[Written] = []
+
+    def written(self, name: str, kind: str) -> Written | None:
+        """What was last written beside the image of that name."""
+        return self._journal.written(name, kind)
+
+    def note(self, written: Written) -> None:
+        """Remember what was written now."""
+        self._pending.append(written)
+
+    def taken(self) -> list[Written]:
+        """What was noted since the last call."""
+        pending, self._pending = self._pending, []
+        return pending
+
+
+class FanOut:
     """Takes rows; what it has taken is in the journal after `commit`."""
 
-    def __init__(self, outputs: Outputs, memory: Memory | None) -> None:
-        self._outputs = outputs
-        self._memory = memory
-        self._entries: list[Entry] = []
-        self._written: list[Written] = []
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        *,
+        rules: Callable[[Tags], Tags] | None = None,
+        on_failure: Callable[[Failure], None] = lambda failure: None,
+        lookup: JournalLookup | None = None,
+        log: JournalLog | None = None,
+    ) -> None:
+        """Join what takes rows; see `open_outputs`."""
+        self._sinks = sinks
+        self._rules = rules
+        self._on_failure = on_failure
+        self._lookup = lookup
+        self._log = log
+        self._computed: list[tuple[Identity, Row]] = []
         self._tagged = self._failed = self._stored = self._unwritten = 0
 
-    def take(self, item: Item, row: Tags | Failure) -> None:
-        """Give out the row of one image."""
+    def take(self, item: Item, row: Row) -> None:
+        """Give the row of one image to every output."""
         if item.stored is not None:
             self._stored += 1
-        elif self._memory is not None and item.identity is not None:
-            self._entries.append(Entry(item.identity, row))
+        elif self._lookup is not None and item.identity is not None:
+            self._computed.append((item.identity, row))
         if isinstance(row, Failure):
             self._failed += 1
-            self._outputs.on_failure(row)
+            self._fail(item.file, row)
             return
         self._tagged += 1
-        policy = self._outputs.policy
-        tags = row if policy is None else policy(row)
-        for write in self._outputs.writers:
-            write(item.file, tags)
-        self._write_sidecars(item.file, tags)
+        tags = row if self._rules is None else self._rules(row)
+        reasons: list[str] = []
+        for sink in self._sinks:
+            try:
+                sink.write(item.file, tags)
+            except ImageError as error:
+                reasons.append(str(error))
+        if reasons:
+            self._unwritten += 1
+            self._fail(item.file, Failure(item.file.name, "; ".join(reasons)))
 
     def tally(self, seconds: float) -> Tally:
         """What was taken so far, in so many seconds."""
@@ -109,45 +113,42 @@ class Delivery:
 
     def commit(self) -> None:
         """Make what was taken so far last."""
-        if self._memory is not None:
-            self._memory.journal.commit(self._entries, self._written)
-        self._entries, self._written = [], []
+        if self._lookup is not None:
+            written = self._log.taken() if self._log is not None else ()
+            self._lookup.journal.commit(self._computed, written)
+        self._computed = []
 
-    def _write_sidecars(self, file: ImageFile, tags: Tags) -> None:
-        reasons: list[str] = []
-        for sidecar in self._outputs.sidecars:
-            try:
-                self._write_sidecar(sidecar, file, tags)
-            except ImageError as error:
-                reasons.append(str(error))
-        if reasons:
-            self._unwritten += 1
-            self._outputs.on_failure(Failure(file.name, "; ".join(reasons)))
-
-    def _write_sidecar(self, sidecar: Beside, file: ImageFile, tags: Tags) -> None:
-        if self._memory is None:
-            sidecar.write(file, tags, False)
-            return
-        content = _content(sidecar, file, tags)
-        before = self._memory.journal.written(file.name, sidecar.kind)
-        path = sidecar.path(file)
-        now = _status(path)
-        if before is not None and before.content == content and (before.status is None or now):
-            return  # also where somebody has edited it since: their work stays
-        ours = before is not None and before.status is not None and before.status == now
-        sidecar.write(file, tags, ours)
-        self._written.append(Written(file.name, sidecar.kind, content, _status(path)))
+    def _fail(self, file: ImageFile, failure: Failure) -> None:
+        self._on_failure(failure)
+        for sink in self._sinks:
+            sink.write(file, failure)
 
 
-def _content(sidecar: Beside, file: ImageFile, tags: Tags) -> bytes:
-    """A digest of all that a sidecar is made from, and of its place."""
-    parts = [str(file.path), sidecar.settings, tags.labels, tags.probabilities]
-    return hashlib.sha256(json.dumps(parts).encode()).digest()
+@contextmanager
+def open_outputs(
+    outputs: Sequence[Output],
+    facts: RunFacts,
+    *,
+    rules: Callable[[Tags], Tags] | None = None,
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+    lookup: JournalLookup | None = None,
+) -> Iterator[FanOut]:
+    """All outputs of a run, which get their names when the block ends well.
 
+    Args:
+        outputs: take every image's row, in this order.
+        facts: what they may need to know; the log is that of `lookup`.
+        rules: what becomes of the tags that the model gives.
+        on_failure: told of each image that could not be read, and of each whose sidecars could
+            not be written.
+        lookup: the journal.
 
-def _status(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    Raises:
+        TwlError: an output cannot be written.
+        MissingExtraError: an output needs a package that is not installed.
+    """
+    log = None if lookup is None else JournalLog(lookup.journal)
+    facts = RunFacts(facts.vocabulary, facts.model_digest, facts.force, log)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(output.open(facts)) for output in outputs]
+        yield FanOut(sinks, rules=rules, on_failure=on_failure, lookup=lookup, log=log)

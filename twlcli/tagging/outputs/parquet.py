@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from twlcli.errors import MissingExtraError
-from twlcli.tagging.tags import Tags, Writer
+from twlcli.errors import needs_extra
+from twlcli.images.image_file import ImageFile
+from twlcli.io import open_partial
+from twlcli.tagging.outputs.output import RunFacts, Sink
+from twlcli.tagging.tags import Row, Tags
 
 # A row group is what is held in memory; whichever bound is reached first ends it.
 GROUP_ROWS = 8_192
 GROUP_LABELS = 1 << 20
 
 
-def check_installed() -> None:
-    """Raise MissingExtraError where pyarrow is not installed."""
-    if find_spec("pyarrow") is None:
-        raise MissingExtraError("writing Parquet", "parquet")
-
-
-@contextmanager
-def parquet_writer(file: BinaryIO) -> Iterator[Writer]:
-    """A writer of rows that is finished, with Parquet's index at its end, when the block ends well.
-
-    The columns are
+@dataclass(frozen=True)
+class Parquet:
+    """A Parquet table with the columns
 
         image          string; null where the name is not UTF-8
         image_bytes    binary; the name's own bytes where it is not UTF-8, otherwise null
@@ -36,6 +32,21 @@ def parquet_writer(file: BinaryIO) -> Iterator[Writer]:
     Parquet's strings must be UTF-8, and a column of bytes would be unreadable for everybody whose
     names all are.
     """
+
+    file: Path
+
+    @contextmanager
+    def open(self, run: RunFacts) -> Iterator[Sink]:
+        """As an `Output` does."""
+        with needs_extra("writing Parquet", "parquet"):
+            import pyarrow.parquet  # noqa: F401  before the file is begun
+        with open_partial(self.file) as file, parquet_rows(file) as groups:
+            yield _ParquetSink(groups)
+
+
+@contextmanager
+def parquet_rows(file: BinaryIO) -> Iterator[Groups]:
+    """Takes rows; Parquet's index is written when the block ends well."""
     import pyarrow
     from pyarrow import parquet
 
@@ -48,12 +59,12 @@ def parquet_writer(file: BinaryIO) -> Iterator[Writer]:
         ]
     )
     with parquet.ParquetWriter(file, schema, compression="zstd") as table:
-        groups = _Groups(table, schema)
+        groups = Groups(table, schema)
         yield groups
         groups.flush()
 
 
-class _Groups:
+class Groups:
     """Gathers rows and writes them as row groups, so that memory does not grow with the table."""
 
     def __init__(self, table: Any, schema: Any) -> None:
@@ -62,7 +73,7 @@ class _Groups:
         self._rows: list[dict[str, object]] = []
         self._labels = 0
 
-    def write(self, tags: Tags) -> None:
+    def add(self, tags: Tags) -> None:
         """Take one row."""
         try:
             tags.image.encode()
@@ -83,3 +94,13 @@ class _Groups:
             batch = pyarrow.RecordBatch.from_pylist(self._rows, schema=self._schema)
             self._table.write_batch(batch, row_group_size=len(self._rows))
             self._rows, self._labels = [], 0
+
+
+class _ParquetSink:
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+
+    def write(self, file: ImageFile, row: Row) -> None:
+        """Take one row."""
+        if isinstance(row, Tags):
+            self._groups.add(row)

@@ -13,6 +13,7 @@ import os
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePath
 from string import Template
@@ -21,41 +22,43 @@ from urllib.parse import quote
 
 from twlcli.images.image_file import ImageFile
 from twlcli.io import open_partial
-from twlcli.tagging.tags import FileWriter, Tags
+from twlcli.tagging.outputs.output import RunFacts, Sink
+from twlcli.tagging.tags import Row, Tags
 
 SCALE = 10_000  # probabilities are whole numbers of this; gallery.js has the same
 
 
-@contextmanager
-def open_gallery(path: Path, *, title: str) -> Iterator[FileWriter]:
-    """A gallery that is finished, and gets its name, when the block ends well.
+@dataclass(frozen=True)
+class Gallery:
+    """The page.
 
-    Args:
-        path: the HTML file; its links to the images are relative to its folder.
+    Attributes:
+        file: the HTML file; its links to the images are relative to its folder.
         title: shown above the images.
-
-    Raises:
-        TwlError: the file cannot be written.
     """
-    style, script = _part("gallery.css"), _part("gallery.js")
-    # Nothing but this style and this script, and images from the same place; no network at all.
-    policy = (
-        "default-src 'none'; img-src 'self' file:; "
-        f"style-src {_digest(style)}; script-src {_digest(script)}"
-    )
-    head, tail = map(Template, _part("gallery.html").split("<!-- rows -->"))
-    with open_partial(path) as file:
-        gallery = _Gallery(file, path.absolute().parent)
-        file.write(
-            head.substitute(title=html.escape(title), policy=policy, style=style).encode(
-                errors="replace"
-            )
+
+    file: Path
+    title: str = "images"
+
+    @contextmanager
+    def open(self, run: RunFacts) -> Iterator[Sink]:
+        """As an `Output` does."""
+        style, script = _part("gallery.css"), _part("gallery.js")
+        # Nothing but this style and script, and images from the same place; no network at all.
+        policy = (
+            "default-src 'none'; img-src 'self' file:; "
+            f"style-src {_digest(style)}; script-src {_digest(script)}"
         )
-        yield gallery
-        file.write(tail.substitute(words=gallery.words(), script=script).encode())
+        head, tail = map(Template, _part("gallery.html").split("<!-- rows -->"))
+        with open_partial(self.file) as file:
+            sink = _GallerySink(file, self.file.absolute().parent)
+            begun = head.substitute(title=html.escape(self.title), policy=policy, style=style)
+            file.write(begun.encode(errors="replace"))
+            yield sink
+            file.write(tail.substitute(words=sink.words(), script=script).encode())
 
 
-class _Gallery:
+class _GallerySink:
     """Writes one line of JSON for each image: `["beach/caf%E9.jpg", [0, 9300, 4, 7100], 0],`.
 
     They are the image's name with its bytes percent-encoded, which leaves nothing that HTML or JSON
@@ -70,14 +73,16 @@ class _Gallery:
         self._folders: dict[str, int] = {}
         self._last = ("", "")  # a folder and its address
 
-    def write(self, file: ImageFile, tags: Tags) -> None:
+    def write(self, file: ImageFile, row: Row) -> None:
         """Take the tags of one image."""
+        if not isinstance(row, Tags):
+            return
         given: list[int] = []
-        for label, probability in zip(tags.labels, tags.probabilities, strict=True):
+        for label, probability in zip(row.labels, row.probabilities, strict=True):
             number = self._labels.setdefault(label, len(self._labels))
             given += (number, round(probability * SCALE))
-        row = [_quoted(tags.image), given, self._place(file, tags.image)]
-        self._file.write(json.dumps(row, separators=(",", ":")).encode() + b",\n")
+        fields = [_quoted(row.image), given, self._place(file, row.image)]
+        self._file.write(json.dumps(fields, separators=(",", ":")).encode() + b",\n")
 
     def _place(self, file: ImageFile, name: str) -> int | str | None:
         if file.byte_range is not None:

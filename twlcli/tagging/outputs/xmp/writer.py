@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twlcli.images.image_file import ImageFile
-from twlcli.tagging.outputs.sidecars import (
-    SidecarNames,
+from twlcli.tagging.outputs.output import RunFacts, Sink
+from twlcli.tagging.outputs.sidecar import (
+    SidecarSink,
+    check_names,
     check_place,
     read_existing,
     replace_file,
@@ -50,7 +53,8 @@ EMPTY = b"""<?xml version="1.0" encoding="UTF-8"?>
 TagPath = tuple[str, ...]  # the levels of a tag, the most general first
 
 
-class XmpWriter:
+@dataclass(frozen=True)
+class XmpSidecars:
     """Tags as XMP beside the image, in `a.jpg.xmp` (darktable, digiKam, Immich) or `a.xmp` (Adobe).
 
     Every level of a tag stands in `dc:subject`. A tag with levels, `animal|dog`, stands also as
@@ -62,32 +66,49 @@ class XmpWriter:
     Under `twl:` the sidecar remembers which entries twl added, and these alone are replaced by
     another run: an image whose tags are gone gets back the file that it had. An image without tags
     gets no sidecar.
+
+    Attributes:
+        names: `full` for `a.jpg.xmp`, `stem` for `a.xmp`.
+        hierarchy: what parts the levels of a label; empty where labels have none.
     """
 
-    def __init__(self, *, model: str, names: SidecarNames = "full", hierarchy: str = "|") -> None:
-        """Set what all sidecars share.
+    names: str = "full"
+    hierarchy: str = "|"
+    file: None = None
 
-        Args:
-            model: what identifies the model, such as its hash.
-            names: `full` for `a.jpg.xmp`, `stem` for `a.xmp`.
-            hierarchy: what parts the levels of a label; empty where labels have none.
-        """
+    def __post_init__(self) -> None:
+        check_names(self.names)
+
+    @contextmanager
+    def open(self, run: RunFacts) -> Iterator[Sink]:
+        """As an `Output` does."""
+        writer = XmpWriter(model=run.model_digest(), names=self.names, hierarchy=self.hierarchy)
+        yield SidecarSink(writer, run.log)
+
+
+class XmpWriter:
+    """Writes single XMP files; see `XmpSidecars`."""
+
+    def __init__(self, *, model: str, names: str = "full", hierarchy: str = "|") -> None:
+        """Set what all sidecars share; `model` is what identifies the model, such as its hash."""
         self.kind = f"xmp:{names}:{hierarchy}"
+        self.settings = f"{model} {hierarchy}"
         self._model = model
-        self._names: SidecarNames = names
+        self._names: str = names
         self._hierarchy = hierarchy
 
     def path(self, file: ImageFile) -> Path:
         """Where the tags of an image are written."""
         return sidecar_path(file, ".xmp", self._names)
 
-    def write(self, file: ImageFile, tags: Tags) -> None:
+    def write(self, file: ImageFile, tags: Tags, *, ours: bool = False) -> None:
         """Write or merge one image's tags.
 
         Raises:
             ImageError: the sidecar is not XMP or cannot be written; it is as it was.
             TwlError: the disk is full.
         """
+        del ours  # what twl wrote stands in the file itself
         path = self.path(file)
         check_place(file, path, self._names)
         existing = read_existing(path)

@@ -1,101 +1,112 @@
-"""Files beside the images: where they lie, how they are replaced, and tags in `.txt`."""
+"""Files beside the images: where they lie, when they are written and how they are replaced."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
-from twlcli.annotations.builder import normal_label
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile
-from twlcli.tagging.tags import Tags
+from twlcli.tagging.fingerprint import Written
+from twlcli.tagging.outputs.output import SidecarLog
+from twlcli.tagging.tags import Row, Tags
 
-SidecarNames = Literal["full", "stem"]  # a.jpg.xmp, or a.xmp
+SIDECAR_NAMES = ("full", "stem")  # a.jpg.xmp, or a.xmp
 
 MAXIMUM_BYTES = 16 << 20  # of a sidecar that is read; the largest hold masks, a few MB
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class TxtWriter:
-    """Tags in `a.txt` beside `a.jpg`, as captioning tools read them: `dog, person`.
+class SidecarWriter(Protocol):
+    """Writes single sidecars of one kind.
 
-    An image without tags gets an empty file. `read_sidecars` reads the tags back. A text file that
-    says something else is not twl's to replace, as nothing in it tells who wrote it: it is left
-    as it is, and a failure of that image, unless twl is told.
+    Attributes:
+        kind: such as `xmp:full`; there is one file of a kind for each image.
+        settings: what else decides its content, apart from the tags.
     """
 
-    def __init__(self, *, names: SidecarNames = "stem", force: bool = False) -> None:
-        """Choose how the files are called, and whether those that exist are replaced."""
-        self.kind = f"txt:{names}"
-        self._names: SidecarNames = names
-        self._force = force
+    kind: str
+    settings: str
 
     def path(self, file: ImageFile) -> Path:
-        """Where the tags of an image are written."""
-        return sidecar_path(file, ".txt", self._names)
+        """Where the sidecar of an image lies; no file is touched."""
 
-    def write(self, file: ImageFile, tags: Tags, *, replace: bool = False) -> None:
-        """Write one image's tags.
-
-        Args:
-            file: the image.
-            tags: its tags.
-            replace: the text file that exists is known to be twl's.
+    def write(self, file: ImageFile, tags: Tags, *, ours: bool) -> None:
+        """Write one; `ours` says that what is there now is twl's own work, unchanged.
 
         Raises:
-            ImageError: the file exists and says something else, cannot be written, or a label
-                cannot stand in it.
+            ImageError: this one cannot be written; the message is the reason alone.
             TwlError: the disk is full.
         """
-        for label in tags.labels:
-            _check_label(label)
-        content = (", ".join(tags.labels) + "\n").encode() if tags.labels else b""
-        path = self.path(file)
-        check_place(file, path, self._names)
-        existing = read_existing(path)
-        if existing == content:
+
+
+class SidecarSink:
+    """Has sidecars written, but not those that are up to date or that somebody has edited since."""
+
+    def __init__(self, writer: SidecarWriter, log: SidecarLog | None) -> None:
+        self._writer = writer
+        self._log = log
+
+    def write(self, file: ImageFile, row: Row) -> None:
+        """Write the sidecar of one image, if there is need to."""
+        if not isinstance(row, Tags):
             return
-        if existing is not None and not (replace or self._force):
-            raise ImageError(
-                "its .txt exists already and says something else; --force replaces such files"
-            )
-        replace_file(path, content)
+        if self._log is None:
+            self._writer.write(file, row, ours=False)
+            return
+        kind, path = self._writer.kind, self._writer.path(file)
+        content = _content(file, self._writer.settings, row)
+        before, now = self._log.written(file.name, kind), _status(path)
+        if before is not None and before.content == content and (before.status is None or now):
+            return  # also where somebody has edited it since: their work stays
+        ours = before is not None and before.status is not None and before.status == now
+        self._writer.write(file, row, ours=ours)
+        self._log.note(Written(file.name, kind, content, _status(path)))
 
 
-def _check_label(label: str) -> None:
-    """Raise ImageError where a text file would not give the label back."""
-    read = [normal_label(tag) for line in label.splitlines() for tag in line.split(",")]
-    if read != [normal_label(label)] or not read[0] or _has_surrogate(label):
-        raise ImageError(
-            f"label {label!a} cannot stand in a .txt, where commas and lines part the tags; "
-            "an alias in the policy file gives it another name"
-        )
+def _content(file: ImageFile, settings: str, tags: Tags) -> bytes:
+    """A digest of all that a sidecar is made from, and of its place."""
+    parts = [str(file.path), settings, tags.labels, tags.probabilities]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _status(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
-def sidecar_path(file: ImageFile, suffix: str, names: SidecarNames) -> Path:
+def check_names(names: str) -> None:
+    """Raise TwlError where sidecars cannot be named so."""
+    if names not in SIDECAR_NAMES:
+        raise TwlError(f"sidecar names '{names}': expected {' or '.join(SIDECAR_NAMES)}")
+
+
+def sidecar_path(file: ImageFile, suffix: str, names: str) -> Path:
     """The path of a sidecar; its folder is the image's."""
     name = file.path.name if names == "full" else file.path.stem
     return file.path.with_name(name + suffix)
 
 
-def check_place(file: ImageFile, path: Path, names: SidecarNames) -> None:
+def check_place(file: ImageFile, path: Path, names: str) -> None:
     """Raise ImageError where `path` cannot be the sidecar of this image alone."""
     if file.byte_range is not None:
         raise ImageError("lies in a tar file, where a sidecar has no place")
     if path == file.path:
         raise ImageError("bears the name of its own sidecar")
     if names == "stem" and (other := _namesake(file.path)) is not None:
-        raise ImageError(f"its sidecar would also be that of {other!a}, which differs in kind")
+        raise ImageError(
+            f"{other!a} would use the same sidecar, unless sidecars are named after the full name"
+        )
 
 
 def _namesake(path: Path) -> str | None:

@@ -3,7 +3,7 @@
 recipe.toml         the resolved recipe
 split.csv           image,split: only where twl held images out for validation
 model.safetensors   best weights so far, with the model's spec
-state.pt            everything that `--resume` needs
+state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
 unreadable.txt      training images that could not be decoded, with the reason
 """
@@ -17,20 +17,22 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_split
-from twlcli.annotations.detect import open_annotations
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import hold_out
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_whole
-from twlcli.model.checkpoint import CHECKPOINT_NAME
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 
 
@@ -50,7 +52,8 @@ class Run:
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TwlError(
-                f"{folder}: exists already; go on with --resume {folder}, or choose another --out"
+                f"{folder}: exists already",
+                hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, recipe)
@@ -113,7 +116,9 @@ class Run:
         write_whole(self.folder / "unreadable.txt", lambda file: file.write(data))
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Save what `--resume` needs."""
+        """Save what resuming needs."""
+        import torch
+
         write_whole(self.folder / "state.pt", lambda file: torch.save(dict(state), file))
 
     def read_state(self, device: torch.device) -> dict[str, Any]:
@@ -122,6 +127,8 @@ class Run:
         Raises:
             ModelError: nothing was saved yet, or it is damaged.
         """
+        import torch
+
         path = self.folder / "state.pt"
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -200,7 +207,7 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
 
 def read_data(recipe: DataRecipe) -> Annotations:
     """Open the labels that a recipe's `[data]` section names."""
-    return open_annotations(
+    return read_labels(
         Path(recipe.path),
         format=recipe.format or None,
         images=Path(recipe.images) if recipe.images else None,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twlcli.annotations.sidecars import read_sidecars
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging.outputs.sidecars import TxtWriter, replace_file
+from twlcli.tagging.outputs.sidecar import replace_file
+from twlcli.tagging.outputs.txt import TxtWriter
 from twlcli.tagging.tags import Tags
 
 LABELS = st.text(
@@ -88,10 +89,10 @@ def test_a_text_that_twl_did_not_write_stays(tmp_path):
     assert files(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize(("force", "replace"), [(True, False), (False, True)])
-def test_a_text_is_replaced_on_demand(tmp_path, force, replace):
+@pytest.mark.parametrize(("force", "ours"), [(True, False), (False, True)])
+def test_a_text_is_replaced_on_demand(tmp_path, force, ours):
     (tmp_path / "a.txt").write_text("a caption of mine")
-    write(TxtWriter(force=force), tmp_path / "a.jpg", "dog", replace=replace)
+    write(TxtWriter(force=force), tmp_path / "a.jpg", "dog", ours=ours)
     assert (tmp_path / "a.txt").read_text() == "dog\n"
 
 
@@ -114,7 +115,7 @@ def test_two_images_do_not_share_a_sidecar(tmp_path):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "a.PNG").touch()
     for name, other in (("a.jpg", "a.PNG"), ("a.PNG", "a.jpg")):
-        with pytest.raises(ImageError, match=f"its sidecar would also be that of '{other}'"):
+        with pytest.raises(ImageError, match=f"'{other}' would use the same sidecar"):
             write(TxtWriter(force=True), tmp_path / name, "dog")
     write(TxtWriter(names="full"), tmp_path / "a.jpg", "dog")
     (tmp_path / "b.jpg").touch()
