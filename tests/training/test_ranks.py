@@ -28,7 +28,13 @@ def trained(
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses and the weights after some steps."""
     recipe = Recipe().with_settings(
-        ["optimizer.learning_rate=0.5", "optimizer.clip=1", "schedule.batch_size=10", *settings]
+        [
+            "optimizer.learning_rate=0.5",
+            "optimizer.clip=1",
+            "schedule.batch_size=10",
+            "train.precision=float32",
+            *settings,
+        ]
     )
     stepper = Stepper(network(), recipe, Preprocessing(8, 8), ranks)
     losses = [stepper(batch(rows), step, STEPS).item() for step in range(STEPS)]
