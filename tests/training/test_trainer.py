@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.recipe import Recipe
+from twlcli.recipe import Recipe, recipe_of
 from twlcli.training.backbones import WeightsReport
 from twlcli.training.devices import Ranks
 from twlcli.training.predictor import TorchPredictor, load_checkpoint
@@ -89,6 +89,9 @@ def test_checkpoint_carries_its_spec(finished):
     assert spec.calibration is not None
     assert spec.thresholds is not None
     best = max(finished.watcher.records, key=lambda record: record["map_class"])
+    data = {"path": Path(finished.run.recipe.data.path).name}
+    recipe = recipe_of(spec.provenance, source=finished.run.checkpoint)
+    assert recipe == finished.run.recipe.with_values({"data": data})
     assert spec.provenance["validation"]["map_class"] == round(best["map_class"], 6)
     predictor = TorchPredictor(network, spec, torch.device("cpu"))
     images = np.zeros((2, 32, 32, 3), np.uint8)

@@ -11,7 +11,7 @@ import typer
 
 from twlcli.cli import recipe_options as options
 from twlcli.errors import MissingExtraError, TwlError
-from twlcli.loss_defaults import LOSS_DEFAULTS
+from twlcli.recipe.names import LOSS_NAMES
 
 if TYPE_CHECKING:
     from twlcli.recipe import Recipe
@@ -31,7 +31,7 @@ def train(
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
-    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_DEFAULTS)}.")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_NAMES)}.")] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     micro_batch: options.MicroBatch = None,

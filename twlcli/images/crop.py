@@ -14,7 +14,7 @@ from twlcli.images.decode import open_upright, read_upright
 from twlcli.images.found import Part, read_part
 from twlcli.images.request import Geometry
 
-_INTERPOLATION = {
+INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
@@ -52,10 +52,10 @@ def cropped(image: Image.Image, geometry: Geometry) -> Image.Image:
         ModelError: the interpolation is not known.
     """
     try:
-        interpolation = _INTERPOLATION[geometry.interpolation]
+        interpolation = INTERPOLATION[geometry.interpolation]
     except KeyError:
         raise ModelError(
-            f"interpolation '{geometry.interpolation}' is not known ({', '.join(_INTERPOLATION)})"
+            f"interpolation '{geometry.interpolation}' is not known ({', '.join(INTERPOLATION)})"
         ) from None
     box = _source_box(image.size, resize=geometry.resize, crop=geometry.crop)
     return image.resize((geometry.crop, geometry.crop), interpolation, box=box)
