@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli import recipe_options as options
+from twlcli.cli.recipe import show_keys
 from twlcli.errors import MissingExtraError, TwlError
 from twlcli.recipe.names import LOSS_NAMES
 
@@ -43,6 +44,12 @@ def train(
     device: options.Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     settings: options.Settings = None,
+    help_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--help-recipe", callback=show_keys, is_eager=True, help="Show every key of a recipe."
+        ),
+    ] = False,
     format_: options.Format = None,
     images: options.Images = None,
     coco_images: options.CocoImages = None,
