@@ -19,13 +19,12 @@ import numpy as np
 from PIL import Image
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.open import open_annotations
-from twlcli.images.stream import usable_cores
+from twlcli.annotations.detect import open_annotations
+from twlcli.inference.stream import usable_cores
+from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.evaluate import predict, score
+from twlcli.scoring.evaluation import predict, score
 from twlcli.scoring.thresholds import decide, resolve
-from twlcli.tagging.pipeline import CPU_BATCH
-from twlcli.tagging.session import OnnxPredictor
 
 
 def enlarge(data: Annotations, folder: Path, times: int) -> Annotations:

@@ -53,10 +53,10 @@ def make_models(backbone: str, folder: Path) -> None:
     """twl's model with uint8 input, and the same network with float32 input as others export it."""
     import torch
 
-    from twlcli.deploy.export import Deployable, _write
+    from twlcli.exporting.onnx import Deployable, _write
     from twlcli.labels import Vocabulary
-    from twlcli.spec import Calibration, ModelSpec, Preprocessing, Thresholds
-    from twlcli.training.backbones import build_backbone
+    from twlcli.model.backbones import build_backbone
+    from twlcli.model.spec import Calibration, ModelSpec, Preprocessing, Thresholds
 
     torch.manual_seed(0)
     network = build_backbone(backbone, LABELS, image_size=CROP).eval()
@@ -141,8 +141,8 @@ def prepare(folder: Path, source: Path, options: argparse.Namespace) -> None:
 def bound(folder: Path, photographs: Path) -> None:
     """Print the CPU seconds of decoding and of inference in one thread, spread over the cores."""
     from twlcli.images.preprocess import load
-    from twlcli.images.stream import usable_cores
-    from twlcli.tagging.session import OnnxPredictor
+    from twlcli.inference.stream import usable_cores
+    from twlcli.model.onnx import OnnxPredictor
 
     predictor = OnnxPredictor(folder / "twl.onnx", threads=1)
     files = sorted(photographs.iterdir())
@@ -176,7 +176,7 @@ def main() -> None:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Every part in a process of its own: a child is charged for its parent's memory."""
-    from twlcli.images.stream import usable_cores
+    from twlcli.inference.stream import usable_cores
 
     def part(name: str, photographs: Path) -> list[str]:
         place = [str(photographs), "--folder", str(folder), "--as", name]

@@ -14,28 +14,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.annotations.test_open import LAYOUTS, make
+from tests.annotations.test_detect import LAYOUTS, make
 from tests.damage import damaged
-from tests.tagging.foreign_xmp import SIDECARS
 from tests.tagging.models import SPEC
+from tests.tagging.outputs.foreign_xmp import SIDECARS
 from tests.tagging.test_merge import NAMES, shards
-from twlcli.annotations.open import open_annotations
+from twlcli.annotations.detect import open_annotations
 from twlcli.annotations.summary import summarize
 from twlcli.annotations.write import write_table
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile, read_part
+from twlcli.images.discover.scan import scan
+from twlcli.images.image_file import ImageFile, read_range
 from twlcli.images.preprocess import preprocess
-from twlcli.images.scan import scan
+from twlcli.model.spec import ModelSpec
 from twlcli.recipe import Recipe, read_recipe
 from twlcli.scoring.calibration import calibration_of, probabilities
 from twlcli.scoring.thresholds import resolve
-from twlcli.spec import ModelSpec
 from twlcli.tagging.entries import Entry, Identity, Written
 from twlcli.tagging.journal import open_journal
 from twlcli.tagging.merge import merge
-from twlcli.tagging.policy import Policy
+from twlcli.tagging.outputs.xmp.writer import XmpWriter
+from twlcli.tagging.tag_rules import Policy
 from twlcli.tagging.tags import Tags
-from twlcli.tagging.xmp import XmpWriter
 
 Step = Callable[[Path], object]  # makes or reads files in a folder
 
@@ -84,8 +84,8 @@ def read_tars(folder: Path) -> None:
         files = list(scan([path]))
         assert len({file.name for file in files}) == len(files) > 0
         for file in files:
-            if file.part is not None and file.failure is None:
-                assert len(read_part(file.path, file.part)) == file.part.size
+            if file.byte_range is not None and file.failure is None:
+                assert len(read_range(file.path, file.byte_range)) == file.byte_range.size
 
 
 def read_lists(folder: Path) -> None:
@@ -104,7 +104,7 @@ def read_xmp(folder: Path) -> None:
         before = path.read_bytes()
         for labels in (("dog", "animal|cat"), ()):
             with suppress(TwlError):
-                file = FoundFile(path.with_suffix(""), path.stem)
+                file = ImageFile(path.with_suffix(""), path.stem)
                 XmpWriter(model="m").write(file, Tags(path.stem, labels, (0.5, 0.4)[: len(labels)]))
         path.write_bytes(before)
 

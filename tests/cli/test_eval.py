@@ -1,6 +1,5 @@
 import csv
 import json
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -207,12 +206,9 @@ def test_eval_refuses_a_model_without_calibration(table, tmp_path):
     assert "no calibration" in refusal(model, table)
 
 
-def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, monkeypatch):
+def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, without_torch):
     run = tmp_path / "run"
     run.mkdir()
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [name for name in sys.modules if name.startswith("twlcli.training.")]:
-        monkeypatch.delitem(sys.modules, name)
     message = refusal(run, table)
     assert message.strip().endswith(
         "evaluating a run needs the 'train' extra: pip install 'twlcli[train]'"
@@ -223,10 +219,10 @@ def test_eval_of_a_run_takes_the_data_that_it_was_trained_on(split_table, tmp_pa
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
+    from twlcli.model.backbones import build_backbone
+    from twlcli.model.spec import SPEC_KEY, Preprocessing
     from twlcli.recipe import DataRecipe, Recipe
-    from twlcli.spec import SPEC_KEY, Preprocessing
-    from twlcli.training.backbones import build_backbone
-    from twlcli.training.run import Run
+    from twlcli.training.run_folder import Run
 
     folder = tmp_path / "run"
     run = Run.create(folder, Recipe(data=DataRecipe(path=str(split_table))))

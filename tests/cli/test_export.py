@@ -1,16 +1,15 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.deploy.drawn import small_run
+from tests.exporting.drawn import small_run
 from twlcli.cli.app import app
-from twlcli.deploy.export import Exported
-from twlcli.deploy.quantize import Measured, Quantized
-from twlcli.scoring.evaluate import Unreadable
-from twlcli.training.predictor import read_spec
+from twlcli.exporting.int8 import Measured, Quantized
+from twlcli.exporting.onnx import Exported
+from twlcli.model.checkpoint import read_spec
+from twlcli.scoring.evaluation import Unreadable
 
 
 def invoke(*arguments: object):
@@ -42,7 +41,7 @@ def asked(run, monkeypatch):
         unreadable = (Unreadable("a.png", "is empty"),)
         return Quantized(out, read_spec(run), before, after, 9, 8, unreadable)
 
-    monkeypatch.setattr("twlcli.deploy.quantize.quantize", quantize)
+    monkeypatch.setattr("twlcli.exporting.int8.quantize", quantize)
     return calls
 
 
@@ -140,7 +139,7 @@ def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
         assert (source, force) == (run, False)
         return Exported(out, 9_000_000, read_spec(run), 1e-6, 3.25)
 
-    monkeypatch.setattr("twlcli.deploy.export.export", export)
+    monkeypatch.setattr("twlcli.exporting.onnx.export", export)
     result = invoke("export", run)
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -151,12 +150,7 @@ def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
 
 
 @pytest.mark.parametrize("option", [(), ("--int8",)])
-def test_export_says_that_torch_is_missing(run, monkeypatch, option):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [
-        name for name in sys.modules if name.startswith(("twlcli.training.", "twlcli.deploy."))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
+def test_export_says_that_torch_is_missing(run, without_torch, option):
     message = refusal(run, *option)
     assert message == (
         "twl: error: exporting needs the 'train' extra: pip install 'twlcli[train]'\n"

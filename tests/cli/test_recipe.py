@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from twlcli.cli.app import app
 from twlcli.cli.recipe_options import resolved_recipe
 from twlcli.errors import RecipeError
+from twlcli.model.bundled import recipe_file, recipe_files
 from twlcli.recipe import (
     Recipe,
     describe_in_markdown,
@@ -14,7 +15,6 @@ from twlcli.recipe import (
     portable_tables,
     read_recipe,
 )
-from twlcli.shipped import recipe_file, recipe_files
 
 
 def invoke(*arguments: str | Path):
@@ -52,7 +52,7 @@ def test_show_takes_a_model(tmp_path):
     from safetensors.torch import save_file
 
     from twlcli.labels import Vocabulary
-    from twlcli.spec import SPEC_KEY, ModelSpec, Preprocessing
+    from twlcli.model.spec import SPEC_KEY, ModelSpec, Preprocessing
 
     recipe = Recipe().with_settings(["train.seed=7"])
     for name, provenance in (("new", {"recipe": portable_tables(recipe)}), ("old", {})):

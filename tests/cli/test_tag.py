@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from tests.images.encoded import encode, picture
 from tests.tagging.models import write_model
 from tests.tagging.ugly import fill_with_ugly_files
-from twlcli import shipped
 from twlcli.cli.app import app
 from twlcli.errors import ModelError
+from twlcli.model import bundled as shipped
 
 TWL_TAG = [sys.executable, "-m", "twlcli", "tag"]
 posix = pytest.mark.skipif(os.name != "posix", reason="file names and signals of POSIX")

@@ -12,7 +12,7 @@ from tests.images.encoded import encode, huge_png, picture
 from tests.images.mutated import mutated_files, whole_files
 from tests.tagging.models import write_model
 from twlcli.cli.app import app
-from twlcli.images import decoder
+from twlcli.images import sandbox as decoder
 
 
 def tagged_and_failed(folder: Path, *options: object) -> tuple[list[str], dict[str, str]]:

@@ -22,7 +22,7 @@ BATCH, WORKERS = 4, 2
 # `twl` that notes in a file how many images the model is given, a byte for each call.
 COUNTED = """
 import os, sys
-from twlcli.tagging.session import OnnxPredictor
+from twlcli.model.onnx import OnnxPredictor
 calls = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 predict = OnnxPredictor.__call__
 def counted(self, images):

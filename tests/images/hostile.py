@@ -6,12 +6,12 @@ import signal
 import time
 from pathlib import Path
 
-from twlcli.images import decoder_process
+from twlcli.images import sandbox_child as decoder_process
 from twlcli.images.crop import load_crop
 
 PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from tests.images.hostile import install; install(); "
-    "from twlcli.images.decoder_process import main; main()"
+    "from twlcli.images.sandbox_child import main; main()"
 )
 _state = {"poisoned": False}
 

@@ -7,7 +7,7 @@ from PIL import Image
 from tests.images.encoded import encode, noise, picture
 from twlcli.errors import ImageError, ModelError
 from twlcli.images.preprocess import load, preprocess
-from twlcli.spec import Preprocessing
+from twlcli.model.spec import Preprocessing
 
 
 def resized_then_cropped(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:

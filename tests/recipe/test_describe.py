@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from twlcli.model.bundled import recipe_files
 from twlcli.recipe import (
     LOSS_RECIPES,
     Recipe,
@@ -11,7 +12,6 @@ from twlcli.recipe import (
     describe_in_toml,
     read_recipe,
 )
-from twlcli.shipped import recipe_files
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
 EVERY_KEY = {key.partition(".")[2] for key in Recipe().values()} | {

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twlcli.errors import RecipeError
+from twlcli.model.bundled import recipe_files
+from twlcli.model.spec import MAX_SIZE
 from twlcli.recipe import (
     DataRecipe,
     ImageRecipe,
@@ -19,8 +21,6 @@ from twlcli.recipe import (
     suitable_rate,
 )
 from twlcli.recipe.losses import WarpRecipe
-from twlcli.shipped import recipe_files
-from twlcli.spec import MAX_SIZE
 from twlcli.versions import FileFormat, Rename
 
 RESOLVED_0_1_0 = Path(__file__).parent / "recipe-0.1.0.toml"  # written by that version

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from tests import reference
 from tests.scoring.drawn import draw_logits
 from twlcli.errors import ModelError
+from twlcli.model.spec import Calibration
 from twlcli.scoring import average_precision
 from twlcli.scoring import calibration as module
 from twlcli.scoring.calibration import (
@@ -21,7 +22,6 @@ from twlcli.scoring.calibration import (
     probabilities,
 )
 from twlcli.scoring.metrics import calibration_error
-from twlcli.spec import Calibration
 
 quick = settings(deadline=None, max_examples=30)
 

@@ -3,11 +3,11 @@ import pytest
 
 from tests.scoring.drawn import draw_logits
 from twlcli.labels import Vocabulary
+from twlcli.model.spec import ModelSpec, Preprocessing
 from twlcli.scoring.calibration import fit_calibration, probabilities
 from twlcli.scoring.fit import fit
 from twlcli.scoring.metrics import count_decisions
 from twlcli.scoring.thresholds import decide, fit_thresholds, resolve
-from twlcli.spec import ModelSpec, Preprocessing
 
 SPEC = ModelSpec(Vocabulary(tuple("abcdef")), "drawn", Preprocessing(), provenance={"twl": "test"})
 

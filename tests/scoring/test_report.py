@@ -6,10 +6,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from twlcli.cli.tables import decision_table, label_table, summary_table
 from twlcli.labels import Vocabulary
-from twlcli.scoring.evaluate import Evaluation, score
-from twlcli.scoring.report import decision_table, label_table, percent, summary_table, to_dict
-from twlcli.spec import Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.spec import Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.scoring.evaluation import Evaluation, score
+from twlcli.scoring.report import percent, to_dict
 
 
 def evaluation_of(names: tuple[str, ...]) -> Evaluation:

@@ -6,11 +6,11 @@ import pytest
 
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import Vocabulary
+from twlcli.model.spec import Calibration, ModelSpec, Preprocessing
 from twlcli.scoring import average_precision
 from twlcli.scoring.calibration import probabilities
-from twlcli.scoring.evaluate import ScoredImages
+from twlcli.scoring.evaluation import ScoredImages
 from twlcli.scoring.scores_file import write_scores
-from twlcli.spec import Calibration, ModelSpec, Preprocessing
 
 CALIBRATION = Calibration((1.0, 0.5), (0.1, -3.0))
 SPEC = ModelSpec(Vocabulary(("cat", "dog, small")), "drawn", Preprocessing(), CALIBRATION)

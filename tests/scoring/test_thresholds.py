@@ -10,11 +10,11 @@ from tests import reference
 from tests.scoring.drawn import draw_logits, scores_and_targets
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import Vocabulary
+from twlcli.model.spec import ModelSpec, Preprocessing, Thresholds
 from twlcli.scoring import average_precision, thresholds
 from twlcli.scoring.calibration import fit_calibration, probabilities
 from twlcli.scoring.metrics import count_decisions
 from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, decide, fit_thresholds, resolve
-from twlcli.spec import ModelSpec, Preprocessing, Thresholds
 
 quick = settings(deadline=None, max_examples=60)
 

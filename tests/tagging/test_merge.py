@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile
+from twlcli.images.image_file import ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.tagging.merge import Merged, merge
+from twlcli.tagging.outputs.tables import open_failures, open_writer
 from twlcli.tagging.shards import RunValue, Shard, ShardRecord, record_path
 from twlcli.tagging.tags import Failure, Tags
-from twlcli.tagging.writers import open_failures, open_writer
 
 VOCABULARY = Vocabulary(("dog", "cat", "a|b"))
 RUN: dict[str, RunValue] = {"model": "abc", "top_k": 5}
@@ -44,9 +44,9 @@ def is_bad(name: str) -> bool:
 
 def write(path: Path, names: list[str], shard: Shard | None = None, **run: str) -> Path:
     """A table as `twl tag` writes it, and its record if it is a shard's."""
-    files = [FoundFile(Path("/", "photos"), name) for name in names]
+    files = [ImageFile(Path("/", "photos"), name) for name in names]
 
-    def rows(taken: Iterator[FoundFile]) -> int:
+    def rows(taken: Iterator[ImageFile]) -> int:
         count = 0
         with open_writer(path, path.suffix[1:], VOCABULARY, standard_output=io.BytesIO()) as writer:
             for file in taken:
@@ -107,7 +107,7 @@ def test_tables_of_failures_are_merged(tmp_path):
                     count += 1
         return count
 
-    files = [FoundFile(Path("/", name), name) for name in names]
+    files = [ImageFile(Path("/", name), name) for name in names]
     for index in (1, 2):
         parts.append(tmp_path / f"errors-{index}.csv")
         with ShardRecord(Shard(index, 2), parts[-1:]) as record:
@@ -238,7 +238,7 @@ def test_outputs_are_not_overwritten(tmp_path):
     parts = shards(tmp_path, NAMES, 2)
     out = tmp_path / "out.csv"
     out.write_text("mine")
-    with pytest.raises(TwlError, match=r"out\.csv: exists already; --force replaces it"):
+    with pytest.raises(TwlError, match=r"out\.csv: exists already; `force` replaces it"):
         merge(out, parts)
     with pytest.raises(TwlError, match=r"part-2\.csv: is a part and the output"):
         merge(parts[1], parts, force=True)

@@ -9,16 +9,16 @@ from PIL import Image
 from tests.images.encoded import encode, noise
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
-from twlcli.images.decoder import LocalDecoder
-from twlcli.images.found import FoundFile
+from twlcli.images.discover.scan import scan
+from twlcli.images.image_file import ImageFile
 from twlcli.images.preprocess import load
-from twlcli.images.scan import scan
+from twlcli.images.sandbox import LocalDecoder
+from twlcli.model.onnx import OnnxPredictor
 from twlcli.tagging import pipeline
-from twlcli.tagging.delivery import Outputs, Tally
-from twlcli.tagging.groups import Memory
+from twlcli.tagging.chunks import Memory
 from twlcli.tagging.journal import open_journal
+from twlcli.tagging.outputs.fan_out import Outputs, Tally
 from twlcli.tagging.pipeline import spread
-from twlcli.tagging.session import OnnxPredictor
 from twlcli.tagging.tags import Failure, Tags
 
 COLORS = [(255, 0, 0), (0, 255, 0), (200, 180, 0), (0, 0, 0), (130, 120, 255)]
@@ -29,7 +29,7 @@ def tag(*arguments, workers=1, **options):
 
 
 class Rows(list[Tags]):
-    def take(self, file: FoundFile, tags: Tags) -> None:
+    def take(self, file: ImageFile, tags: Tags) -> None:
         assert file.name == tags.image
         self.append(tags)
 

@@ -6,16 +6,10 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
+from twlcli.model.spec import Preprocessing
+from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.spec import Preprocessing
-from twlcli.training.augment import (
-    Colour,
-    change_colour,
-    draw_colour,
-    normalise,
-    random_crop,
-    to_unit,
-)
+from twlcli.training.augment import Colour, change_colour, draw_colour, random_crop
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from twlcli.errors import DeviceError, RecipeError
+from twlcli.model.torch import pick_device
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
@@ -10,7 +11,6 @@ from twlcli.training.devices import (
     joined_ranks,
     loader_workers,
     memory_errors,
-    pick_device,
 )
 
 ALONE = Ranks(torch.device("cpu"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from twlcli.annotations.open import open_annotations
+from twlcli.annotations.detect import open_annotations
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.loader import EpochOrder, Key, TrainingImages, TrainingLoader
 

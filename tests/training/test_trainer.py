@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.model.backbones import WeightsReport
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe, recipe_of
-from twlcli.training.backbones import WeightsReport
 from twlcli.training.devices import Ranks
-from twlcli.training.predictor import TorchPredictor, load_checkpoint
-from twlcli.training.run import Run
+from twlcli.training.run_folder import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
 ALONE = Ranks(torch.device("cpu"))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.cells import Layout, find_layout, iterate_rows
-from twlcli.annotations.text import WINDOWS_1252
+from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
+from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.errors import AnnotationError
+from twlcli.io import parse_json
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
-from twlcli.parse import parse_json
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"

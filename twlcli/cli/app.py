@@ -16,7 +16,7 @@ from twlcli.cli.doctor import doctor
 from twlcli.cli.eval import evaluate
 from twlcli.cli.export import export
 from twlcli.cli.merge import merge
-from twlcli.cli.printable import printable
+from twlcli.cli.printable import printable, worded
 from twlcli.cli.recipe import app as recipe
 from twlcli.cli.tag import tag
 from twlcli.cli.train import train
@@ -31,7 +31,7 @@ class ErrorBoundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except TwlError as error:
-            typer.echo(f"twl: error: {printable(str(error))}", err=True)
+            typer.echo(f"twl: error: {printable(worded(error))}", err=True)
             raise typer.Exit(2) from error
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from twlcli.cli import recipe_options as options
-from twlcli.errors import MissingExtraError, TwlError, did_you_mean
+from twlcli.errors import TwlError, did_you_mean, needs_extra
 from twlcli.recipe.names import LOSS_NAMES
 
 Data = Annotated[
@@ -68,11 +68,9 @@ def compare(
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `twl train`
-    try:
+    with needs_extra("comparing", "train"):
         from twlcli.cli.comparison_run import run_comparison
-    except ModuleNotFoundError:
-        raise MissingExtraError("comparing", "train") from None
-    from twlcli.training.contest import Contest, contenders_of
+    from twlcli.comparison.plan import Contest, contenders_of
 
     flags = {
         "format": format_,

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli.labelled import open_labelled, print_unreadable, progress
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
-    from twlcli.scoring.evaluate import Evaluation
-    from twlcli.scoring.predictor import Predictor
-
-TORCH_BATCH = 32
+    from twlcli.model.predictor import Predictor
+    from twlcli.scoring.evaluation import Evaluation
 
 
 class Order(StrEnum):
@@ -123,15 +121,15 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from twlcli.images.stream import usable_cores
-    from twlcli.scoring.evaluate import check_scorable, predict, score
+    from twlcli.inference.stream import usable_cores
+    from twlcli.io import check_free
+    from twlcli.scoring.evaluation import check_scorable, predict, score
     from twlcli.scoring.scores_file import check_suffix, write_scores
-    from twlcli.tagging.writers import check_free
 
     if scores is not None:
         check_suffix(scores)
         check_free(scores, force=force)
-    predictor, default_batch = _open_model(model, device=device, provider=provider)
+    predictor = _open_model(model, device=device, provider=provider)
     check_scorable(predictor.spec, threshold)
     options = {
         "format": format_name,
@@ -145,7 +143,7 @@ def evaluate(
         scored = predict(
             predictor,
             annotations,
-            batch_size=batch_size or default_batch,
+            batch_size=batch_size or predictor.batch_size,
             workers=workers or usable_cores(),
             exact=exact,
             progress=advance,
@@ -164,31 +162,25 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _open_model(model: Path, *, device: str | None, provider: str | None) -> tuple[Predictor, int]:
-    """The model, and how many images suit one call of it."""
+def _open_model(model: Path, *, device: str | None, provider: str | None) -> Predictor:
     if model.suffix.lower() == ".onnx":
-        from twlcli.tagging import pipeline
-        from twlcli.tagging.session import OnnxPredictor
+        from twlcli.model.onnx import OnnxPredictor
 
         if device is not None:
             raise TwlError(f"--device is for runs; what runs {model} is said by --provider")
-        onnx = OnnxPredictor(model, provider=provider)
-        on_cpu = onnx.provider == "cpu"
-        return onnx, pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH
+        return OnnxPredictor(model, provider=provider)
     if provider is not None:
         raise TwlError(f"--provider is for .onnx files; what runs {model} is said by --device")
     if not model.exists():
         raise TwlError(f"{model}: no such model")
-    try:
-        from twlcli.training.predictor import TorchPredictor
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("evaluating a run", "train") from error
-    return TorchPredictor.load(model, device=device or "auto"), TORCH_BATCH
+    with needs_extra("evaluating a run", "train"):
+        from twlcli.model.torch import TorchPredictor
+    return TorchPredictor.load(model, device=device or "auto")
 
 
 def _print_tables(evaluation: Evaluation, title: str, *, order: Order, all_labels: bool) -> None:
     from twlcli.cli.console import out
-    from twlcli.scoring.report import decision_table, label_table, summary_table
+    from twlcli.cli.tables import decision_table, label_table, summary_table
 
     out.print(title, markup=False)
     out.print()

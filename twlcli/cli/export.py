@@ -9,10 +9,10 @@ import typer
 
 from twlcli.cli import recipe_options as options
 from twlcli.cli.labelled import open_labelled, print_unreadable, progress
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
-    from twlcli.deploy.quantize import Quantized
+    from twlcli.exporting.int8 import Quantized
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, or a .safetensors checkpoint.")
@@ -95,11 +95,9 @@ def export(
 
 
 def _export_float(run: Path, out: Path, *, force: bool) -> None:
-    try:
-        from twlcli.deploy.export import CHECKED_BATCHES
-        from twlcli.deploy.export import export as export_model
-    except ModuleNotFoundError:
-        raise MissingExtraError("exporting", "train") from None
+    with needs_extra("exporting", "train"):
+        from twlcli.exporting.onnx import CHECKED_BATCHES
+        from twlcli.exporting.onnx import export as export_model
     from twlcli.cli.console import err
 
     exported = export_model(run, out, force=force)
@@ -121,12 +119,10 @@ def _export_int8(
     force: bool,
     **wishes: Any,
 ) -> None:
-    try:
-        from twlcli.deploy.export import check_out
-        from twlcli.deploy.quantize import quantize
-        from twlcli.training.predictor import read_spec
-    except ModuleNotFoundError:
-        raise MissingExtraError("exporting", "train") from None
+    with needs_extra("exporting", "train"):
+        from twlcli.exporting.int8 import quantize
+        from twlcli.exporting.onnx import check_out
+        from twlcli.model.checkpoint import read_spec
     check_out(out, force=force)
     call = f"twl export {run} --int8 --calibrate DATA"
     vocabulary = read_spec(run).vocabulary

@@ -14,7 +14,7 @@ from twlcli.errors import TwlError
 if TYPE_CHECKING:
     from twlcli.annotations.annotations import Annotations
     from twlcli.labels import Vocabulary
-    from twlcli.scoring.evaluate import Unreadable
+    from twlcli.scoring.evaluation import Unreadable
 
 DEFAULT_SPLIT = "val"
 FAILURES_SHOWN = 20
@@ -44,7 +44,7 @@ def open_labelled(
         TwlError: there is no DATA, it cannot be read, or has no such split or other labels.
     """
     from twlcli.annotations.builder import normal_split
-    from twlcli.annotations.open import open_annotations
+    from twlcli.annotations.detect import open_annotations
 
     if data is not None:
         annotations = open_annotations(data, vocabulary=vocabulary, **options)
@@ -56,7 +56,7 @@ def open_labelled(
     elif not model.is_dir():
         raise TwlError(f"{model}: does not say what it was trained on; name the labels: {call}")
     else:
-        from twlcli.training.run import Run
+        from twlcli.training.run_folder import Run
 
         run = Run.open(model)
         annotations, default = run.data(), run.splits[1]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
+    from twlcli.model.spec import ModelSpec
     from twlcli.recipe import Recipe
-    from twlcli.spec import ModelSpec
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -63,7 +63,7 @@ def list_recipes() -> None:
 
     Example: twl recipe list
     """
-    from twlcli.shipped import recipe_files
+    from twlcli.model.bundled import recipe_files
 
     for file in recipe_files():
         typer.echo(file.parent.name)
@@ -81,8 +81,8 @@ def show_keys(asked: bool) -> None:
 
 def _recipe_at(name: str) -> Recipe:
     """The recipe of that name, of a file or of a run, or the one that a model carries."""
+    from twlcli.model.bundled import recipe_file
     from twlcli.recipe import read_recipe, recipe_of
-    from twlcli.shipped import recipe_file
 
     path = Path(name)
     if path.suffix in (".safetensors", ".onnx"):
@@ -93,13 +93,11 @@ def _recipe_at(name: str) -> Recipe:
 
 def _spec_of(model: Path) -> ModelSpec:
     if model.suffix == ".onnx":
-        from twlcli.tagging.session import OnnxPredictor
+        from twlcli.model.onnx import OnnxPredictor
 
         return OnnxPredictor(model, provider="cpu").spec
-    try:
-        from twlcli.training.predictor import read_spec
-    except ModuleNotFoundError:
-        raise MissingExtraError("reading a checkpoint", "train") from None
+    with needs_extra("reading a checkpoint", "train"):
+        from twlcli.model.checkpoint import read_spec
     return read_spec(model)
 
 

@@ -94,8 +94,8 @@ def resolved_recipe(
     Raises:
         RecipeError: a flag or setting names what there is not, or does not fit.
     """
+    from twlcli.model.bundled import recipe_file
     from twlcli.recipe import Recipe, Setting, read_recipe
-    from twlcli.shipped import recipe_file
 
     recipe = Recipe() if name is None else read_recipe(recipe_file(name))
     return recipe.with_settings(

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from twlcli.errors import TwlError
-from twlcli.tagging.writers import check_free, format_of, open_failures, open_writer, partial_path
+from twlcli.io import check_free, partial_path
+from twlcli.tagging.outputs.tables import format_of, open_failures, open_writer
 
 if TYPE_CHECKING:
-    from twlcli.images.found import FoundFile
+    from twlcli.images.image_file import ImageFile
     from twlcli.labels import Vocabulary
-    from twlcli.tagging.delivery import Beside, Outputs
     from twlcli.tagging.journal import Journal
-    from twlcli.tagging.sidecars import SidecarNames
+    from twlcli.tagging.outputs.fan_out import Beside, Outputs
+    from twlcli.tagging.outputs.sidecars import SidecarNames
     from twlcli.tagging.tags import Failure, Tags, Writer
 
 
@@ -113,10 +114,10 @@ class Destinations:
             policy: what becomes of the model's tags.
             on_failure: told of each failure, besides the table.
         """
-        from twlcli.tagging.delivery import Outputs
+        from twlcli.tagging.outputs.fan_out import Outputs
 
         with ExitStack() as stack:
-            write: list[Callable[[FoundFile, Tags], None]] = []
+            write: list[Callable[[ImageFile, Tags], None]] = []
             for table in self.tables:
                 opened = open_writer(
                     table.path,
@@ -126,7 +127,7 @@ class Destinations:
                 )
                 write.append(_without_file(stack.enter_context(opened)))
             if self.gallery is not None:
-                from twlcli.tagging.gallery import open_gallery
+                from twlcli.tagging.outputs.gallery.page import open_gallery
 
                 write.append(stack.enter_context(open_gallery(self.gallery, title=title)).write)
             write_failure = stack.enter_context(open_failures(self.errors))
@@ -143,8 +144,8 @@ class Destinations:
             )
 
     def _sidecars(self, model: Callable[[], str]) -> list[Beside]:
-        from twlcli.tagging.delivery import Beside
-        from twlcli.tagging.sidecars import TxtWriter
+        from twlcli.tagging.outputs.fan_out import Beside
+        from twlcli.tagging.outputs.sidecars import TxtWriter
 
         found: list[Beside] = []
         if self.txt:
@@ -158,7 +159,7 @@ class Destinations:
                 )
             )
         if self.xmp:
-            from twlcli.tagging.xmp import XmpWriter
+            from twlcli.tagging.outputs.xmp.writer import XmpWriter
 
             digest = model()
             xmp = XmpWriter(
@@ -205,5 +206,5 @@ def _standard_output() -> BinaryIO:
     return typer.get_binary_stream("stdout")
 
 
-def _without_file(writer: Writer) -> Callable[[FoundFile, Tags], None]:
+def _without_file(writer: Writer) -> Callable[[ImageFile, Tags], None]:
     return lambda file, tags: writer.write(tags)

@@ -14,7 +14,7 @@ from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
-    from twlcli.tagging.delivery import Tally
+    from twlcli.tagging.outputs.fan_out import Tally
     from twlcli.tagging.tags import Failure
 
 FAILURES_SHOWN = 20
@@ -41,7 +41,7 @@ class TagReport:
             journal: where the run goes on from.
             scan_again: the files once more, to count them; None if they come only once.
         """
-        from twlcli.tagging.delivery import Tally
+        from twlcli.tagging.outputs.fan_out import Tally
 
         self._model = model
         self._tables = tables
@@ -139,7 +139,7 @@ class TagReport:
             raise
 
     def _way_on(self) -> str:
-        from twlcli.tagging.writers import partial_path
+        from twlcli.io import partial_path
 
         if self._journal is not None:
             return f"; the same command goes on from here ({self._journal})"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from twlcli.errors import TwlError
-from twlcli.images.decoder import Limits
-from twlcli.images.scan import scan
+from twlcli.images.discover.scan import scan
+from twlcli.images.sandbox import Limits
 
 if TYPE_CHECKING:
-    from twlcli.images.found import FoundFile
+    from twlcli.images.image_file import ImageFile
     from twlcli.tagging.shards import Shard
 
 
@@ -35,7 +35,7 @@ class Sources:
         if not self.paths and not self.lists:
             raise TwlError("nothing to tag: name images or folders, or a list of them with --from")
 
-    def files(self) -> Iterator[FoundFile]:
+    def files(self) -> Iterator[ImageFile]:
         """All files of all shards, anew."""
         if "-" in self.lists and sys.stdin is None:
             raise TwlError("a list on the standard input, which is closed")
@@ -50,7 +50,7 @@ class Sources:
             exclude=self.exclude,
         )
 
-    def again(self) -> Iterable[FoundFile] | None:
+    def again(self) -> Iterable[ImageFile] | None:
         """The files of this shard a second time; None where they come only once."""
         if "-" in self.lists:
             return None

@@ -17,20 +17,20 @@ from twlcli.cli.tag_outputs import Destinations
 from twlcli.cli.tag_report import TagReport
 from twlcli.cli.tag_request import Decision, Engine, Remembering, Sources
 from twlcli.errors import TwlError
-from twlcli.images.decoder import Decoder, decoder_processes
+from twlcli.images.sandbox import Decoder, decoder_processes
+from twlcli.model.bundled import default_model
+from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.scoring.thresholds import BEST_F1, resolve
-from twlcli.shipped import default_model
 from twlcli.tagging import pipeline
-from twlcli.tagging.groups import Memory
-from twlcli.tagging.session import OnnxPredictor
+from twlcli.tagging.chunks import Memory
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from twlcli.tagging.delivery import Tally
-    from twlcli.tagging.policy import Policy
+    from twlcli.tagging.outputs.fan_out import Tally
     from twlcli.tagging.shards import ShardRecord
+    from twlcli.tagging.tag_rules import Policy
 
 _DEFAULT_MODEL = (
     "the default model knows only drawn shapes; train one on your own labels with "
@@ -64,7 +64,7 @@ class TagRun:
         self._work = pipeline.spread(
             sources.files(),
             workers=engine.workers,
-            batch_size=engine.batch_size or pipeline.CPU_BATCH,
+            batch_size=engine.batch_size or CPU_BATCH,
         )
 
     def run(self) -> Tally:
@@ -134,7 +134,7 @@ class TagRun:
         if path is None:
             yield None
             return
-        from twlcli.tagging.identity import run_key
+        from twlcli.tagging.fingerprint import run_key
         from twlcli.tagging.journal import open_journal
 
         key = run_key(
@@ -155,7 +155,7 @@ class TagRun:
 
     @cached_property
     def _digest(self) -> str:
-        from twlcli.tagging.identity import model_digest
+        from twlcli.tagging.fingerprint import model_digest
 
         return model_digest(self._model)
 
@@ -167,8 +167,7 @@ class TagRun:
 
     @cached_property
     def _batch_size(self) -> int:
-        on_cpu = self._predictor.provider == "cpu"
-        return self._engine.batch_size or (pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH)
+        return self._engine.batch_size or self._predictor.batch_size
 
     @cached_property
     def _thresholds(self) -> NDArray[np.float32] | None:
@@ -190,7 +189,7 @@ class TagRun:
     def _policy(self) -> Policy | None:
         if self._decision.policy is None:
             return None
-        from twlcli.tagging.policy import Policy
+        from twlcli.tagging.tag_rules import Policy
 
         return Policy.read(self._decision.policy, self._predictor.spec.vocabulary)
 

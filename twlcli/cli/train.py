@@ -11,7 +11,7 @@ import typer
 
 from twlcli.cli import recipe_options as options
 from twlcli.cli.recipe import show_keys
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.errors import TwlError, needs_extra
 from twlcli.recipe.names import LOSS_NAMES
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ def train(
     # Threads that wait by spinning take the core that an image loader needs: with both cores of a
     # small machine busy, training was five times slower (measured). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
+    with needs_extra("training", "train"):
         from twlcli.cli.training_run import run_training
-    except ModuleNotFoundError:
-        raise MissingExtraError("training", "train") from None
-    from twlcli.training.run import Run
+    from twlcli.training.run_folder import Run
 
     flags = {
         "format": format_,

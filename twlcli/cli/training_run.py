@@ -21,9 +21,9 @@ from rich.progress import (
 )
 
 from twlcli.cli.console import err
-from twlcli.training.backbones import WeightsReport
+from twlcli.model.backbones import WeightsReport
 from twlcli.training.devices import Ranks, autocast_dtype, joined_ranks
-from twlcli.training.run import Run
+from twlcli.training.run_folder import Run
 from twlcli.training.trainer import InterruptedRunError, Trainer
 
 _SOME = 3  # names shown of a list that may be long

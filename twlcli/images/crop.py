@@ -11,8 +11,8 @@ from PIL import Image
 
 from twlcli.errors import ModelError
 from twlcli.images.decode import open_upright, read_upright
-from twlcli.images.found import Part, read_part
-from twlcli.images.request import Geometry
+from twlcli.images.image_file import ByteRange, read_range
+from twlcli.images.sandbox_protocol import Geometry
 
 INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -20,7 +20,7 @@ INTERPOLATION = {
 }
 
 
-def load_crop(path: Path, part: Part | None, geometry: Geometry) -> Image.Image:
+def load_crop(path: Path, part: ByteRange | None, geometry: Geometry) -> Image.Image:
     """Read, decode, resize and crop an image file, or the part of a file that is one.
 
     Raises:
@@ -31,7 +31,7 @@ def load_crop(path: Path, part: Part | None, geometry: Geometry) -> Image.Image:
     if part is None:
         image = read_upright(path, shorter_side=shorter_side)
     else:
-        image = open_upright(read_part(path, part), shorter_side=shorter_side)
+        image = open_upright(read_range(path, part), shorter_side=shorter_side)
     return cropped(image, geometry)
 
 

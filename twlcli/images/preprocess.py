@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from twlcli.images.crop import cropped, load_crop
-from twlcli.images.request import Geometry
-from twlcli.spec import Preprocessing
+from twlcli.images.sandbox_protocol import Geometry
+from twlcli.model.spec import Preprocessing
 
 
 def load(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.errors import RecipeError, did_you_mean
-from twlcli.parse import parse_toml
+from twlcli.io import parse_toml
 from twlcli.recipe.base import Checked, KeyRefused, in_toml, no_table, shown
 from twlcli.recipe.losses import LOSS_RECIPES, AnyLoss, TwoWayRecipe
 from twlcli.recipe.sections import (

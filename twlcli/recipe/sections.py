@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from twlcli.recipe.base import Section
 
-_MAX_RESIZE = 8192  # pixels; twlcli.spec takes no more
+_MAX_RESIZE = 8192  # pixels; twlcli.model.spec takes no more
 
 
 def _of_unicode(text: str) -> str:

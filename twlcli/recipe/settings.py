@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twlcli.errors import RecipeError
-from twlcli.parse import parse_toml
+from twlcli.io import parse_toml
 
 
 @dataclass(frozen=True)

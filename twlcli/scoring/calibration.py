@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from twlcli.errors import ModelError
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.model.spec import Calibration, ModelSpec
 from twlcli.scoring.average_precision import blocks, check_scores
-from twlcli.spec import Calibration, ModelSpec
 
 # Measured: the pair with the lowest held-out log loss, or within 0.04 % of it, both on a linear
 # two-way head on VOC2007 (20 labels) and on drawn logits (40 labels with rates of 0.5 to 30 %),

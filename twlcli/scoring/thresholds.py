@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.scoring.average_precision import blocks, check_scores
-from twlcli.spec import ModelSpec, Thresholds
 
 PRECISION_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 NEVER = float(np.float32(1.01))  # above every probability

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.errors import MissingExtraError, TwlError
-from twlcli.parse import parse_json
-from twlcli.tagging.parquet import parquet_writer
+from twlcli.io import check_free, open_partial, parse_json
+from twlcli.tagging.outputs.parquet import parquet_writer
+from twlcli.tagging.outputs.tables import format_of, image_of_cell
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
 from twlcli.tagging.tags import Tags
-from twlcli.tagging.writers import check_free, format_of, image_of_cell, open_complete
 
 _ERRORS_HEADER = b"image,error\n"
 _BATCH = 1024  # rows of a Parquet part in memory
@@ -169,7 +169,7 @@ class _Text:
     @contextmanager
     def write(self, path: Path) -> Iterator[Callable[[str], object]]:
         """Takes the rows of the output."""
-        with open_complete(path) as file:
+        with open_partial(path) as file:
             file.write(self._header)
             yield lambda row: file.write(row.encode("utf-8", "surrogateescape"))
 
@@ -237,5 +237,5 @@ class _Parquet:
     @contextmanager
     def write(self, path: Path) -> Iterator[Callable[[Tags], object]]:
         """Takes the rows of the output."""
-        with open_complete(path) as file, parquet_writer(file) as writer:
+        with open_partial(path) as file, parquet_writer(file) as writer:
             yield writer.write

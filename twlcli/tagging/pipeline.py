@@ -11,29 +11,25 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.images.decoder import Decoder
-from twlcli.images.found import FoundFile
-from twlcli.images.request import Geometry
-from twlcli.images.stream import Chunk, stream_groups, usable_cores
+from twlcli.images.image_file import ImageFile
+from twlcli.images.sandbox import Decoder
+from twlcli.images.sandbox_protocol import Geometry
+from twlcli.inference.stream import Chunk, stream_groups, usable_cores
+from twlcli.model.onnx import CPU_BATCH
+from twlcli.model.predictor import Predictor
+from twlcli.model.spec import Calibration, ModelSpec
 from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.predictor import Predictor
 from twlcli.scoring.thresholds import decide
-from twlcli.spec import Calibration, ModelSpec
-from twlcli.tagging.delivery import Delivery, Outputs, Tally
-from twlcli.tagging.groups import Item, Memory, grouped
+from twlcli.tagging.chunks import Item, Memory, grouped
+from twlcli.tagging.outputs.fan_out import Delivery, Outputs, Tally
 from twlcli.tagging.tags import Failure, Tags
-
-# Measured on two cores: from 1 to 32 the same speed within the noise for real networks, while two
-# threads of MobileNetV2 hold 260 MB at 8 and 135 at 2. At 1 tiny networks lose a tenth of theirs.
-CPU_BATCH = 2
-DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
 
 
 @dataclass(frozen=True)
 class Spread:
     """How the work lies on the cores; `files` are those that came in."""
 
-    files: Iterator[FoundFile]
+    files: Iterator[ImageFile]
     workers: int
     threads: int
 
@@ -43,7 +39,7 @@ class Spread:
         return self.threads == 0
 
 
-def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:
+def spread(files: Iterable[ImageFile], *, workers: int | None, batch_size: int) -> Spread:
     """Lay the work on the cores: many files on workers with one thread each, few on one worker.
 
     A single chunk keeps one worker busy only, so that its inference may use every core.
@@ -56,7 +52,7 @@ def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) 
 
 
 def tag(
-    files: Iterable[FoundFile],
+    files: Iterable[ImageFile],
     predictor: Predictor,
     outputs: Outputs,
     *,
@@ -98,7 +94,7 @@ def tag(
     delivery = Delivery(outputs, memory)
     drawn: dict[int, tuple[Item, ...]] = {}  # by the group's number, as many as are in flight
 
-    def missing() -> Iterator[tuple[FoundFile, ...]]:
+    def missing() -> Iterator[tuple[ImageFile, ...]]:
         groups = grouped(files, memory, batch_size=batch_size, workers=len(decoders))
         for number, group in enumerate(groups):
             drawn[number] = group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from twlcli.images.found import FoundFile
+from twlcli.images.image_file import ImageFile
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Writer(Protocol):
 class FileWriter(Protocol):
     """An output that needs to know where the image lies: sidecars, and the gallery."""
 
-    def write(self, file: FoundFile, tags: Tags) -> None:
+    def write(self, file: ImageFile, tags: Tags) -> None:
         """Take the tags of one image.
 
         Raises:

@@ -19,7 +19,6 @@ from torch import Tensor
 from twlcli.images.crop import INTERPOLATION
 from twlcli.images.decode import read_upright
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.spec import Preprocessing
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601 luma, as torchvision's rgb_to_grayscale
@@ -128,15 +127,3 @@ def change_colour(images: Tensor, colour: Colour) -> Tensor:
         other = torch.where(kind == 2, grey, torch.where(kind == 1, mean_grey, 0.0))
         images = torch.lerp(other.expand_as(images), images, factor).clamp(0, 1)
     return images + colour.lighting.view(-1, 3, 1, 1)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..1, in channels-last memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32) / 255
-
-
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Images (N, 3, H, W) in 0..1 less the mean, over the standard deviation."""
-    mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
-    return (images - mean) / std

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from twlcli.errors import DeviceError, RecipeError
-from twlcli.images.stream import usable_cores
+from twlcli.inference.stream import usable_cores
+from twlcli.model.torch import pick_device
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         yield replace(alone, neighbours=neighbours)
     finally:
         dist.destroy_process_group()
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """`auto` (a CUDA GPU, else Apple's, else the CPU), `cuda`, `cuda:1`, `mps` or `cpu`.
-
-    Raises:
-        DeviceError: the device is not one of these, or is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
-    kind, _, number = name.partition(":")
-    if kind not in (*available, "cpu") or (number and not number.isdecimal()):
-        raise DeviceError(f"device '{name}' is not known; expected auto, cuda, cuda:N, mps or cpu")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if not available.get(kind, True) or int(number or 0) >= count:
-        there = [kind for kind, usable in available.items() if usable] + ["cpu"]
-        raise DeviceError(f"device '{name}' is not available here (there is {', '.join(there)})")
-    return torch.device(name)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -9,21 +9,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError, TwlError
-from twlcli.files import write_whole
+from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
+from twlcli.model.checkpoint import write_checkpoint
+from twlcli.model.spec import ModelSpec, Preprocessing
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.scoring.fit import fit
-from twlcli.spec import SPEC_KEY, ModelSpec, Preprocessing
-from twlcli.training.backbones import WeightsReport, build_backbone, load_weights
 from twlcli.training.devices import Ranks, check_batch, loader_workers, memory_errors
 from twlcli.training.loader import EpochOrder, TrainingImages, TrainingLoader
-from twlcli.training.run import Run
+from twlcli.training.run_folder import Run
 from twlcli.training.step import Stepper
 from twlcli.training.validation import Validation, validate
 
@@ -233,10 +232,7 @@ class Trainer:
             key: round(record[key], 6) for key in ("map_class", "map_sample")
         }
         spec = replace(fitted, provenance={**self.spec.provenance, "validation": measured})
-        state = self.stepper.best_network.state_dict()
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        data = save(tensors, metadata={SPEC_KEY: spec.to_json()})
-        write_whole(self.run.checkpoint, lambda file: file.write(data))
+        write_checkpoint(self.stepper.best_network, spec, self.run.checkpoint)
 
     def _save(self) -> None:
         """Write everything that `resume` needs; only the first rank does."""

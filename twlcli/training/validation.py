@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.images.stream import usable_cores
+from twlcli.inference.stream import usable_cores
+from twlcli.model.spec import ModelSpec
+from twlcli.model.torch import TorchPredictor
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
 )
-from twlcli.scoring.evaluate import predict
-from twlcli.spec import ModelSpec
+from twlcli.scoring.evaluation import predict
 from twlcli.training.devices import Ranks
-from twlcli.training.predictor import TorchPredictor
 
 _BATCH = 64
 
