@@ -29,7 +29,7 @@ FLOORS = [
     ["images"],
     ["model"],
     ["recipe", "losses"],
-    ["labels", "io", "loss_defaults"],
+    ["labels", "io", "versions"],
     ["errors"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -111,7 +111,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split("\n")[-2].split())
 
 
-HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "PIL", "numpy"}
+HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "PIL", "numpy", "pydantic"}
 
 
 def test_help_loads_nothing_heavy():
@@ -129,6 +129,11 @@ def test_help_loads_nothing_heavy():
 )
 def test_base_package_never_loads_torch(name):
     assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}
+
+
+def test_recipes_load_neither_torch_nor_numpy():
+    code = "import twlcli.recipe; twlcli.recipe.Recipe; twlcli.recipe.describe_in_text"
+    assert loaded_by(code) & HEAVY == {"pydantic"}
 
 
 def test_processes_that_decode_start_with_pillow_alone():

@@ -13,6 +13,7 @@ from twlcli.comparison.runner import compare
 from twlcli.errors import RecipeError, TwlError
 from twlcli.model.torch import pick_device
 from twlcli.recipe import Recipe
+from twlcli.recipe.recipe import RECIPE_FORMAT
 from twlcli.training.devices import Ranks
 from twlcli.training.trainer import DivergedError, InterruptedRunError, Trainer
 
@@ -158,8 +159,23 @@ def test_runs_of_another_recipe_are_refused(tmp_path, photographs):
     run(contest(tmp_path / "out", photographs, ["bce"], rate=0.1))
     base = Recipe().with_settings([f"data.path={photographs}", *SMALL, "image.size=24"])
     other = Contest(tmp_path / "out", contenders_of(base, ["bce"], {}), (0,), 0.1)
-    with pytest.raises(TwlError, match=r"seed-0: was trained with size = 32; choose another --out"):
+    with pytest.raises(TwlError, match=r"seed-0: was trained with image.size = 32; choose"):
         run(other)
+
+
+def test_what_twl_0_1_0_trained_is_not_trained_again(tmp_path, photographs):
+    what = contest(tmp_path / "out", photographs, ["bce"])
+    run(what)
+    version = f"version = {RECIPE_FORMAT.version}\n\n"  # which that twl did not write
+    for file in (tmp_path / "out").rglob("recipe.toml"):
+        text = file.read_text("utf-8")
+        assert text.startswith(version)
+        file.write_text(text.removeprefix(version), "utf-8")
+    for file in (tmp_path / "out").rglob("tuning/*.json"):
+        record = json.loads(file.read_text("utf-8"))
+        record["recipe"] = record["recipe"].removeprefix(version)
+        file.write_text(json.dumps(record), "utf-8")
+    assert not run(what)[1].trained
 
 
 def test_runs_of_an_older_recipe_are_refused(tmp_path, photographs):
@@ -168,7 +184,7 @@ def test_runs_of_an_older_recipe_are_refused(tmp_path, photographs):
     file = tmp_path / "out/bce/0.1/seed-0/recipe.toml"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(line for line in lines if not line.startswith("batch_size")))
-    with pytest.raises(TwlError, match=r"seed-0: was trained with .*; choose another --out"):
+    with pytest.raises(TwlError, match=r"seed-0: was trained with schedule.batch_size = 0; ch"):
         run(what)
 
 
@@ -201,7 +217,9 @@ def test_contenders_are_the_losses_with_the_settings_that_they_take():
     for key in ("data.unlabelled", "optimizer.learning_rate", "train.seed"):
         with pytest.raises(RecipeError, match=rf"--grid {key}: a comparison has the same"):
             contenders_of(Recipe(), ["bce"], {key: ["1"]})
-    with pytest.raises(RecipeError, match=r"loss.positive_temperature is 'warm', expected a"):
+    with pytest.raises(
+        RecipeError, match=r'loss.positive_temperature is "warm", expected a number'
+    ):
         contenders_of(Recipe(), ["two-way"], {"loss.positive_temperature": ["warm"]})
 
 

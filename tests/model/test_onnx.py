@@ -95,8 +95,8 @@ def test_predictor_refuses_a_model_that_is_not_twls(tmp_path):
     path.write_bytes(write_model(path).read_bytes().replace(b'"red"', b'"r\xe9d"'))
     with pytest.raises(ModelError, match="its metadata is damaged"):
         OnnxPredictor(path)
-    newer = json.dumps({**json.loads(SPEC.to_json()), "version": 99})
-    with pytest.raises(ModelError, match="upgrade twlcli"):
+    newer = json.dumps({**json.loads(SPEC.to_json()), "version": 99, "tilt": 1})
+    with pytest.raises(ModelError, match="unknown keys: tilt; upgrade twlcli"):
         OnnxPredictor(write_model(path, metadata=newer))
     four = json.loads(spec_with_labels("a", "b", "c", "d").to_json())
     four["calibration"] = four["thresholds"] = None

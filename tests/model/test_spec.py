@@ -5,7 +5,7 @@ import pytest
 from twlcli.errors import ModelError
 from twlcli.labels import Vocabulary
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.model.spec import SPEC_VERSION, Calibration, ModelSpec, Thresholds
+from twlcli.model.spec import SPEC_FORMAT, Calibration, ModelSpec, Thresholds
 
 SPEC = ModelSpec(
     Vocabulary(("dog | hound", "été")),
@@ -22,6 +22,13 @@ def test_json_round_trip_is_exact(spec):
     assert ModelSpec.from_json(spec.to_json(), source="model.onnx") == spec
 
 
+NEWER = SPEC_FORMAT.version + 1
+
+
+def test_spec_of_a_newer_twl_is_read_where_all_of_its_keys_are_known():
+    assert ModelSpec.from_json(changed(version=NEWER), source="model.onnx") == SPEC
+
+
 def changed(**values: object) -> str:
     return json.dumps(json.loads(SPEC.to_json()) | values)
 
@@ -32,8 +39,11 @@ def changed(**values: object) -> str:
         ("{", "'twl.spec' metadata is damaged"),
         ("[]", "'twl.spec' metadata is damaged"),
         ("{}", "'twl.spec' metadata is damaged"),
-        (changed(preprocessing={"rezise": 3}), "'twl.spec' metadata is damaged"),
-        (changed(version=SPEC_VERSION + 1), "is newer than this twl reads"),
+        (changed(preprocessing={"rezise": 3}), "damaged .unknown keys: preprocessing.rezise"),
+        (changed(version=NEWER, tilt=1), "spec version 2; this one reads 1.; unknown keys: tilt"),
+        (changed(version=NEWER, labels=None), "by a newer twl .* reads 1.; upgrade twlcli$"),
+        (changed(version="1"), "version is '1', expected a whole number"),
+        (changed(tilt=1), "metadata is damaged .unknown keys: tilt"),
         (changed(labels=["a", "b", "c"]), "do not fit 3 labels"),
         (changed(labels=["a", "dog\ud83d"]), r"label 'dog\\ud83d' is no text"),
         (changed(labels=["a", 1]), "'twl.spec' metadata is damaged"),

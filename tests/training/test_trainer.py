@@ -11,7 +11,7 @@ from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.model.backbones import WeightsReport
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
-from twlcli.recipe import Recipe
+from twlcli.recipe import Recipe, recipe_of
 from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
 from twlcli.training.trainer import InterruptedRunError, Trainer
@@ -90,6 +90,9 @@ def test_checkpoint_carries_its_spec(finished):
     assert spec.calibration is not None
     assert spec.thresholds is not None
     best = max(finished.watcher.records, key=lambda record: record["map_class"])
+    data = {"path": Path(finished.run.recipe.data.path).name}
+    recipe = recipe_of(spec.provenance, source=finished.run.checkpoint)
+    assert recipe == finished.run.recipe.with_values({"data": data})
     assert spec.provenance["validation"]["map_class"] == round(best["map_class"], 6)
     predictor = TorchPredictor(network, spec, torch.device("cpu"))
     images = np.zeros((2, 32, 32, 3), np.uint8)

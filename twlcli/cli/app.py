@@ -18,6 +18,7 @@ from twlcli.cli.eval import evaluate
 from twlcli.cli.export import export
 from twlcli.cli.merge import merge
 from twlcli.cli.printable import printable
+from twlcli.cli.recipe import app as recipe
 from twlcli.cli.tag import tag
 from twlcli.cli.train import train
 from twlcli.errors import TwlError
@@ -91,6 +92,7 @@ app.command("export")(export)
 app.command("tag")(tag)
 app.command("merge")(merge)
 app.add_typer(data, name="data")
+app.add_typer(recipe, name="recipe")
 app.command("doctor")(doctor)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="Recipe to start from: a TOML file, or a folder's name in models/."
+        "--recipe", help="Recipe to start from: a TOML file, or a name of `twl recipe list`."
     ),
 ]
 Backbone = Annotated[str | None, typer.Option(help="Any torchvision classification network.")]
@@ -45,7 +45,11 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any key of the recipe.", metavar="SECTION.KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="Any key of the recipe; `twl recipe show` lists them.",
+        metavar="SECTION.KEY=VALUE",
+    ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="Format of DATA [default: detected]")]
 Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
@@ -77,7 +81,9 @@ _KEYS = {
 def resolved_recipe(
     data: Path, name: str | None, flags: Mapping[str, Any], settings: list[str] | None
 ) -> Recipe:
-    """The recipe that a command line asks for: `--recipe`, then flags, then `--set`.
+    """The recipe that a command line asks for: `--recipe`, changed by flags and `--set`.
+
+    Of a flag and `--set` for the same key, `--set` counts.
 
     Args:
         data: DATA.
@@ -89,19 +95,20 @@ def resolved_recipe(
         RecipeError: a flag or setting names what there is not, or does not fit.
     """
     from twlcli.model.bundled import recipe_file
-    from twlcli.recipe import Recipe, read_recipe
+    from twlcli.recipe import Recipe, Setting, read_recipe
 
     recipe = Recipe() if name is None else read_recipe(recipe_file(name))
-    recipe = recipe.merged({"data": {"path": str(data.resolve())}}, place="DATA")
-    for flag, value in flags.items():
-        if value is None:
-            continue
-        section, key = _KEYS[flag]
-        values = {key: _absolute(flag, value)}
-        if flag == "size":
-            values["resize"] = round(value * 8 / 7)
-        recipe = recipe.merged({section: values}, place=f"--{flag}")
-    return recipe.with_settings(settings or [])
+    return recipe.with_settings(
+        [
+            Setting("data", "path", str(data.resolve()), "DATA"),
+            *(
+                Setting(*_KEYS[flag], _absolute(flag, value), f"--{flag}")
+                for flag, value in flags.items()
+                if value is not None
+            ),
+            *(Setting.parse(text, place=f"--set {text}") for text in settings or []),
+        ]
+    )
 
 
 def _absolute(flag: str, value: Any) -> Any:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli import recipe_options as options
+from twlcli.cli.recipe import show_keys
 from twlcli.errors import TwlError, needs_extra
-from twlcli.loss_defaults import LOSS_DEFAULTS
+from twlcli.recipe.names import LOSS_NAMES
 
 if TYPE_CHECKING:
     from twlcli.recipe import Recipe
@@ -31,7 +32,7 @@ def train(
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
-    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_DEFAULTS)}.")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_NAMES)}.")] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     micro_batch: options.MicroBatch = None,
@@ -43,6 +44,12 @@ def train(
     device: options.Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     settings: options.Settings = None,
+    help_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--help-recipe", callback=show_keys, is_eager=True, help="Show every key of a recipe."
+        ),
+    ] = False,
     format_: options.Format = None,
     images: options.Images = None,
     coco_images: options.CocoImages = None,

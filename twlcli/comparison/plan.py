@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from twlcli.comparison.result import Candidate, RunScores
 from twlcli.errors import RecipeError, TwlError
-from twlcli.loss_defaults import defaults_of
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import Run
 
@@ -70,7 +69,7 @@ def contenders_of(
 
     Args:
         base: the recipe of all.
-        losses: names in `LOSS_DEFAULTS`; the base's own loss keeps the base's options.
+        losses: names in `LOSS_NAMES`; the base's own loss keeps the base's options.
         grid: values, as `--set` takes them, by `section.key`. An option of a loss is left out
             where another loss has none of that name.
 
@@ -86,10 +85,10 @@ def contenders_of(
     contenders: dict[str, Contender] = {}
     used: set[str] = set()
     for loss in losses:
-        options = {f"loss.{option}" for option in defaults_of(loss, "--losses").options}
+        recipe = base.with_values({"loss": {"name": loss}})
+        options = {f"loss.{option}" for option in recipe.loss.options}
         keys = [key for key in grid if not key.startswith("loss.") or key in options]
         used |= set(keys)
-        recipe = base.merged({"loss": {"name": loss}}, place="--losses")
         for values in itertools.product(*(grid[key] for key in keys)):
             settings = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
             short = [setting.partition(".")[2] for setting in settings]

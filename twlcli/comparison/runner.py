@@ -18,7 +18,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,7 +167,8 @@ class _Training:
         recipe = self._recipe(rate, seed)
         if self.ranks.any(kept.exists()):
             record = json.loads(kept.read_text(encoding="utf-8"))
-            self._check_recipe(kept, recipe, record["recipe"])
+            there = Recipe.from_toml(record["recipe"], place=str(kept))
+            self._check_recipe(kept, recipe, there)
             score = math.nan if record["map_class"] is None else record["map_class"]
             self._ended(what, {"map_class": score})
             return float(score)
@@ -191,19 +192,20 @@ class _Training:
     def _recipe(self, rate: float, seed: int) -> Recipe:
         """The recipe of one training, complete, validating only what the last epoch leaves."""
         recipe = self.contender.recipe
-        recipe = replace(
-            recipe,
-            optimizer=replace(recipe.optimizer, learning_rate=rate),
-            schedule=replace(recipe.schedule, validate_every=recipe.schedule.epochs),
-            train=replace(recipe.train, seed=seed),
+        changed = {
+            "optimizer": {"learning_rate": rate},
+            "schedule": {"validate_every": recipe.schedule.epochs},
+            "train": {"seed": seed},
+        }
+        return recipe.with_values(changed).suited(
+            images=self.data.train_count, labels=self.data.labels
         )
-        return recipe.suited(images=self.data.train_count, labels=self.data.labels)
 
     def _run(self, folder: Path, recipe: Recipe, splits: tuple[str, ...]) -> Run:
         """The run in a folder, which is made where it is not there."""
         if self.ranks.first:
             if (folder / "recipe.toml").is_file():
-                self._check_recipe(folder, recipe, Run.open(folder).recipe.to_toml())
+                self._check_recipe(folder, recipe, Run.open(folder).recipe)
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_splits(folder, self.data.images, splits)
@@ -224,13 +226,12 @@ class _Training:
         if self.ranks.first:
             self.watcher.training_ended(self.contender.name, what, scores)
 
-    def _check_recipe(self, place: Path, wanted: Recipe, there: str) -> None:
+    def _check_recipe(self, place: Path, wanted: Recipe, there: Recipe) -> None:
         """Raise TwlError where an earlier call trained under another recipe."""
-        if there == wanted.to_toml():
-            return
-        old, new = there.splitlines(), wanted.to_toml().splitlines()
-        changed = next((line for line in old if line not in new), "a recipe of another twl")
-        raise TwlError(f"{place}: was trained with {changed}; choose another --out")
+        values = wanted.values()
+        for key, value in there.values().items():
+            if key not in values or value != values[key]:
+                raise TwlError(f"{place}: was trained with {key} = {value}; choose another --out")
 
 
 def _rounded(rate: float) -> float:

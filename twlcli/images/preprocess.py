@@ -14,7 +14,7 @@ from twlcli.images.decode import open_upright, read_upright
 from twlcli.images.image_file import ByteRange, read_range
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
-_RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 
 
 def load_crop(
@@ -65,7 +65,7 @@ def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         ModelError: the interpolation is not known.
     """
     try:
-        resampling = _RESAMPLING[preprocessing.interpolation]
+        resampling = RESAMPLING[preprocessing.interpolation]
     except KeyError:
         raise ModelError(
             f"interpolation '{preprocessing.interpolation}' is not known "

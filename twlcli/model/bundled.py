@@ -44,6 +44,11 @@ def recipe_file(name: str) -> Path:
     shipped = models_folder() / name / "recipe.toml"
     if shipped.is_file():
         return shipped
-    known = sorted(recipe.parent.name for recipe in models_folder().glob("*/recipe.toml"))
+    known = [file.parent.name for file in recipe_files()]
     hint = did_you_mean(name, known) or f"; recipes are {', '.join(known)}"
     raise RecipeError(f"recipe '{name}' is neither a file nor a model of twl{hint}")
+
+
+def recipe_files() -> list[Path]:
+    """The recipes in the folder `models`, by name."""
+    return sorted(models_folder().glob("*/recipe.toml"))

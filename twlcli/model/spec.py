@@ -11,9 +11,10 @@ from twlcli.errors import AnnotationError, ModelError
 from twlcli.io import parse_json
 from twlcli.labels import Vocabulary
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
+from twlcli.versions import FileFormat, unknown_keys
 
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
-SPEC_VERSION = 1
+SPEC_FORMAT = FileFormat("spec", 1)
 MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
 MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
 
@@ -47,7 +48,8 @@ class ModelSpec:
     """Labels, preprocessing, calibration, thresholds and provenance of a model.
 
     Calibration and thresholds are None only before they are fitted. `provenance` says how the
-    model came to be: twl's version, data set name, loss, backbone, recipe, validation scores.
+    model came to be: twl's version, data set name, loss, recipe, validation scores;
+    `twlcli.recipe.recipe_of` reads the recipe.
     """
 
     vocabulary: Vocabulary
@@ -61,22 +63,23 @@ class ModelSpec:
         """The spec as one JSON object."""
         fields = asdict(self)
         fields["labels"] = list(fields.pop("vocabulary")["names"])
-        return json.dumps({"version": SPEC_VERSION, **fields}, ensure_ascii=False)
+        return json.dumps({"version": SPEC_FORMAT.version, **fields}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, *, source: object) -> ModelSpec:
         """Read `to_json`'s text; `source` is the file it came from, for error messages.
 
         Raises:
-            ModelError: the text is not a spec, or comes from a newer twl.
+            ModelError: the text is not a spec, or comes from a newer twl and has keys that this
+                one does not know.
         """
+        newer = ""
         try:
-            fields = parse_json(text)
-            if fields["version"] > SPEC_VERSION:
-                raise ModelError(
-                    f"{source}: spec version {fields['version']} is newer than this twl reads "
-                    f"({SPEC_VERSION}); upgrade twlcli"
-                )
+            version, fields = SPEC_FORMAT.opened(_of_kind(dict, parse_json(text)))
+            unknown = unknown_keys(fields, _KEYS)
+            newer = SPEC_FORMAT.newer(version, unknown)
+            if unknown:
+                raise ValueError(f"unknown keys: {', '.join(unknown)}")
             spec = cls(
                 vocabulary=Vocabulary(tuple(fields["labels"])),
                 backbone=_of_kind(str, fields["backbone"]),
@@ -86,6 +89,8 @@ class ModelSpec:
                 provenance=_of_kind(dict, fields["provenance"]),
             )
         except (KeyError, TypeError, ValueError, AnnotationError) as error:
+            if newer:
+                raise ModelError(f"{source}: {newer}") from error
             raise ModelError(f"{source}: its '{SPEC_KEY}' metadata is damaged ({error})") from error
         spec.check(source)
         return spec
@@ -102,6 +107,15 @@ class ModelSpec:
             raise ModelError(
                 f"{source}: calibration and thresholds do not fit {label_count} labels"
             )
+
+
+# What `to_json` writes; None where a value has no keys, or any.
+_KEYS = {
+    **dict.fromkeys(("labels", "backbone", "provenance")),
+    "preprocessing": Preprocessing.__dataclass_fields__,
+    "calibration": Calibration.__dataclass_fields__,
+    "thresholds": Thresholds.__dataclass_fields__,
+}
 
 
 def _preprocessing(**fields: Any) -> Preprocessing:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from twlcli.images.decode import read_upright
-from twlcli.recipe import AugmentRecipe
+from twlcli.images.preprocess import RESAMPLING
+from twlcli.recipe import AugmentRecipe, ImageRecipe
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601 luma, as torchvision's rgb_to_grayscale
@@ -49,7 +49,7 @@ class Colour:
 
 
 def random_crop(
-    path: Path, augment: AugmentRecipe, *, size: int, generator: np.random.Generator
+    path: Path, augment: AugmentRecipe, recipe: ImageRecipe, *, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A random crop of an image file, resized and perhaps mirrored; uint8 RGB (size, size, 3).
 
@@ -60,6 +60,7 @@ def random_crop(
     Raises:
         ImageError: the file cannot be decoded.
     """
+    size = recipe.size
     scales = generator.uniform(augment.min_scale, 1, _CROP_ATTEMPTS)
     limit = math.log(augment.max_stretch)
     ratios = np.exp(generator.uniform(-limit, limit, _CROP_ATTEMPTS))
@@ -70,7 +71,7 @@ def random_crop(
     needed = math.ceil(size / math.sqrt(scales[0] / augment.max_stretch) / 2)
     image = read_upright(path, shorter_side=needed)
     box = _crop_box(image.size, scales, ratios, place, augment.max_stretch)
-    crop = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    crop = np.array(image.resize((size, size), RESAMPLING[recipe.interpolation], box=box))
     return crop[:, ::-1] if mirrored else crop
 
 

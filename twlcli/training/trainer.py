@@ -20,7 +20,7 @@ from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
 from twlcli.model.checkpoint import write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
-from twlcli.recipe import Recipe
+from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.run_folder import Run
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
@@ -262,13 +262,18 @@ def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
         resize=image.resize, crop=image.size, interpolation=image.interpolation
     )
     loss_used = {"name": loss.name, "class_scope": loss.class_scope, **loss.options}
-    provenance = {"twl": __version__, "data": data.source.name, "loss": loss_used}
+    provenance = {
+        "twl": __version__,
+        "data": data.source.name,
+        "loss": loss_used,
+        "recipe": portable_tables(recipe),
+    }
     return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
 
 
 def _loader(recipe: Recipe, data: Annotations, ranks: Ranks) -> TrainingLoader:
     seed = recipe.train.seed
-    images = TrainingImages(data, recipe.augment, size=recipe.image.size, seed=seed)
+    images = TrainingImages(data, recipe.augment, recipe.image, seed=seed)
     order = EpochOrder(
         len(data),
         batch_size=recipe.schedule.batch_size,
