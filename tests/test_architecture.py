@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
+    ["outputs"],
     ["comparison", "exporting", "tagging"],
     ["training"],
     ["scoring", "shapes"],

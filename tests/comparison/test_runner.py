@@ -14,8 +14,9 @@ from twlcli.errors import RecipeError, TwlError
 from twlcli.model.torch import pick_device
 from twlcli.recipe import Recipe
 from twlcli.recipe.recipe import RECIPE_FORMAT
+from twlcli.runs.run_folder import InterruptedRunError
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import DivergedError, InterruptedRunError, Trainer
+from twlcli.training.trainer import DivergedError, Trainer, TrainStart
 
 SMALL = [
     "model.backbone=shufflenet_v2_x0_5",
@@ -42,8 +43,8 @@ class Listener:
     def training_ended(self, contender: str, what: str, scores: Mapping[str, float]) -> None:
         self.ended.append((contender, what))
 
-    def began(self, report: object, train: int, validation: int) -> None:
-        assert train + validation <= 30
+    def began(self, start: TrainStart) -> None:
+        assert start.training + start.validation <= 30
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None: ...
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.model.backbones import WeightsReport
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe, recipe_of
-from twlcli.runs.run_folder import Run
+from twlcli.runs.run_folder import InterruptedRunError, Run
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import InterruptedRunError, Trainer
+from twlcli.training.trainer import Trainer, TrainStart
 
 ALONE = Ranks(torch.device("cpu"))
 SMALL = [
@@ -33,8 +32,8 @@ class Silent:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
-        self.counts = (train, validation)
+    def began(self, start: TrainStart) -> None:
+        self.counts = (start.training, start.validation)
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         self.first = first

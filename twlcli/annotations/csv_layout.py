@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,26 @@ LABEL_COLUMNS = ("labels", "label", "tags")
 DELIMITERS = (",", "\t", ";")  # between cells
 
 # A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
-csv.field_size_limit(2**31 - 1)
+_LONGEST_CELL = 2**31 - 1
+_limit_lock = threading.Lock()
+_limit_holders: list[int] = []  # the bound as it was before each of those who read now
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length inside the block.
+
+    Its bound is the whole interpreter's; the last of those who read at the same time sets it back.
+    """
+    with _limit_lock:
+        _limit_holders.append(csv.field_size_limit(_LONGEST_CELL))
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            before = _limit_holders.pop()
+            if not _limit_holders:
+                csv.field_size_limit(before)
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,7 @@ def find_layout(path: Path, delimiter: str | None = None) -> Layout:
 
 
 def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
-    with open_text(path, encoding) as file:
+    with long_cells(), open_text(path, encoding) as file:
         try:
             cells = next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
         except csv.Error as error:
@@ -131,7 +152,7 @@ def _check_names_once(path: Path, header: Sequence[str]) -> None:
 def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width = len(layout.header)
-    with open_text(path, layout.encoding) as file:
+    with long_cells(), open_text(path, layout.encoding) as file:
         reader = csv.reader(file, delimiter=layout.delimiter, strict=True)
         line, header_seen = 1, False
         try:

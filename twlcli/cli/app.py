@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -98,6 +99,8 @@ app.command("doctor")(doctor)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Without any handler Python would print Pillow's log warnings about odd files on stderr.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     app(prog_name="twl")

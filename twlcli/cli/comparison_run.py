@@ -15,18 +15,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from twlcli.cli.console import err, out
 from twlcli.cli.tables import comparison_table
-from twlcli.cli.training_run import interrupts
+from twlcli.cli.training_bars import interrupts
 from twlcli.comparison.page import write_page
 from twlcli.comparison.plan import Contest, Outcome, scored
 from twlcli.comparison.report import notes, to_dict
 from twlcli.comparison.runner import GRID_FACTORS, compare
 from twlcli.comparison.statistics import compare as compare_scores
 from twlcli.io import write_whole
-from twlcli.model.backbones import WeightsReport
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import InterruptedRunError
 from twlcli.training.devices import joined_ranks
-from twlcli.training.trainer import InterruptedRunError
+from twlcli.training.trainer import TrainStart
 
 JSON_NAME, PAGE_NAME = "compare.json", "compare.html"
 
@@ -132,7 +132,7 @@ class _Bar:
         )
         err.print(f"{contender:{self.width}}  {what:11}  {'  '.join(shown)}")
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+    def began(self, start: TrainStart) -> None:
         """Nothing to show: all trainings have the same data and weights."""
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:

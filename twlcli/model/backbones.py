@@ -159,8 +159,8 @@ def _downloaded(name: str) -> Mapping[str, Tensor]:
         )
     except (URLError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"cannot download the weights of '{name}' ({error}); "
-            "give a file with --weights FILE, or --weights none for random ones"
+            f"cannot download the weights of '{name}' ({error})",
+            hint="{weights} can name a file, or be none for random weights",
         ) from error
     return state
 

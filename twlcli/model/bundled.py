@@ -26,8 +26,8 @@ def default_model() -> Path:
     model = models_folder() / DEFAULT_MODEL / "model.onnx"
     if not model.is_file():
         raise ModelError(
-            f"this copy of twl comes without its default model '{DEFAULT_MODEL}'; "
-            "name one with --model FILE"
+            f"this copy of twl comes without its default model '{DEFAULT_MODEL}'",
+            hint="name one with {model}",
         )
     return model
 

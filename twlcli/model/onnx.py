@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,6 @@ class OnnxPredictor:
         _check_file(path)
         self._session, self._provider = _start(path, provider, threads)
         self._spec = _read_spec(path, self._session)
-        _return_freed_memory()
         # DirectML alone allows no two calls at once.
         directml = self._provider == "directml"
         self._turn: AbstractContextManager[Any] = threading.Lock() if directml else nullcontext()
@@ -94,8 +92,8 @@ class OnnxPredictor:
             text = _one_line(error)
             if any(words in text.lower() for words in ("allocate", "out of memory", "bad_alloc")):
                 raise DeviceError(
-                    f"out of memory with {len(images)} images at once on {self._provider}; "
-                    "try a smaller --batch-size"
+                    f"out of memory with {len(images)} images at once on {self._provider}",
+                    hint="a smaller {batch_size} needs less",
                 ) from error
             raise ModelError(f"the model failed on {self._provider}: {text}") from error
         return np.asarray(logits, dtype=np.float32)
@@ -154,15 +152,6 @@ def _check_wish(wish: str, there: tuple[str, ...]) -> None:
             f"provider '{wish}' is not in this ONNX Runtime (available: {', '.join(there)}); "
             "other builds of onnxruntime, such as onnxruntime-gpu, bring others"
         )
-
-
-def _return_freed_memory() -> None:
-    """Give the system the memory that loading a model has freed, which glibc would keep.
-
-    Two threads with ResNet-50, two images each, then hold 193 MB in place of 342.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _read_spec(path: Path, session: Any) -> ModelSpec:

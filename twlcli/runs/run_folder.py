@@ -36,6 +36,18 @@ CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 
 
+class InterruptedRunError(Exception):
+    """Training stopped when it was asked to; the run can be resumed.
+
+    Attributes:
+        folder: the run's.
+    """
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder and its recipe."""
@@ -50,15 +62,20 @@ class Run:
         Raises:
             TwlError: the folder exists and is not empty.
         """
+        cls.check_free(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, recipe)
+        run.write_recipe()
+        return run
+
+    @staticmethod
+    def check_free(folder: Path) -> None:
+        """Raise TwlError where a folder cannot become a new run."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TwlError(
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, recipe)
-        run.write_recipe()
-        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -115,6 +132,13 @@ class Run:
         data = text.encode("utf-8", "surrogateescape")
         write_whole(self.folder / "unreadable.txt", lambda file: file.write(data))
 
+    def unreadable(self) -> tuple[str, ...]:
+        """What `write_unreadable` wrote: path and reason of each image."""
+        path = self.folder / "unreadable.txt"
+        if not path.is_file():
+            return ()
+        return tuple(path.read_text("utf-8", "surrogateescape").splitlines())
+
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Save what resuming needs."""
         import torch
@@ -157,14 +181,17 @@ class Run:
             )
         return replace(annotations, splits=tuple(split_of[image] for image in annotations.images))
 
-    def split_data(self) -> tuple[Annotations, Annotations]:
+    def split_data(self, data: Annotations | None = None) -> tuple[Annotations, Annotations]:
         """The training and validation images; a split that twl has to make is recorded.
+
+        Args:
+            data: what `data()` gives, where that is known already.
 
         Raises:
             AnnotationError: a split that the recipe names is not there, or has no label at all.
         """
         train_split, validation_split = self.splits
-        annotations = self.data()
+        annotations = self.data() if data is None else data
         if not annotations.split_names():
             annotations = replace(annotations, splits=(train_split,) * len(annotations))
         if validation_split not in annotations.split_names():

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.csv_layout import long_cells
 from twlcli.errors import TwlError, needs_extra
 from twlcli.io import check_free, open_partial, parse_json
 from twlcli.tagging.outputs.csv import image_of_cell
@@ -187,12 +188,13 @@ def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
     next(file, None)
     lines: list[str] = []
     reader = csv.reader(_noted(file, lines), strict=True)
-    try:
-        for row in reader:
-            yield image_of_cell(row[0]), "".join(lines)
-            lines.clear()
-    except (csv.Error, IndexError) as error:
-        raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
+    with long_cells():
+        try:
+            for row in reader:
+                yield image_of_cell(row[0]), "".join(lines)
+                lines.clear()
+        except (csv.Error, IndexError) as error:
+            raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
 
 
 def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:

@@ -87,7 +87,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
             f"precision bf16 is not in the hardware of this {device.type} device; "
-            "use --set train.precision=float32"
+            "use train.precision=float32"
         )
     wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.bfloat16 if wanted else None
@@ -119,8 +119,8 @@ def memory_errors(images_at_once: int) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
             raise
         raise DeviceError(
-            f"out of memory with {images_at_once} images at once; "
-            f"try --micro-batch {max(1, images_at_once // 2)}, which leaves the loss as it is"
+            f"out of memory with {images_at_once} images at once",
+            hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",
         ) from error
 
 
@@ -128,3 +128,23 @@ def check_batch(batch_size: int, ranks: Ranks) -> None:
     """Raise RecipeError where a batch cannot give every rank an image."""
     if batch_size < ranks.world:
         raise RecipeError(f"batch size {batch_size} is smaller than the {ranks.world} ranks")
+
+
+@contextmanager
+def own_torch_state(device: torch.device, threads: int) -> Iterator[None]:
+    """Inside the block, seeds and the number of threads are not the caller's.
+
+    Args:
+        device: whose generator is kept apart, besides the CPU's.
+        threads: of torch on the CPU; 0 leaves the number as it is.
+    """
+    index = device.index if device.index is not None else 0
+    devices = [index] if device.type == "cuda" else []
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices):
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

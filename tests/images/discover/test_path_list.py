@@ -52,7 +52,7 @@ def test_ends_of_lines():
 
 
 def test_names_with_nul_in_lines_are_refused():
-    with pytest.raises(TwlError, match=r"list:2: a NUL character.*--null"):
+    with pytest.raises(TwlError, match=r"list:2: a NUL character.*`null`"):
         read(b"a.jpg\nb.jpg\0c.jpg\n")
 
 

@@ -34,8 +34,10 @@ def read_list(file: BinaryIO, *, source: str, null: bool = False) -> Iterator[st
             name = name.removeprefix(codecs.BOM_UTF8) if line == 1 else name
             name = name.removesuffix(b"\r")
             if b"\0" in name:
-                hint = "names that end with NUL need --null"
-                raise TwlError(f"{source}:{line}: a NUL character in a list of names; {hint}")
+                raise TwlError(
+                    f"{source}:{line}: a NUL character in a list of names",
+                    hint="{null} reads names that end with NUL",
+                )
         if name and (null or not name.isspace()):
             try:
                 yield os.fsdecode(name)

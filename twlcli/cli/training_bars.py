@@ -1,4 +1,4 @@
-"""Runs a training in the terminal: progress, Ctrl-C, and what to do next."""
+"""A training in the terminal: progress and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,58 +20,18 @@ from rich.progress import (
 )
 
 from twlcli.cli.console import err
-from twlcli.model.backbones import WeightsReport
-from twlcli.runs.run_folder import Run
-from twlcli.training.devices import Ranks, autocast_dtype, joined_ranks
-from twlcli.training.trainer import InterruptedRunError, Trainer
+
+if TYPE_CHECKING:
+    from twlcli.training.trainer import TrainStart
 
 _SOME = 3  # names shown of a list that may be long
 _ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 
 
-def run_training(begin: Callable[[], Run], *, device: str, resumed: bool) -> None:
-    """Train the run that `begin` makes or opens, on all ranks; exit with 130 if interrupted."""
-    with joined_ranks(device) as ranks:
-        own = begin() if ranks.first else None
-        folder = ranks.gather(own and own.folder)[0]
-        run = own or Run.open(folder)
-        try:
-            with _Bars(run, ranks, resumed=resumed) as bars, interrupts() as interrupted:
-                trainer = Trainer(run, ranks, bars, resumed=resumed)
-                trainer.train(interrupted)
-        except InterruptedRunError as stopped:
-            if ranks.first:
-                err.print(f"{stopped}; go on with: twl train --resume {run.folder}")
-            raise typer.Exit(130) from None
-        except BaseException:
-            if ranks.first and not resumed:
-                run.discard()
-            raise
-        if ranks.first:
-            _say_what_is_there(run, trainer)
+class TrainingBars:
+    """Watches a training: bars on a terminal, one line per epoch elsewhere."""
 
-
-def _say_what_is_there(run: Run, trainer: Trainer) -> None:
-    validated = [record for record in trainer.progress.history if "map_class" in record]
-    best = max(validated, key=lambda record: record["map_class"])
-    err.print(
-        f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
-        f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
-    )
-    if trainer.progress.unreadable:
-        count = len(trainer.progress.unreadable)
-        err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
-    err.print(f"next: twl eval {run.folder}, twl export {run.folder}")
-
-
-class _Bars:
-    """Shows progress: bars on a terminal, one line per epoch elsewhere."""
-
-    def __init__(self, run: Run, ranks: Ranks, *, resumed: bool) -> None:
-        self.resumed = resumed
-        self.run = run
-        self.ranks = ranks
-        self.epochs = run.recipe.schedule.epochs
+    def __init__(self) -> None:
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -84,38 +43,36 @@ class _Bars:
             transient=True,
             disable=not err.is_terminal,
         )
+        self.epochs = self.validation_count = 0
         self.last = ""  # the last validation's score
         self.training: TaskID | None = None
         self.validating: TaskID | None = None
-        self.validation_count = 0
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> TrainingBars:
         self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+    def began(self, start: TrainStart) -> None:
         """Say what was loaded."""
-        self.validation_count = validation
-        dtype = autocast_dtype(self.run.recipe.train.precision, self.ranks.device)
-        name = str(dtype).removeprefix("torch.") if dtype else "float32"
-        many = f", {self.ranks.world} ranks" if self.ranks.world > 1 else ""
-        err.print(f"{self.run.folder}: training on {self.ranks.device} in {name}{many}")
-        size = Run.open(self.run.folder).recipe.schedule.batch_size
+        schedule = start.run.recipe.schedule
+        self.epochs, self.validation_count = schedule.epochs, start.validation
+        many = f", {start.ranks} ranks" if start.ranks > 1 else ""
+        err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
         err.print(
-            f"{train:,} training images in batches of {size}, {validation:,} validation images"
+            f"{start.training:,} training images in batches of {schedule.batch_size}, "
+            f"{start.validation:,} validation images"
         )
-        if report is None:
-            err.print(
-                "weights: those of the interrupted run" if self.resumed else "weights: random"
-            )
+        if start.weights is None:
+            kept = "those of the interrupted run" if start.resumed else "random"
+            err.print(f"weights: {kept}")
             return
-        err.print(f"weights: {report.fitted} tensors fitted")
+        err.print(f"weights: {start.weights.fitted} tensors loaded")
         for what, names in (
-            ("not in the file, left random", report.missing),
-            ("in the file, but not in the network", report.unused),
+            ("not in the file, left random", start.weights.missing),
+            ("in the file, but not in the network", start.weights.unused),
         ):
             if names:
                 more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""

@@ -1,0 +1,137 @@
+"""Training a model: what `twl train` does, as functions.
+
+What can be checked without torch, which takes seconds to load, is checked before it is loaded.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.errors import ModelError, needs_extra
+from twlcli.recipe import Recipe
+from twlcli.runs.resolve import Settings, resolved_recipe
+from twlcli.runs.run_folder import InterruptedRunError, Run, kept_images, read_data
+
+if TYPE_CHECKING:
+    from twlcli.training.trainer import Watcher
+
+
+def train(
+    data: Path | str | Recipe,
+    *,
+    out: Path | str | None = None,
+    recipe: Recipe | Path | str | None = None,
+    settings: Settings = (),
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Train a tagger and keep the best epoch's weights in a new run folder.
+
+    Under `torchrun` all ranks train one model, with the loss of the whole batch.
+
+    Args:
+        data: a label file or folder, or a recipe whose `data.path` names one.
+        out: the run folder, new or empty; None is `runs/DATA-BACKBONE`, or the first free of
+            `-2`, `-3` and so on.
+        recipe: to start from: a recipe, a TOML file or the name of a bundled one.
+        settings: changes of the recipe: values by `section.key`, such as
+            `{"schedule.epochs": 3}`, or texts such as `schedule.epochs=3`.
+        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        watcher: told how the training goes.
+        should_stop: asked between steps; when it says True, the state is saved.
+
+    Returns:
+        The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
+
+    Raises:
+        RecipeError: the recipe names what there is not, or a value does not fit.
+        AnnotationError: the data cannot be read, or an image is missing.
+        ModelError: the pretrained weights cannot be read.
+        InterruptedRunError: `should_stop` said so; `resume` continues the run.
+        DivergedError: the loss is not a number any more.
+        DeviceError: the device is not there, or its memory does not suffice.
+        TwlError: the folder exists and is not empty.
+        MissingExtraError: the `train` extra is not installed.
+    """
+    if isinstance(data, Recipe):
+        wanted = resolved_recipe(data.data.path, data, settings)
+    else:
+        wanted = resolved_recipe(data, recipe, settings)
+    folder = _free_folder(wanted) if out is None else Path(out)
+    Run.check_free(folder)
+    annotations = _read(wanted)
+    return _train(
+        lambda: Run.create(folder, wanted), annotations, device, watcher, should_stop, resumed=False
+    )
+
+
+def resume(
+    run: Path | str,
+    *,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Continue an interrupted run under its own recipe; on a CPU to the same weights.
+
+    Args:
+        run: the run folder.
+        device: as for `train`.
+        watcher: told how the training goes.
+        should_stop: asked between steps; when it says True, the state is saved.
+
+    Raises:
+        ModelError: the folder is not a run, nothing was saved yet, or what was is damaged.
+        Otherwise as `train`.
+    """
+    opened = Run.open(Path(run))
+    return _train(lambda: opened, None, device, watcher, should_stop, resumed=True)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    """`runs/DATA-BACKBONE`, or the first free of `-2`, `-3`..."""
+    name = f"{Path(recipe.data.path).stem}-{recipe.model.backbone}"
+    folders = (Path("runs") / (f"{name}-{n}" if n > 1 else name) for n in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _read(recipe: Recipe) -> Annotations:
+    """The data of a recipe, once its weights are known to be there."""
+    weights = recipe.model.weights
+    if weights not in ("default", "none") and not Path(weights).is_file():
+        raise ModelError(f"{weights}: there is no such file of weights")
+    return kept_images(read_data(recipe.data), recipe.data)
+
+
+def _train(
+    begin: Callable[[], Run],
+    data: Annotations | None,
+    device: str,
+    watcher: Watcher | None,
+    should_stop: Callable[[], bool],
+    *,
+    resumed: bool,
+) -> Run:
+    with needs_extra("training", "train"):
+        from twlcli.training.devices import joined_ranks
+        from twlcli.training.trainer import Silent, Trainer
+
+    with joined_ranks(device) as ranks:
+        own = begin() if ranks.first else None
+        folder = ranks.gather(own and own.folder)[0]
+        run = own or Run.open(folder)
+        try:
+            trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
+            trainer.train(should_stop)
+        except InterruptedRunError:
+            raise
+        except BaseException:
+            if ranks.first and not resumed:
+                run.discard()
+            raise
+        return trainer.run
