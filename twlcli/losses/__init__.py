@@ -1,6 +1,7 @@
 """Multi-label losses: pure functions of logits (N, C) and targets (N, C).
 
-Targets are 1 present, 0 absent and -1 unknown, of bool, integer or float dtype. Every loss computes
+Targets are 1 present, 0 absent and -1 unknown, of bool, integer or float dtype; BCE, focal and ASL
+also take those between 0 and 1, as smoothed labels are. Any other is an error. Every loss computes
 in at least float32 whatever the dtype of the logits, and returns a scalar.
 """
 

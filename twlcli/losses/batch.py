@@ -10,6 +10,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from twlcli.losses.targets import check_marks
+
+
+def checked_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """The logits in at least float32, beside targets of 1, 0 and -1.
+
+    Raises:
+        ValueError: shapes differ or are not (N, C), or a target is another number.
+    """
+    wide = wide_logits(logits, targets)
+    check_marks(targets)
+    return wide
+
 
 def wide_logits(logits: Tensor, targets: Tensor) -> Tensor:
     """The logits in at least float32.

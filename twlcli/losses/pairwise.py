@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, wide_logits
+from twlcli.losses.batch import batch_mean, checked_logits
 
 
 def warp_loss(
@@ -48,14 +48,14 @@ def warp_loss(
         A scalar >= 0, float32 or float64. Where no image has a label it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
 
     Example:
         >>> import torch
         >>> warp_loss(torch.zeros(1, 3), torch.tensor([[1, 0, 0]]))
         tensor(3.)
     """
-    gaps, absent = _pairs(wide_logits(logits, targets), targets)
+    gaps, absent = _pairs(checked_logits(logits, targets), targets)
     hinges = (1 + gaps).relu().masked_fill(~absent, 0)
     if sampled:
         losses = _drawn(hinges, absent)
@@ -96,7 +96,8 @@ def rml_loss(
         A scalar >= 0, float32 or float64. Where nothing is known it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C), or an option is out of its range.
+        ValueError: shapes differ or are not (N, C), a target is another number, or an option is
+            out of its range.
 
     Example:
         >>> import torch
@@ -105,7 +106,7 @@ def rml_loss(
     """
     if ramp >= 1 or kappa < 0:
         raise ValueError(f"expected a ramp below 1 and kappa >= 0, got {ramp} and {kappa}")
-    wide = wide_logits(logits, targets)
+    wide = checked_logits(logits, targets)
     gaps, absent = _pairs(wide, targets)
     ramps = _ramp(gaps, ramp).masked_fill(~absent, 0)
     of_pairs = _rank_weights((ramps > 0).sum(1), ramps) * ramps.sum(1)

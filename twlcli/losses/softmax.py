@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, wide_logits
+from twlcli.losses.batch import batch_mean, checked_logits
 
 
 def softmax_loss(
@@ -32,14 +32,14 @@ def softmax_loss(
         A scalar >= 0, float32 or float64. Where no image has a label it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
 
     Example:
         >>> import torch
         >>> softmax_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.6931)
     """
-    logits = wide_logits(logits, targets)
+    logits = checked_logits(logits, targets)
     positives = targets == 1
     known = positives | (targets == 0)
     # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient.

@@ -30,7 +30,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import wide_logits
+from twlcli.losses.batch import checked_logits
 from twlcli.losses.lines import CLASSES, SAMPLES, Comparison, value_and_gradient
 
 
@@ -64,7 +64,8 @@ def two_way_loss(
         is unknown, it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C), or a temperature is not positive.
+        ValueError: shapes differ or are not (N, C), a target is another number, or a temperature
+            is not positive.
 
     Example:
         >>> import torch
@@ -122,7 +123,7 @@ def class_wise_loss(
 def _compared(
     logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
 ) -> Tensor:
-    logits = wide_logits(logits, targets)
+    logits = checked_logits(logits, targets)
     if logits.numel() == 0:
         # A rank may have no images: one unknown line takes their place and changes nothing.
         images, labels = logits.shape

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, wide_logits
+from twlcli.losses.batch import batch_mean, checked_logits
 
 
 def zlpr_loss(logits: Tensor, targets: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
@@ -31,14 +31,14 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, group: dist.ProcessGroup | Non
         A scalar >= 0, float32 or float64. Where nothing is known it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
 
     Example:
         >>> import torch
         >>> zlpr_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(1.3863)
     """
-    logits = wide_logits(logits, targets)
+    logits = checked_logits(logits, targets)
     positives, negatives = targets == 1, targets == 0
     # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient.
     above = torch.logsumexp(logits.masked_fill(~negatives, -torch.inf), 1)
