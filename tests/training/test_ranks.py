@@ -27,9 +27,14 @@ def trained(
     ranks: Ranks, rows: slice, *settings: str
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses and the weights after some steps."""
-    recipe = Recipe().with_settings(
-        ["optimizer.learning_rate=0.5", "optimizer.clip=1", "schedule.batch_size=10", *settings]
+    settings = (
+        "optimizer.learning_rate=0.5",
+        "optimizer.clip=1",
+        "schedule.batch_size=10",
+        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
+        *settings,
     )
+    recipe = Recipe().with_settings(settings)
     stepper = Stepper(network(), recipe, Preprocessing(8, 8), ranks)
     losses = [stepper(batch(rows), step, STEPS).item() for step in range(STEPS)]
     return losses, stepper.network.state_dict()
