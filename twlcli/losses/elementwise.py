@@ -23,7 +23,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, batch_sum, wide_logits
+from twlcli.losses.batch import batch_mean, batch_sum, check_shapes, widened
 from twlcli.losses.targets import shares_and_known
 
 Reduction = Literal["mean", "sum", "image"]
@@ -191,7 +191,8 @@ def asymmetric_loss(
 
 def _known(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits in at least float32, the shares of present, both 0 where unknown; the known."""
-    logits = wide_logits(logits, targets)
+    check_shapes(logits, targets)
+    logits = widened(logits)
     shares, known = shares_and_known(targets, logits.dtype)
     return logits.where(known, 0), shares, known
 

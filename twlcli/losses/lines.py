@@ -78,6 +78,47 @@ def value_and_gradient(
     return value, gradient
 
 
+def derivable_value(
+    logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
+) -> Tensor:
+    """The same value by operations that autograd can derive again and `torch.vmap` can batch.
+
+    Raises:
+        RuntimeError: over ranks, whose sums neither can see through.
+    """
+    if comparison.group is not None:
+        raise RuntimeError(
+            "over ranks the two-way loss has no second derivative (create_graph=True) and no "
+            "torch.func transforms: give it no group"
+        )
+    is_positive, is_negative = targets == 1, targets == 0
+    of_positives = -logits / comparison.positive_temperature
+    of_negatives = logits / comparison.negative_temperature
+    value = logits.new_zeros(())
+    for dimension in along:
+        sides = torch.stack(
+            (
+                _log_sum_exp(of_positives, is_positive, dimension),
+                _log_sum_exp(of_negatives, is_negative, dimension),
+            )
+        )
+        taught = is_positive.any(dimension)
+        if comparison.anchor:
+            taught = taught | is_negative.any(dimension)
+            sides = F.softplus(sides, threshold=40)  # log(exp(L) + exp(0))
+        losses = F.softplus(_argument(sides, comparison), threshold=40).where(taught, 0)
+        value = value + losses.sum() / taught.sum().clamp(min=1)
+    return value
+
+
+def _log_sum_exp(values: Tensor, is_member: Tensor, dimension: int) -> Tensor:
+    """The log-sum-exp of the members along a dimension; -inf with all derivatives 0 without any."""
+    has_members = is_member.any(dimension, keepdim=True)
+    # Of -inf alone a second derivative would be NaN.
+    members = values.where(is_member, -torch.inf).where(has_members, 0)
+    return members.logsumexp(dimension).where(has_members.squeeze(dimension), -torch.inf)
+
+
 def _pair(like: Tensor, positives: float, negatives: float) -> Tensor:
     """One number for each side, (2, 1, 1); made on the device, which copies would wait for."""
     pair = like.new_full((2, 1, 1), negatives)

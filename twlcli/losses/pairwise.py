@@ -3,7 +3,8 @@
 Both weigh a present label j by L(r_j) = 1 + 1/2 + ... + 1/r_j, where r_j is the number of absent
 labels that violate the margin of 1: those k with 1 - x_j + x_k > 0. No gradient passes through r_j.
 
-With M present labels in the batch the memory is that of M x C numbers, never N x C x C.
+With M present labels in the batch the memory is that of M x C numbers, never N x C x C. Because M
+depends on the targets, `torch.vmap` over targets is an error; over logits alone it works.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, checked_logits
+from twlcli.losses.batch import batch_mean, wide_logits
 
 
 def warp_loss(
@@ -55,7 +56,7 @@ def warp_loss(
         >>> warp_loss(torch.zeros(1, 3), torch.tensor([[1, 0, 0]]))
         tensor(3.)
     """
-    gaps, absent = _pairs(checked_logits(logits, targets), targets)
+    gaps, absent = _pairs(wide_logits(logits, targets), targets)
     hinges = (1 + gaps).relu().masked_fill(~absent, 0)
     if sampled:
         losses = _drawn(hinges, absent)
@@ -106,7 +107,7 @@ def rml_loss(
     """
     if ramp >= 1 or kappa < 0:
         raise ValueError(f"expected a ramp below 1 and kappa >= 0, got {ramp} and {kappa}")
-    wide = checked_logits(logits, targets)
+    wide = wide_logits(logits, targets)
     gaps, absent = _pairs(wide, targets)
     ramps = _ramp(gaps, ramp).masked_fill(~absent, 0)
     of_pairs = _rank_weights((ramps > 0).sum(1), ramps) * ramps.sum(1)
@@ -121,7 +122,7 @@ def _pairs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Both (M, C), one row for each present label of the batch.
     """
-    images, labels = (targets == 1).nonzero(as_tuple=True)
+    images, labels = (targets == 1).nonzero().unbind(1)
     return logits[images] - logits[images, labels].unsqueeze(1), targets[images] == 0
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, checked_logits
+from twlcli.losses.batch import batch_mean, wide_logits
 
 
 def softmax_loss(
@@ -39,7 +39,7 @@ def softmax_loss(
         >>> softmax_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.6931)
     """
-    logits = checked_logits(logits, targets)
+    logits = wide_logits(logits, targets)
     positives = targets == 1
     known = positives | (targets == 0)
     # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient.

@@ -18,7 +18,8 @@ only their sum and count; a column is spread over ranks, and its log-sum-exps ar
 of the ranks' log-sum-exps, so 2C + 2 numbers leave each rank whatever its batch.
 
 Value and gradient are taken together, in the forward pass; between the passes one matrix (N, C) is
-kept. There is no second derivative: asking for one raises an error.
+kept beside the logits and targets. Where that does not do, for a second derivative and under the
+transforms of `torch.func`, autograd derives the loss from its equation, at several times the cost.
 """
 
 from __future__ import annotations
@@ -30,8 +31,15 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import checked_logits
-from twlcli.losses.lines import CLASSES, SAMPLES, Comparison, value_and_gradient
+from twlcli.losses.batch import check_shapes, widened
+from twlcli.losses.lines import (
+    CLASSES,
+    SAMPLES,
+    Comparison,
+    derivable_value,
+    value_and_gradient,
+)
+from twlcli.losses.targets import check_marks
 
 
 def two_way_loss(
@@ -123,16 +131,20 @@ def class_wise_loss(
 def _compared(
     logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
 ) -> Tensor:
-    logits = checked_logits(logits, targets)
+    check_shapes(logits, targets)
+    check_marks(targets)
     if logits.numel() == 0:
         # A rank may have no images: one unknown line takes their place and changes nothing.
         images, labels = logits.shape
         logits = F.pad(logits, (0, int(labels == 0), 0, int(images == 0)))
         targets = torch.full_like(logits, -1)
+    # torch asks the same before it lets a Function like the one below refuse them.
+    if torch._C._are_functorch_transforms_active():
+        return derivable_value(widened(logits), targets, along, comparison)
     if torch.is_grad_enabled() and logits.requires_grad:
         loss: Tensor = _OnePass.apply(logits, targets, along, comparison)
         return loss
-    return value_and_gradient(logits, targets, along, comparison, with_gradient=False)[0]
+    return value_and_gradient(widened(logits), targets, along, comparison, with_gradient=False)[0]
 
 
 class _OnePass(torch.autograd.Function):
@@ -142,15 +154,19 @@ class _OnePass(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
     ) -> Tensor:
-        value, gradient = value_and_gradient(logits, targets, along, comparison, with_gradient=True)
-        ctx.save_for_backward(gradient)
+        value, gradient = value_and_gradient(
+            widened(logits), targets, along, comparison, with_gradient=True
+        )
+        ctx.save_for_backward(gradient, logits, targets)
+        ctx.along, ctx.comparison = along, comparison
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient, logits, targets = ctx.saved_tensors
         # The saved gradient is a constant to autograd: its derivative would silently be wrong.
         # Gradients are enabled here only with create_graph; compiled graphs refuse by themselves.
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError("the two-way loss has no second derivative: use create_graph=False")
-        (gradient,) = ctx.saved_tensors
-        return upstream * gradient, None, None, None
+            value = derivable_value(widened(logits), targets, ctx.along, ctx.comparison)
+            (gradient,) = torch.autograd.grad(value, logits, create_graph=True)
+        return (upstream * gradient).to(logits.dtype), None, None, None

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 (the name that torch's own documentation uses)
 from torch import Tensor
 
-from twlcli.losses.batch import batch_mean, checked_logits
+from twlcli.losses.batch import batch_mean, wide_logits
 
 
 def zlpr_loss(logits: Tensor, targets: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
@@ -38,11 +38,9 @@ def zlpr_loss(logits: Tensor, targets: Tensor, *, group: dist.ProcessGroup | Non
         >>> zlpr_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(1.3863)
     """
-    logits = checked_logits(logits, targets)
+    logits = wide_logits(logits, targets)
     positives, negatives = targets == 1, targets == 0
-    # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient.
-    above = torch.logsumexp(logits.masked_fill(~negatives, -torch.inf), 1)
-    below = torch.logsumexp((-logits).masked_fill(~positives, -torch.inf), 1)
-    # softplus turns linear at 20 unless told otherwise, which float64 would see.
-    losses = F.softplus(above, threshold=40) + F.softplus(below, threshold=40)
-    return batch_mean(losses.sum(), (positives | negatives).any(1).sum(), group)
+    # -inf leaves an entry out exactly: exp(-inf) is 0 in value and in gradient. The 1 is the pad's.
+    above = F.pad(logits.where(negatives, -torch.inf), (0, 1)).logsumexp(1)
+    below = F.pad((-logits).where(positives, -torch.inf), (0, 1)).logsumexp(1)
+    return batch_mean((above + below).sum(), (positives | negatives).any(1).sum(), group)
