@@ -40,8 +40,8 @@ def test_options_are_keywords_with_defaults_that_recipes_know(name):
     assert (logits.name, targets.name) == ("logits", "targets")
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
     assert all(option.default is not option.empty for option in options)
-    assert options[-1].name == "group"
-    assert [option.name for option in options[:-1]] == list(LOSS_DEFAULTS[name].options)
+    of_ranks = ["class_scope", "group"] if name in ("two-way", "class-wise") else ["group"]
+    assert [option.name for option in options] == [*LOSS_DEFAULTS[name].options, *of_ranks]
 
 
 @every_loss

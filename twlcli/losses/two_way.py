@@ -15,7 +15,9 @@ a line teaches whatever its labels, and the mean runs over the lines with a know
 
 Over several ranks (`group`) the batch is the global one. Rows are complete on their rank and share
 only their sum and count; a column is spread over ranks, and its log-sum-exps are the log-sum-exp
-of the ranks' log-sum-exps, so 2C + 2 numbers leave each rank whatever its batch.
+of the ranks' log-sum-exps, so 2C + 2 numbers leave each rank whatever its batch. With the class
+scope "local" each rank compares its own images alone, as if it had no others, and the class-wise
+loss is the mean over ranks of theirs; the rows do not change.
 
 Value and gradient are taken together, in the forward pass; between the passes one matrix (N, C) is
 kept beside the logits and targets. Where that does not do, for a second derivative and under the
@@ -35,6 +37,7 @@ from twlcli.losses.batch import check_shapes, widened
 from twlcli.losses.lines import (
     CLASSES,
     SAMPLES,
+    ClassScope,
     Comparison,
     derivable_value,
     value_and_gradient,
@@ -50,6 +53,7 @@ def two_way_loss(
     negative_temperature: float = 1.0,
     margin: float = 0.0,
     anchor: bool = False,
+    class_scope: ClassScope = "global",
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Two-way loss: `sample_wise_loss` + `class_wise_loss`.
@@ -64,6 +68,8 @@ def two_way_loss(
             section A.1.
         margin: added to each line's argument, eq. (iii).
         anchor: whether every line has one more member on both sides, of the constant logit 0.
+        class_scope: over ranks, whether a column is compared over the "global" batch or each rank
+            compares its "local" images alone; the class-wise loss is then the mean over ranks.
         group: ranks that hold the slices of one global batch. Each gets the global loss; the mean
             over ranks of their gradients is the gradient of the global loss.
 
@@ -72,15 +78,17 @@ def two_way_loss(
         is unknown, it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C), a target is another number, or a temperature
-            is not positive.
+        ValueError: shapes differ or are not (N, C), a target is another number, a temperature is
+            not positive, or the class_scope is another word.
 
     Example:
         >>> import torch
         >>> two_way_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.6931)
     """
-    comparison = Comparison(positive_temperature, negative_temperature, margin, anchor, group)
+    comparison = Comparison(
+        positive_temperature, negative_temperature, margin, anchor, group, class_scope
+    )
     return _compared(logits, targets, (CLASSES, SAMPLES), comparison)
 
 
@@ -117,6 +125,7 @@ def class_wise_loss(
     negative_temperature: float = 1.0,
     margin: float = 0.0,
     anchor: bool = False,
+    class_scope: ClassScope = "global",
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Class-wise loss: the images that have a label against those of the batch that have not.
@@ -124,7 +133,9 @@ def class_wise_loss(
     Kobayashi, CVPR 2023, eq. (16): the mean of l over the columns with a positive.
     Arguments, result and errors are those of `two_way_loss`.
     """
-    comparison = Comparison(positive_temperature, negative_temperature, margin, anchor, group)
+    comparison = Comparison(
+        positive_temperature, negative_temperature, margin, anchor, group, class_scope
+    )
     return _compared(logits, targets, (SAMPLES,), comparison)
 
 
