@@ -111,7 +111,7 @@ def focal_loss(
         >>> focal_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.1733)
     """
-    if gamma < 0 or not 0 <= (alpha or 0) <= 1:
+    if not (gamma >= 0 and 0 <= (alpha or 0) <= 1):
         raise ValueError(f"expected gamma >= 0 and alpha from 0 to 1, got {gamma} and {alpha}")
     logits, shares, known = _known(logits, targets)
     log_present, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
@@ -169,7 +169,7 @@ def asymmetric_loss(
         >>> asymmetric_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(0.7177)
     """
-    if gamma_negative < 0 or gamma_positive < 0 or not 0 <= clip < 1:
+    if not (gamma_negative >= 0 and gamma_positive >= 0 and 0 <= clip < 1):
         raise ValueError(
             "expected gammas >= 0 and a clip from 0 to below 1, "
             f"got {gamma_negative}, {gamma_positive} and {clip}"
@@ -199,7 +199,7 @@ def _known(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _weight_of_positives(weight: Tensor | float, logits: Tensor) -> Tensor:
     """The weight as a tensor beside the logits, () or (C,)."""
-    if not isinstance(weight, Tensor) and weight < 0:
+    if not isinstance(weight, Tensor) and not weight >= 0:
         raise ValueError(f"expected a positive_weight >= 0, got {weight}")
     weights = torch.as_tensor(weight, dtype=logits.dtype, device=logits.device)
     if weights.shape not in ((), logits.shape[1:]):

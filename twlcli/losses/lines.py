@@ -39,7 +39,7 @@ class Comparison:
     class_scope: ClassScope = "global"
 
     def __post_init__(self) -> None:
-        if self.positive_temperature <= 0 or self.negative_temperature <= 0:
+        if not (self.positive_temperature > 0 and self.negative_temperature > 0):
             raise ValueError("expected temperatures above 0")
         if self.class_scope not in ("global", "local"):
             raise ValueError(f"expected a class_scope of global or local, got '{self.class_scope}'")

@@ -105,7 +105,7 @@ def rml_loss(
         >>> rml_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(5.)
     """
-    if ramp >= 1 or kappa < 0:
+    if not (ramp < 1 and kappa >= 0):
         raise ValueError(f"expected a ramp below 1 and kappa >= 0, got {ramp} and {kappa}")
     wide = wide_logits(logits, targets)
     gaps, absent = _pairs(wide, targets)
