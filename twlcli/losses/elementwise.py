@@ -181,7 +181,8 @@ def asymmetric_loss(
     counts = probabilities > clip
     # Entries that do not count get a 1 here: the logarithm of 0 would make their gradient NaN.
     log_shifted = torch.where(counts, probabilities - clip, 1).log()
-    log_clip = logits.new_tensor(math.log(clip) if clip > 0 else -math.inf)
+    # Made on the device: a copy, as of new_tensor, would be waited for.
+    log_clip = logits.new_full((), math.log(clip) if clip > 0 else -math.inf)
     # 1 - p_m = (1 - p) + clip; in logarithms, because 1 - p may be too small to hold.
     log_shifted_absent = torch.logaddexp(log_absent, log_clip)
     of_absent = _power(log_shifted, gamma_negative, focus_gradient) * log_shifted_absent
