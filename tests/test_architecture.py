@@ -20,7 +20,7 @@ FLOORS = [
     ["__main__"],
     ["cli"],
     ["deploy"],
-    ["training", "tagging"],
+    ["training", "tagging", "metrics"],
     ["scoring", "losses"],
     ["images"],
     ["annotations"],

@@ -18,7 +18,7 @@ from twlcli.images.found import FoundFile
 from twlcli.images.request import Geometry
 from twlcli.images.stream import stream
 from twlcli.scoring.average_precision import (
-    MeanAveragePrecision,
+    MeanOverLines,
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
@@ -109,8 +109,8 @@ class Evaluation:
     images: int
     unreadable: tuple[Unreadable, ...]
     threshold: str
-    map_class: MeanAveragePrecision
-    map_sample: MeanAveragePrecision
+    map_class: MeanOverLines
+    map_sample: MeanOverLines
     at_threshold: DecisionScore
     at_top: DecisionScore
     brier: float

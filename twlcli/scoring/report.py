@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from twlcli.scoring.average_precision import MeanAveragePrecision
+from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluate import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS
 
@@ -113,7 +113,7 @@ def _cells(row: LabelScore, *, has_unknown: bool) -> list[str]:
     return [*map(percent, scores), *counts, "never" if never else f"{row.threshold:.3f}"]
 
 
-def _lines(mean: MeanAveragePrecision, what: str) -> str:
+def _lines(mean: MeanOverLines, what: str) -> str:
     left_out = f"; {mean.left_out:,} without a positive left out" if mean.left_out else ""
     return f"over {mean.lines:,} {what}{left_out}"
 
