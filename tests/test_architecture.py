@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["outputs"],
+    ["metrics", "outputs"],
     ["comparison", "exporting", "tagging"],
     ["training"],
     ["scoring", "shapes"],

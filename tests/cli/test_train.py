@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -132,7 +133,7 @@ def test_what_can_be_checked_without_torch_is(photographs, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def begun(photographs: Path, out: Path, **options) -> subprocess.Popen:
+def begun(photographs: Path, out: Path, **options) -> "subprocess.Popen[Any]":
     """A training in a process of its own that will not end by itself in this test."""
     command = [sys.executable, "-m", "twlcli", "train", str(photographs), "--out", str(out)]
     return subprocess.Popen([*command, "--epochs", "500", *SMALL], **options)

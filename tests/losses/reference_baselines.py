@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Matrix = list[list[float]]
-EntryLoss = Callable[[float, float, int], float]  # of a logit, its target and its label
+EntryLoss = Callable[[float, float, int], float]  # of a logit, its target 1 or 0 and its label
 
 
 def drawn_batch(seed: int, images: int, labels: int, scale: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -23,6 +23,17 @@ def drawn_batch(seed: int, images: int, labels: int, scale: float = 3.0) -> tupl
     targets[draw < 0.3] = 1
     targets[draw > 0.9] = -1
     return logits, targets
+
+
+def drawn_soft_batch(
+    seed: int, images: int, labels: int, scale: float = 3.0
+) -> tuple[Tensor, Tensor]:
+    """The same with about 60 % of the known targets somewhere between 0 and 1; both float64."""
+    logits, marks = drawn_batch(seed, images, labels, scale)
+    generator = torch.Generator().manual_seed(seed + 1)
+    shares = torch.rand(images, labels, generator=generator, dtype=torch.float64)
+    soft = (torch.rand(images, labels, generator=generator) < 0.6) & (marks != -1)
+    return logits, torch.where(soft, shares, marks.double())
 
 
 def softmax(logits: Matrix, targets: Matrix) -> float:
@@ -155,12 +166,12 @@ def zlpr(logits: Matrix, targets: Matrix) -> float:
 
 
 def reduced(logits: Matrix, targets: Matrix, entry: EntryLoss, reduction: str) -> float:
-    """The rows' sums of the known entries' losses, put together."""
+    """The rows' sums of the known entries' expected losses, put together."""
     rows = []
     for line, marks in zip(logits, targets, strict=True):
-        known = [(x, t, c) for c, (x, t) in enumerate(zip(line, marks, strict=True)) if t in (0, 1)]
+        known = [(x, t, c) for c, (x, t) in enumerate(zip(line, marks, strict=True)) if t != -1]
         if known:
-            rows.append([entry(x, t, c) for x, t, c in known])
+            rows.append([t * entry(x, 1, c) + (1 - t) * entry(x, 0, c) for x, t, c in known])
     if reduction == "image":
         return mean([math.fsum(row) for row in rows])
     entries = [loss for row in rows for loss in row]

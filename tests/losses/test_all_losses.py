@@ -39,7 +39,8 @@ def test_options_are_keywords_with_defaults(name):
     assert (logits.name, targets.name) == ("logits", "targets")
     assert all(option.kind is option.KEYWORD_ONLY for option in options)
     assert all(option.default is not option.empty for option in options)
-    assert options[-1].name == "group"
+    of_ranks = ["class_scope", "group"] if name in ("two-way", "class-wise") else ["group"]
+    assert [option.name for option in options][-len(of_ranks) :] == of_ranks
 
 
 @every_loss

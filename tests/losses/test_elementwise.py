@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.losses import reference_baselines as reference
-from tests.losses.reference_baselines import drawn_batch
+from tests.losses.reference_baselines import drawn_batch, drawn_soft_batch
 from twlcli.losses import asymmetric_loss, bce_loss, focal_loss
 
 CASES = [
@@ -41,6 +41,70 @@ def test_loss_equals_plain_loops(loss, expected, options, seed, images, labels, 
     assert value == pytest.approx(plain, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize(("loss", "expected", "options"), CASES)
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**20), scale=st.sampled_from([0.1, 3.0, 100.0]))
+def test_loss_of_soft_targets_equals_plain_loops(loss, expected, options, seed, scale):
+    logits, targets = drawn_soft_batch(seed, 4, 5, scale)
+    value = loss(logits, targets, **options).item()
+    plain = expected(logits.tolist(), targets.tolist(), **options)
+    assert value == pytest.approx(plain, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(("loss", "_", "options"), CASES)
+@settings(deadline=None, max_examples=10)
+@given(
+    x=st.floats(-20, 20),
+    present=st.integers(0, 8),
+    absent=st.integers(0, 8).filter(lambda count: count > 0),
+)
+def test_share_is_that_of_the_entries_marked_present(loss, _, options, x, present, absent):
+    """One image with the target k / n has the mean loss of n images of which k have the label."""
+    count = present + absent
+    options = {**options, "reduction": "mean"}
+    marks = torch.tensor([[1.0]] * present + [[0.0]] * absent)
+    copies = torch.full((count, 1), x, dtype=torch.float64, requires_grad=True)
+    expected = loss(copies, marks, **options)
+    one = torch.tensor([[x]], dtype=torch.float64, requires_grad=True)
+    value = loss(one, torch.tensor([[present / count]], dtype=torch.float64), **options)
+    torch.testing.assert_close(value, expected)
+    (gradient,) = torch.autograd.grad(value, one)
+    torch.testing.assert_close(gradient.sum(), torch.autograd.grad(expected, copies)[0].sum())
+
+
+@pytest.mark.parametrize(("loss", "expected", "options"), CASES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_share_of_0_or_1_is_exactly_a_mark(loss, expected, options, dtype):
+    """Neither side's part is left over, at logits where it would be huge; nor is any in float16."""
+    ends = torch.tensor([[1e4, 50.0, 1.0, 0.0, -1.0, -50.0, -1e4]], dtype=torch.float64)
+    for mark in (0, 1):
+        results = []
+        for targets in (torch.full((1, 7), mark), torch.full((1, 7), mark, dtype=dtype)):
+            logits = ends.clone().requires_grad_()
+            value = loss(logits, targets, **options)
+            results.append((value.detach(), torch.autograd.grad(value, logits)[0]))
+        assert results[0][0] == results[1][0]
+        assert torch.equal(results[0][1], results[1][1])
+        by_loops = expected(ends.tolist(), [[mark] * 7], **options)
+        assert results[0][0].item() == pytest.approx(by_loops, rel=1e-14)
+
+
+def test_smoothed_labels_have_the_entropy_as_least_loss():
+    """Of p = 0.9 for a target of 0.9; to ignore the target would give a loss of 0."""
+    logits = torch.logit(torch.tensor([[0.9, 0.1]], dtype=torch.float64)).requires_grad_()
+    value = bce_loss(logits, torch.tensor([[0.9, 0.1]], dtype=torch.float64))
+    assert value.item() == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
+    (gradient,) = torch.autograd.grad(value, logits)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+
+
+def test_teacher_that_gives_the_targets_can_learn():
+    logits = torch.tensor([[2.0, -1.0]])
+    targets = torch.tensor([[0.25, -1.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(bce_loss(logits, targets), targets)
+    torch.testing.assert_close(gradient, torch.tensor([[-2.0, 0.0]]))  # log(1 - p) - log p = -x
+
+
 @pytest.mark.parametrize("loss", [bce_loss, focal_loss, asymmetric_loss])
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**20))
@@ -65,8 +129,8 @@ def test_weight_of_each_label():
 
 
 def test_bce_equals_torchs():
-    logits, targets = drawn_batch(4, 6, 5)
-    targets = targets.clamp(min=0).double()
+    logits, targets = drawn_soft_batch(4, 6, 5)
+    targets = targets.clamp(min=0)
     weight = torch.rand(5, dtype=torch.float64)
     expected = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
     torch.testing.assert_close(bce_loss(logits, targets, positive_weight=weight), expected)
@@ -141,8 +205,9 @@ def test_weight_has_a_gradient_only_where_asked():
     ],
 )
 @pytest.mark.parametrize("reduction", ["mean", "sum", "image"])
-def test_gradcheck(loss, options, reduction):
-    logits, targets = drawn_batch(6, 4, 4)
+@pytest.mark.parametrize("batch", [drawn_batch, drawn_soft_batch])
+def test_gradcheck(loss, options, reduction, batch):
+    logits, targets = batch(6, 4, 4)
 
     def of(x: Tensor) -> Tensor:
         value: Tensor = loss(x, targets, reduction=reduction, **options)

@@ -11,17 +11,34 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from twlcli.losses import class_wise_loss, sample_wise_loss, two_way_loss
+from twlcli.losses import Loss, class_wise_loss, sample_wise_loss, two_way_loss
 
-LOSSES_HERE = {
-    f"{name}, anchor {anchor}": partial(loss, anchor=anchor)
-    for name, loss in {
-        "two-way": two_way_loss,
-        "sample-wise": sample_wise_loss,
-        "class-wise": class_wise_loss,
-    }.items()
+FUNCTIONS: list[tuple[str, str, Loss]] = [
+    ("two-way", "global", two_way_loss),
+    ("sample-wise", "global", sample_wise_loss),
+    ("class-wise", "global", class_wise_loss),
+    ("two-way", "local", partial(two_way_loss, class_scope="local")),
+    ("class-wise", "local", partial(class_wise_loss, class_scope="local")),
+]
+OVER_RANKS: dict[tuple[str, str, bool], Loss] = {
+    (name, scope, anchor): partial(loss, anchor=anchor)
+    for name, scope, loss in FUNCTIONS
     for anchor in (False, True)
 }
+
+
+def in_one_process(
+    name: str, scope: str, anchor: bool, logits: Tensor, targets: Tensor, shares: list[slice]
+) -> Tensor:
+    """What the ranks' loss has to be, from the whole batch."""
+    if name == "sample-wise":
+        return sample_wise_loss(logits, targets, anchor=anchor)
+    compared = shares if scope == "local" else [slice(None)]
+    parts = [class_wise_loss(logits[own], targets[own], anchor=anchor) for own in compared]
+    columns = torch.stack(parts).mean()
+    if name == "class-wise":
+        return columns
+    return sample_wise_loss(logits, targets, anchor=anchor) + columns
 
 
 def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
@@ -51,27 +68,45 @@ def on_a_rank(rank: int, world: int, folder: str) -> None:
     features, weights, targets = whole_batch()
     own = slices(world)[rank]
     results = {}
-    for name, loss in LOSSES_HERE.items():
+    for case, loss in OVER_RANKS.items():
         weights = weights.detach().requires_grad_()
         value = loss(features[own] @ weights, targets[own], group=dist.group.WORLD)
         value.backward()
         gradient = weights.grad
         assert gradient is not None
         dist.all_reduce(gradient)  # what data-parallel training does: the mean over ranks
-        results[name] = (value.detach(), gradient / world)
+        results[case] = (value.detach(), gradient / world)
+    refuse_what_ranks_cannot_do(features[own] @ weights.detach(), targets[own])
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def refuse_what_ranks_cannot_do(logits: Tensor, targets: Tensor) -> None:
+    loss = partial(two_way_loss, targets=targets, group=dist.group.WORLD)
+    with pytest.raises(RuntimeError, match=r"over ranks .* no torch\.func transforms"):
+        torch.func.grad(loss)(logits)
+    value = loss(logits.requires_grad_())
+    with pytest.raises(RuntimeError, match=r"over ranks .* no second derivative"):
+        torch.autograd.grad(value, logits, create_graph=True)
 
 
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_averaged_gradient_equals_one_process(world: int, tmp_path: Path):
     spawn(on_a_rank, args=(world, str(tmp_path)), nprocs=world)
+    of_ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     features, weights, targets = whole_batch()
-    for name, loss in LOSSES_HERE.items():
+    for case in OVER_RANKS:
         weights = weights.detach().requires_grad_()
-        value = loss(features @ weights, targets)
+        value = in_one_process(*case, features @ weights, targets, slices(world))
         value.backward()
-        for rank in range(world):
-            their_value, their_gradient = torch.load(tmp_path / f"{rank}.pt")[name]
-            torch.testing.assert_close(their_value, value.detach())
-            torch.testing.assert_close(their_gradient, weights.grad)
+        for results in of_ranks:
+            torch.testing.assert_close(results[case][0], value.detach())
+            torch.testing.assert_close(results[case][1], weights.grad)
+
+
+def test_scope_of_one_process_means_nothing():
+    features, weights, targets = whole_batch()
+    logits = features @ weights
+    assert two_way_loss(logits, targets, class_scope="local") == two_way_loss(logits, targets)
+    with pytest.raises(ValueError, match="class_scope of global or local, got 'rank'"):
+        two_way_loss(logits, targets, class_scope="rank")  # type: ignore[arg-type]

@@ -150,11 +150,52 @@ def test_gradcheck(loss, _, anchor):
     )
 
 
-def test_second_derivative_is_refused():
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("loss", "_"), PAIRS)
+def test_second_derivative_is_that_of_differences(loss, _, options):
     logits, targets = batch(3, 5, 4)
-    value = two_way_loss(logits.requires_grad_(), targets)
-    with pytest.raises(RuntimeError, match="has no second derivative"):
-        torch.autograd.grad(value, logits, create_graph=True)
+    targets[0] = -1
+    targets[1] = 0
+    targets[:, 2] = 1
+    assert torch.autograd.gradgradcheck(
+        lambda x: 2 * loss(x, targets, **options), logits.requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@settings(deadline=None, max_examples=10)
+@given(
+    seed=st.integers(0, 2**20),
+    images=st.integers(1, 4),
+    labels=st.integers(1, 4),
+    scale=st.sampled_from([0.1, 3.0, 100.0]),
+)
+def test_hessian_is_that_of_the_masked_loss(options, seed, images, labels, scale):
+    logits, targets = batch(seed, images, labels, scale)
+
+    def hessian(loss) -> Tensor:
+        found = torch.autograd.functional.hessian(
+            lambda flat: loss(flat.view_as(logits), targets, **options), logits.flatten()
+        )
+        assert isinstance(found, Tensor)
+        return found
+
+    torch.testing.assert_close(hessian(two_way_loss), hessian(masked_loss), atol=1e-10, rtol=1e-7)
+
+
+def test_third_derivative_and_narrow_logits():
+    logits, targets = batch(3, 5, 4)
+
+    def penalised(x: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad(two_way_loss(x, targets), x, create_graph=True)
+        return two_way_loss(x, targets) + gradient.square().sum()
+
+    assert torch.autograd.gradgradcheck(penalised, logits.clone().requires_grad_())
+    narrow = logits.to(torch.bfloat16).requires_grad_()
+    (gradient,) = torch.autograd.grad(penalised(narrow), narrow)
+    (wide,) = torch.autograd.grad(penalised(narrow.double()), narrow)
+    assert gradient.dtype == torch.bfloat16
+    torch.testing.assert_close(gradient, wide, rtol=0.05, atol=0.01)
 
 
 def test_nothing_is_kept_without_gradients():

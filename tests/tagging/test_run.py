@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -40,7 +41,7 @@ def model(tmp_path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    folder = tmp_path / "photos"
+    folder: Path = tmp_path / "photos"
     folder.mkdir()
     for number in range(5):
         color = (50 * number, 255 - 50 * number, 90)
@@ -121,7 +122,7 @@ def test_an_output_of_ones_own(model, photos):
         file = None
 
         def __init__(self) -> None:
-            self.rows: list = []
+            self.rows: list[Any] = []
 
         def open(self, run):
             from contextlib import nullcontext

@@ -23,19 +23,19 @@ LOSSES = ("two-way", "bce", "asl", "warp", "rml")
 SHARES = {2: [(0, 7), (7, 10)], 4: [(0, 3), (3, 4), (4, 8), (8, 10)]}
 
 
-def trained(
-    ranks: Ranks, rows: slice, *settings: str
-) -> tuple[list[float], dict[str, torch.Tensor]]:
+Trained = tuple[list[float], dict[str, torch.Tensor]]
+
+
+def trained(ranks: Ranks, rows: slice, *settings: str) -> Trained:
     """The losses and the weights after some steps."""
-    recipe = Recipe().with_settings(
-        [
-            "optimizer.learning_rate=0.5",
-            "optimizer.clip=1",
-            "schedule.batch_size=10",
-            "train.precision=float32",  # bf16 rounds each part by itself
-            *settings,
-        ]
+    settings = (
+        "optimizer.learning_rate=0.5",
+        "optimizer.clip=1",
+        "schedule.batch_size=10",
+        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
+        *settings,
     )
+    recipe = Recipe().with_settings(settings)
     stepper = Stepper(network(), recipe, Preprocessing(8, 8), ranks)
     losses = [stepper(batch(rows), step, STEPS).item() for step in range(STEPS)]
     return losses, stepper.network.state_dict()
@@ -53,11 +53,13 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
     assert ranks.gather(rank) == list(range(world))
     assert ranks.any(rank == 1)
     rows = slice(*SHARES[world][rank])
-    results = {
+    results: dict[tuple[str, int | str], Trained] = {
         (loss, micro): trained(ranks, rows, f"loss.name={loss}", f"schedule.micro_batch={micro}")
         for loss in LOSSES
         for micro in (0, 2)
     }
+    for loss in ("two-way", "sample-wise", "bce"):
+        results[loss, "local"] = trained(ranks, rows, f"loss.name={loss}", "loss.class_scope=local")
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -74,6 +76,20 @@ def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world
                 their_losses, their_weights = results[loss, micro]
                 assert their_losses == pytest.approx(losses, rel=1e-5)
                 torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
+    assert_local_scope_is_of_class_wise_losses_alone(of_ranks)
+
+
+def assert_local_scope_is_of_class_wise_losses_alone(
+    of_ranks: list[dict[tuple[str, str], Trained]],
+) -> None:
+    for loss in ("bce", "sample-wise"):  # means over the whole batch whatever the scope
+        expected, _ = trained(Ranks(CPU), slice(0, 10), f"loss.name={loss}")
+        for results in of_ranks:
+            assert results[loss, "local"][0] == pytest.approx(expected, rel=1e-5)
+    whole, _ = trained(Ranks(CPU), slice(0, 10), "loss.name=two-way")
+    local = [results["two-way", "local"][0] for results in of_ranks]
+    assert all(losses == local[0] for losses in local)  # every rank has the value of all
+    assert local[0][0] != pytest.approx(whole[0], rel=1e-2)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.statistics import Comparison
-from twlcli.scoring.average_precision import MeanAveragePrecision
+from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS
 from twlcli.scoring.report import percent
@@ -122,6 +122,6 @@ def _cells(row: LabelScore, *, has_unknown: bool) -> list[str]:
     return [*map(percent, scores), *counts, "never" if never else f"{row.threshold:.3f}"]
 
 
-def _lines(mean: MeanAveragePrecision, what: str) -> str:
+def _lines(mean: MeanOverLines, what: str) -> str:
     left_out = f"; {mean.left_out:,} without a positive left out" if mean.left_out else ""
     return f"over {mean.lines:,} {what}{left_out}"

@@ -10,18 +10,35 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from twlcli.losses.targets import check_marks
+
 
 def wide_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """The logits in at least float32.
+    """The logits in at least float32, beside targets of 1, 0 and -1.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
+    """
+    check_shapes(logits, targets)
+    check_marks(targets)
+    return widened(logits)
+
+
+def check_shapes(logits: Tensor, targets: Tensor) -> None:
+    """Refuse logits and targets that are not both (N, C).
+
+    Raises:
+        ValueError: they are not.
     """
     if logits.ndim != 2 or logits.shape != targets.shape:
         raise ValueError(
             "expected logits and targets of one shape (N, C), "
             f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
+
+
+def widened(logits: Tensor) -> Tensor:
+    """The logits in at least float32."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from twlcli.losses.batch import batch_sum
 
+ClassScope = Literal["global", "local"]
 SAMPLES, CLASSES = 0, 1  # the dimensions of logits (N, C)
 POSITIVES, NEGATIVES = 0, 1  # the first dimension of members (2, N, C)
 
@@ -34,10 +36,18 @@ class Comparison:
     margin: float
     anchor: bool
     group: dist.ProcessGroup | None
+    class_scope: ClassScope = "global"
 
     def __post_init__(self) -> None:
-        if self.positive_temperature <= 0 or self.negative_temperature <= 0:
+        if not (self.positive_temperature > 0 and self.negative_temperature > 0):
             raise ValueError("expected temperatures above 0")
+        if self.class_scope not in ("global", "local"):
+            raise ValueError(f"expected a class_scope of global or local, got '{self.class_scope}'")
+
+    def group_along(self, dimension: int) -> dist.ProcessGroup | None:
+        """The ranks whose lines count together; None where each rank is on its own."""
+        is_own = dimension == SAMPLES and self.class_scope == "local"
+        return None if is_own else self.group
 
 
 def value_and_gradient(
@@ -74,8 +84,52 @@ def value_and_gradient(
         # Twice the largest float is infinite, while 0 stays 0.
         members.copy_(targets).ne_(marks).mul_(-torch.finfo(logits.dtype).max).mul_(2)
         members.addcdiv_(logits, divisors)
-        value = value + _add_lines(members, dimension, comparison, gradient)
+        mean = _add_lines(members, dimension, comparison, gradient)
+        if comparison.group is not None and comparison.group_along(dimension) is None:
+            mean = batch_sum(mean, comparison.group) / dist.get_world_size(comparison.group)
+        value = value + mean
     return value, gradient
+
+
+def derivable_value(
+    logits: Tensor, targets: Tensor, along: tuple[int, ...], comparison: Comparison
+) -> Tensor:
+    """The same value by operations that autograd can derive again and `torch.vmap` can batch.
+
+    Raises:
+        RuntimeError: over ranks, whose sums neither can see through.
+    """
+    if comparison.group is not None:
+        raise RuntimeError(
+            "over ranks the two-way loss has no second derivative (create_graph=True) and no "
+            "torch.func transforms: give it no group"
+        )
+    is_positive, is_negative = targets == 1, targets == 0
+    of_positives = -logits / comparison.positive_temperature
+    of_negatives = logits / comparison.negative_temperature
+    value = logits.new_zeros(())
+    for dimension in along:
+        sides = torch.stack(
+            (
+                _log_sum_exp(of_positives, is_positive, dimension),
+                _log_sum_exp(of_negatives, is_negative, dimension),
+            )
+        )
+        taught = is_positive.any(dimension)
+        if comparison.anchor:
+            taught = taught | is_negative.any(dimension)
+            sides = F.softplus(sides, threshold=40)  # log(exp(L) + exp(0))
+        losses = F.softplus(_argument(sides, comparison), threshold=40).where(taught, 0)
+        value = value + losses.sum() / taught.sum().clamp(min=1)
+    return value
+
+
+def _log_sum_exp(values: Tensor, is_member: Tensor, dimension: int) -> Tensor:
+    """The log-sum-exp of the members along a dimension; -inf with all derivatives 0 without any."""
+    has_members = is_member.any(dimension, keepdim=True)
+    # Of -inf alone a second derivative would be NaN.
+    members = values.where(is_member, -torch.inf).where(has_members, 0)
+    return members.logsumexp(dimension).where(has_members.squeeze(dimension), -torch.inf)
 
 
 def _pair(like: Tensor, positives: float, negatives: float) -> Tensor:
@@ -98,7 +152,7 @@ def _add_lines(
     exponentials = members.sub_(largest).mul_(1 / math.log(2)).exp2_()
     sums = exponentials.sum(dimension + 1, keepdim=True)
     own = largest + sums.log()  # L_P and L_N of this rank
-    group = comparison.group
+    group = comparison.group_along(dimension)
     shared = group if dimension == SAMPLES else None  # columns are spread over ranks, rows are not
     everywhere = own if shared is None else _over_ranks(own, shared)
     taught = (everywhere.amax(0) if comparison.anchor else everywhere[POSITIVES]) != -torch.inf

@@ -3,7 +3,8 @@
 Both weigh a present label j by L(r_j) = 1 + 1/2 + ... + 1/r_j, where r_j is the number of absent
 labels that violate the margin of 1: those k with 1 - x_j + x_k > 0. No gradient passes through r_j.
 
-With M present labels in the batch the memory is that of M x C numbers, never N x C x C.
+With M present labels in the batch the memory is that of M x C numbers, never N x C x C. Because M
+depends on the targets, `torch.vmap` over targets is an error; over logits alone it works.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def warp_loss(
         A scalar >= 0, float32 or float64. Where no image has a label it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
 
     Example:
         >>> import torch
@@ -96,14 +97,15 @@ def rml_loss(
         A scalar >= 0, float32 or float64. Where nothing is known it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C), or an option is out of its range.
+        ValueError: shapes differ or are not (N, C), a target is another number, or an option is
+            out of its range.
 
     Example:
         >>> import torch
         >>> rml_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]))
         tensor(5.)
     """
-    if ramp >= 1 or kappa < 0:
+    if not (ramp < 1 and kappa >= 0):
         raise ValueError(f"expected a ramp below 1 and kappa >= 0, got {ramp} and {kappa}")
     wide = wide_logits(logits, targets)
     gaps, absent = _pairs(wide, targets)
@@ -120,7 +122,7 @@ def _pairs(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Both (M, C), one row for each present label of the batch.
     """
-    images, labels = (targets == 1).nonzero(as_tuple=True)
+    images, labels = (targets == 1).nonzero().unbind(1)
     return logits[images] - logits[images, labels].unsqueeze(1), targets[images] == 0
 
 

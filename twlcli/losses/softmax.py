@@ -32,7 +32,7 @@ def softmax_loss(
         A scalar >= 0, float32 or float64. Where no image has a label it is 0 with gradient 0.
 
     Raises:
-        ValueError: shapes differ or are not (N, C).
+        ValueError: shapes differ or are not (N, C), or a target is another number.
 
     Example:
         >>> import torch

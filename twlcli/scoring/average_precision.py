@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from twlcli.errors import ModelError
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.scoring.arrays import as_array, as_targets
 
 BLOCK_ENTRIES = 1 << 20  # entries of the matrix worked on at a time: a few megabytes
 
 
 @dataclass(frozen=True)
-class MeanAveragePrecision:
+class MeanOverLines:
     """The mean over the lines that have a positive.
 
     Attributes:
@@ -32,9 +33,7 @@ class MeanAveragePrecision:
     left_out: int
 
 
-def average_precision_per_label(
-    scores: NDArray[np.floating], targets: NDArray[np.int8]
-) -> NDArray[np.float64]:
+def average_precision_per_label(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     """Average precision of each label over the images, (C,).
 
     For a label with positives P and known entries K, non-interpolated and with ties taken together
@@ -51,7 +50,7 @@ def average_precision_per_label(
 
     Raises:
         ModelError: a score is not finite.
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a target is another number.
 
     Example:
         >>> scores = np.array([[0.9], [0.8], [0.7], [0.6]])
@@ -59,23 +58,20 @@ def average_precision_per_label(
         >>> float(average_precision_per_label(scores, targets)[0])  # (1/1 + 2/3) / 2
         0.8333333333333333
     """
-    check_scores(scores, targets)
+    scores, targets = checked(scores, targets)
     return _average_precision(scores.T, targets.T)
 
 
-def average_precision_per_image(
-    scores: NDArray[np.floating], targets: NDArray[np.int8]
-) -> NDArray[np.float64]:
+def average_precision_per_image(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     """Average precision of each image over its labels, (N,).
 
     The equation, arguments and errors of `average_precision_per_label`, with the lines being the
     rows of `scores`: NaN for an image without a positive.
     """
-    check_scores(scores, targets)
-    return _average_precision(scores, targets)
+    return _average_precision(*checked(scores, targets))
 
 
-def mean_over_lines(average_precision: NDArray[np.float64]) -> MeanAveragePrecision:
+def mean_over_lines(average_precision: NDArray[np.float64]) -> MeanOverLines:
     """The mean of the lines that are not NaN, and how many there are and are not.
 
     Of `average_precision_per_label` it is mAP@class, of `average_precision_per_image` mAP@sample
@@ -83,7 +79,19 @@ def mean_over_lines(average_precision: NDArray[np.float64]) -> MeanAveragePrecis
     """
     counted = average_precision[~np.isnan(average_precision)]
     value = float(counted.mean()) if len(counted) else float("nan")
-    return MeanAveragePrecision(value, len(counted), len(average_precision) - len(counted))
+    return MeanOverLines(value, len(counted), len(average_precision) - len(counted))
+
+
+def checked(scores: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.int8]]:
+    """Scores and targets as arrays that can be compared.
+
+    Raises:
+        ModelError: a score is not finite.
+        ValueError: the shapes differ, or a target is not 1, 0 or -1.
+    """
+    arrays = as_array(scores), as_targets(targets)
+    check_scores(*arrays)
+    return arrays
 
 
 def check_scores(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> None:

@@ -15,7 +15,7 @@ from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import ReadOptions, open_labelled
 from twlcli.scoring.average_precision import (
-    MeanAveragePrecision,
+    MeanOverLines,
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
@@ -80,8 +80,8 @@ class Evaluation:
     images: int
     unreadable: tuple[Failure, ...]
     threshold: str
-    map_class: MeanAveragePrecision
-    map_sample: MeanAveragePrecision
+    map_class: MeanOverLines
+    map_sample: MeanOverLines
     at_threshold: DecisionScore
     at_top: DecisionScore
     brier: float

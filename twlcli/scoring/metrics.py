@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.scoring.arrays import as_array, as_probabilities, as_targets
 from twlcli.scoring.average_precision import blocks
 
 CALIBRATION_BINS = 15  # the number of Guo et al., "On Calibration of Modern Neural Networks", 2017
@@ -71,8 +72,8 @@ class DecisionScore:
     overall_f1: float
 
 
-def count_decisions(decisions: NDArray[np.bool_], targets: NDArray[np.int8]) -> Counts:
-    """Count the decisions (N, C) against the targets (N, C) of 1, 0 and -1.
+def count_decisions(decisions: ArrayLike, targets: ArrayLike) -> Counts:
+    """Count the decisions (N, C) of bool against the targets (N, C) of 1, 0 and -1.
 
     Example:
         >>> decisions = np.array([[True], [True], [True]])
@@ -81,9 +82,12 @@ def count_decisions(decisions: NDArray[np.bool_], targets: NDArray[np.int8]) -> 
         (0.5, 1.0, 1)
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, a decision is no bool, or a target is another number.
     """
+    decisions, targets = as_array(decisions), as_targets(targets)
     _check_shapes(decisions, targets)
+    if decisions.dtype != np.bool_:
+        raise ValueError(f"expected decisions of bool, got {decisions.dtype}")
     correct, given, present, unknown = np.zeros((4, targets.shape[1]), dtype=np.int64)
     for block in blocks(*targets.shape):
         is_given, part = decisions[block], targets[block]
@@ -124,13 +128,14 @@ def score_decisions(counts: Counts) -> DecisionScore:
     )
 
 
-def decide_top(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
+def decide_top(scores: ArrayLike, count: int) -> NDArray[np.bool_]:
     """Give each image its `count` highest labels, (N, C); of equal scores the first columns.
 
     Example:
         >>> decide_top(np.array([[0.2, 0.7, 0.7, 0.9]]), 2).tolist()
         [[False, True, False, True]]
     """
+    scores = as_array(scores)
     label_count = scores.shape[1]
     if label_count <= count:
         return np.ones(scores.shape, dtype=bool)
@@ -144,7 +149,7 @@ def decide_top(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
     return decisions
 
 
-def brier_score(probabilities: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
+def brier_score(probabilities: ArrayLike, targets: ArrayLike) -> float:
     """Mean squared difference of probability and target over all known entries, 0..1, 0 is best.
 
         1/|K| * sum_{k in K} (p_k - t_k)^2        (Brier, 1950, the form for one event)
@@ -157,23 +162,35 @@ def brier_score(probabilities: NDArray[np.floating], targets: NDArray[np.int8]) 
         The score; NaN where nothing is known.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a probability or a target is out of its range.
+
+    Example:
+        >>> round(brier_score(np.array([[0.9, 0.2]]), np.array([[1, 0]])), 3)
+        0.025
     """
+    return brier_of(brier_sums(probabilities, targets))
+
+
+def brier_sums(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
+    """What `brier_of` takes, of some images: the sum of squares and the number of known entries."""
+    probabilities, targets = as_probabilities(probabilities), as_targets(targets)
     _check_shapes(probabilities, targets)
-    total, known_count = 0.0, 0
+    sums = np.zeros(2)
     for block in blocks(*targets.shape):
         known = targets[block] != UNKNOWN
         difference = probabilities[block][known].astype(np.float64) - targets[block][known]
-        total += float(difference @ difference)
-        known_count += len(difference)
-    return total / known_count if known_count else float("nan")
+        sums += difference @ difference, len(difference)
+    return sums
+
+
+def brier_of(sums: NDArray[np.float64]) -> float:
+    """The Brier score of the sums of all images."""
+    total, known_count = sums
+    return float(total / known_count) if known_count else float("nan")
 
 
 def calibration_error(
-    probabilities: NDArray[np.floating],
-    targets: NDArray[np.int8],
-    *,
-    bins: int = CALIBRATION_BINS,
+    probabilities: ArrayLike, targets: ArrayLike, *, bins: int = CALIBRATION_BINS
 ) -> float:
     """Expected calibration error over all known entries, 0..1, 0 is best.
 
@@ -191,19 +208,39 @@ def calibration_error(
         The error; NaN where nothing is known.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a probability or a target is out of its range.
+
+    Example:
+        >>> round(calibration_error(np.array([[0.9, 0.8]]), np.array([[1, 0]]), bins=2), 3)
+        0.35
     """
+    return calibration_error_of(calibration_sums(probabilities, targets, bins=bins))
+
+
+def calibration_sums(
+    probabilities: ArrayLike, targets: ArrayLike, *, bins: int
+) -> NDArray[np.float64]:
+    """What `calibration_error_of` takes, of some images, (3, bins).
+
+    For each bin its sum of targets, its sum of probabilities and its number of entries.
+    """
+    probabilities, targets = as_probabilities(probabilities), as_targets(targets)
     _check_shapes(probabilities, targets)
-    present, expected = np.zeros(bins), np.zeros(bins)
-    known_count = 0
+    sums = np.zeros((3, bins))
     for block in blocks(*targets.shape):
         known = targets[block] != UNKNOWN
         values = probabilities[block][known].astype(np.float64)
         bin_of = np.minimum((values * bins).astype(np.int64), bins - 1)
-        present += np.bincount(bin_of, weights=targets[block][known], minlength=bins)
-        expected += np.bincount(bin_of, weights=values, minlength=bins)
-        known_count += len(values)
-    return float(np.abs(present - expected).sum()) / known_count if known_count else float("nan")
+        for row, weights in zip(sums, (targets[block][known], values, None), strict=True):
+            row += np.bincount(bin_of, weights=weights, minlength=bins)
+    return sums
+
+
+def calibration_error_of(sums: NDArray[np.float64]) -> float:
+    """The expected calibration error of the sums of all images."""
+    present, expected, counts = sums
+    known_count = counts.sum()
+    return float(np.abs(present - expected).sum() / known_count) if known_count else float("nan")
 
 
 def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:

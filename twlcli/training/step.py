@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,6 +22,7 @@ from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.optimizer import build_optimizer, set_rate
 
+_COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope is about
 _SEED_STRIDE = 1_000_003  # a prime: seeds of neighbouring runs, steps and ranks do not meet
 
 
@@ -149,10 +152,11 @@ class Stepper:
 
 
 def loss_of(recipe: LossRecipe, ranks: Ranks) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that a recipe names, with its options, over all ranks or over each on its own."""
-    loss = LOSSES[recipe.name]
-    group = ranks.group if recipe.class_scope == "global" else None
-    return lambda logits, targets: loss(logits, targets, group=group, **recipe.options)
+    """The loss that a recipe names, with its options, of the batch that all ranks hold together."""
+    options: dict[str, Any] = dict(recipe.options)
+    if recipe.name in _COMPARE_IMAGES:
+        options["class_scope"] = recipe.class_scope
+    return partial(LOSSES[recipe.name], group=ranks.group, **options)
 
 
 def _moving_average(network: nn.Module, decay: float) -> AveragedModel | None:
