@@ -1,4 +1,10 @@
-"""Which images are wanted, in the words of .gitignore."""
+"""Which images are wanted, in the words of .gitignore.
+
+Written here, and single patterns tested against pathspec. Its expressions try every way to share a
+name out among the stars of a pattern, so that a long name in somebody's folder can hold up a scan for
+hours, where these look once for what follows a star; and where a pattern takes back what another
+matches below a folder, these do as git does.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +39,8 @@ class Patterns:
         Raises:
             TwlError: one of them is not a pattern.
         """
-        self._include = _Rules([_read(pattern, "--include") for pattern in include])
-        self._exclude = _Rules([_read(pattern, "--exclude") for pattern in exclude])
+        self._include = _Rules([_read(pattern, "include") for pattern in include])
+        self._exclude = _Rules([_read(pattern, "exclude") for pattern in exclude])
 
     @property
     def are_empty(self) -> bool:
@@ -86,7 +92,7 @@ class _Rules:
         return False
 
 
-def _read(text: str, option: str) -> _Pattern:
+def _read(text: str, kind: str) -> _Pattern:
     body = text.removeprefix("!")
     for_folders = body.endswith("/")
     body = body.removesuffix("/")
@@ -98,7 +104,7 @@ def _read(text: str, option: str) -> _Pattern:
             raise ValueError("there is nothing to match")
         expression = re.compile(_expression(body.split("/")), re.DOTALL)
     except (ValueError, re.error) as error:
-        raise TwlError(f"{option} '{text}': not a pattern as in .gitignore: {error}") from error
+        raise TwlError(f"{kind} '{text}': not a pattern as in .gitignore: {error}") from error
     return _Pattern(expression, floats, for_folders, takes_back=text.startswith("!"))
 
 
