@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from twlcli.annotations import folders
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.errors import AnnotationError
+from twlcli.images.discover import walk as discover_walk
 
 
 def touch(folder, *names):
@@ -109,7 +109,7 @@ def test_walk_goes_as_deep_as_folders_lie(tmp_path, monkeypatch):
 
 
 def test_walk_ends_among_folders_that_link_to_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MAX_WAYS", 20)
+    monkeypatch.setattr(discover_walk, "MAX_WAYS", 20)
     names = [str(number) for number in range(9)]
     for name in names:
         (tmp_path / name).mkdir()

@@ -1,59 +1,29 @@
-"""Folders of photographs: how they are walked, and the layout with one folder per class."""
+"""The layout with one folder per class."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
-from twlcli.annotations.encoding import readable
 from twlcli.errors import AnnotationError
+from twlcli.images.discover.walk import walk_folders
 from twlcli.images.image_file import is_image
-
-MAX_WAYS = 1000  # to the same folder, over links
-
-_Identity = tuple[int, int]  # of a folder: its device and its number there
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder at or below `folder` with its files' names, in alphabetical order.
-
-    Folders come as paths relative to `folder`: empty for itself, else ending with `/`. Names that
-    begin with a dot are left out. Links to folders are followed, but never back up into a folder
-    that contains them.
+    """Each folder at or below `folder` with its files' names; see `walk_folders`.
 
     Raises:
-        AnnotationError: a folder cannot be read, or links lead to one in more than `MAX_WAYS` ways:
-            those among ten folders do so in millions.
+        AnnotationError: a folder cannot be read, or links lead to one in too many ways.
     """
-    waiting: list[tuple[Path, str, frozenset[_Identity]]] = [(folder, "", frozenset())]
-    ways: Counter[_Identity] = Counter()
-    while waiting:
-        path, relative, above = waiting.pop()
-        with readable(path):
-            status = path.stat()
-            identity = (status.st_dev, status.st_ino)
-            if identity in above:
-                continue
-            ways[identity] += 1
-            if ways[identity] > MAX_WAYS:
-                raise AnnotationError(f"{path}: links lead here in more than {MAX_WAYS:,} ways")
-            with os.scandir(path) as entries:
-                visible = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
-                folders = {entry.name: None for entry in visible if _is_folder(entry)}
-        yield relative, [entry.name for entry in visible if entry.name not in folders]
-        inside = above | {identity}
-        waiting += [(path / name, f"{relative}{name}/", inside) for name in reversed(folders)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+        yield from walk_folders(folder)
+    except FileNotFoundError as error:
+        raise AnnotationError(f"{error.filename}: there is no such file or folder") from None
+    except OSError as error:
+        raise AnnotationError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def is_folders(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import shutil
@@ -16,6 +15,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from twlcli.annotations.builder import AnnotationBuilder
+from twlcli.annotations.write import write_table
 from twlcli.errors import AnnotationError
 from twlcli.shapes.drawing import (
     SUPERSAMPLE,
@@ -141,14 +142,14 @@ def _check_arguments(*, count: int, seed: int, size: int) -> None:
 
 
 def _draw_into(folder: Path, *, count: int, seed: int, size: int) -> None:
-    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("image", "labels", "split"))
-        for index in range(count):
-            picture = draw_picture(seed=seed, index=index, size=size)
-            name = f"images/{index:05d}.jpg"
-            picture.image.save(folder / name, quality=90, subsampling=0)
-            rows.writerow((name, "|".join(picture.labels), "val" if index % 5 == 4 else "train"))
+    table = AnnotationBuilder(folder / "labels.csv", format_name="csv", root=folder)
+    for index in range(count):
+        picture = draw_picture(seed=seed, index=index, size=size)
+        name = f"images/{index:05d}.jpg"
+        picture.image.save(folder / name, quality=90, subsampling=0)
+        split = "val" if index % 5 == 4 else "train"
+        table.add(name, table.columns(picture.labels), split=split)
+    write_table(table.finish(), table.source)
 
 
 def draw_picture(*, seed: int, index: int, size: int = 96) -> Picture:

@@ -1,9 +1,9 @@
 """Which images are wanted, in the words of .gitignore.
 
 Written here, and single patterns tested against pathspec. Its expressions try every way to share a
-name out among the stars of a pattern, so that a long name in somebody's folder can hold up a scan for
-hours, where these look once for what follows a star; and where a pattern takes back what another
-matches below a folder, these do as git does.
+name out among the stars of a pattern, so that one long name can hold up a scan for hours, where
+these look once for what follows a star. Where a pattern takes back what another matches below a
+folder, these do as git does.
 """
 
 from __future__ import annotations
