@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from twlcli.errors import TwlError
-from twlcli.images.discover.compact_set import CompactSet
+from twlcli.images.discover.compact import CompactSet
 from twlcli.images.discover.gitignore import Patterns
 from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from twlcli.images.discover.compact_set import CompactSet
+from twlcli.images.discover.compact import CompactSet, SortedNames
 from twlcli.images.discover.gitignore import Patterns
-from twlcli.images.discover.sorted_names import SortedNames
 from twlcli.images.image_file import ImageFile, is_image
 
 # Where a folder stands in a glob: the places in its parts that the folder's path can have reached,
