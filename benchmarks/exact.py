@@ -19,13 +19,12 @@ import numpy as np
 from PIL import Image
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.open import open_annotations
-from twlcli.images.stream import usable_cores
-from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.evaluate import predict, score
-from twlcli.scoring.thresholds import decide, resolve
-from twlcli.tagging.pipeline import CPU_BATCH
-from twlcli.tagging.session import OnnxPredictor
+from twlcli.annotations.detect import read_labels
+from twlcli.inference.scored import score_images
+from twlcli.inference.stream import usable_cores
+from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of
+from twlcli.model.onnx import OnnxPredictor
+from twlcli.scoring.evaluation import score
 
 
 def enlarge(data: Annotations, folder: Path, times: int) -> Annotations:
@@ -53,22 +52,20 @@ def main() -> None:
     options = parser.parse_args()
     predictor = OnnxPredictor(options.model, provider="cpu")
     spec = predictor.spec
-    data = open_annotations(options.data, vocabulary=spec.vocabulary).split(options.split)
+    data = read_labels(options.data, vocabulary=spec.vocabulary).split(options.split)
     certain, seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         large = enlarge(data, Path(folder), options.times)
         for exact in (False, True):
             start = time.perf_counter()
-            scored = predict(
-                predictor, large, batch_size=CPU_BATCH, workers=usable_cores(), exact=exact
-            )
+            scored = score_images(predictor, large, exact=exact)
             seconds.append(time.perf_counter() - start)
-            scores = score(scored.logits, scored.targets, spec)
+            scores = score(scored, spec)
             certain.append(probabilities(scored.logits, calibration_of(spec)))
             maps = 100 * scores.map_class.value, 100 * scores.map_sample.value
             print(f"{'exact' if exact else 'default':8} {maps[0]:.3f} mAP@class", end="  ")
             print(f"{maps[1]:.3f} mAP@sample  {seconds[-1]:.0f} s")
-    first, second = (decide(each, resolve(spec, None)) for each in certain)
+    first, second = (decide(each, thresholds_of(spec, None)) for each in certain)
     difference = float(np.abs(certain[0] - certain[1]).mean())
     print(f"{len(data)} images: probabilities differ by {difference:.5f} on average", end=", ")
     print(f"{(first != second).sum()} of {first.size} decisions differ")

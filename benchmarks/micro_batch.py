@@ -15,10 +15,10 @@ import time
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from twlcli.model.backbones import build_backbone
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
-from twlcli.spec import Preprocessing
 from twlcli.training.augment import Colour
-from twlcli.training.backbones import build_backbone
 from twlcli.training.devices import Ranks
 from twlcli.training.loader import Batch
 from twlcli.training.step import Stepper

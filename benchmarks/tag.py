@@ -53,10 +53,11 @@ def make_models(backbone: str, folder: Path) -> None:
     """twl's model with uint8 input, and the same network with float32 input as others export it."""
     import torch
 
-    from twlcli.deploy.export import Deployable, _write
+    from twlcli.exporting.onnx import Deployable, _write
     from twlcli.labels import Vocabulary
-    from twlcli.spec import Calibration, ModelSpec, Preprocessing, Thresholds
-    from twlcli.training.backbones import build_backbone
+    from twlcli.model.backbones import build_backbone
+    from twlcli.model.preprocessing import Preprocessing
+    from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
     torch.manual_seed(0)
     network = build_backbone(backbone, LABELS, image_size=CROP).eval()
@@ -140,14 +141,16 @@ def prepare(folder: Path, source: Path, options: argparse.Namespace) -> None:
 
 def bound(folder: Path, photographs: Path) -> None:
     """Print the CPU seconds of decoding and of inference in one thread, spread over the cores."""
-    from twlcli.images.preprocess import load
-    from twlcli.images.stream import usable_cores
-    from twlcli.tagging.session import OnnxPredictor
+    from twlcli.images.preprocess import load_crop
+    from twlcli.inference.stream import usable_cores
+    from twlcli.model.onnx import OnnxPredictor
 
     predictor = OnnxPredictor(folder / "twl.onnx", threads=1)
     files = sorted(photographs.iterdir())
     start = time.process_time()
-    images = np.stack([load(file, predictor.spec.preprocessing) for file in files])
+    images = np.stack(
+        [np.asarray(load_crop(file, None, predictor.spec.preprocessing)) for file in files]
+    )
     for first in range(0, len(images), 8):
         predictor(images[first : first + 8])
     print((time.process_time() - start) / usable_cores())
@@ -176,7 +179,7 @@ def main() -> None:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Every part in a process of its own: a child is charged for its parent's memory."""
-    from twlcli.images.stream import usable_cores
+    from twlcli.inference.stream import usable_cores
 
     def part(name: str, photographs: Path) -> list[str]:
         place = [str(photographs), "--folder", str(folder), "--as", name]

@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +31,13 @@ def photographs(tmp_path_factory) -> Path:
     table = folder / "labels.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    """As if the train extra were not installed."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    needing_it = ("training", "exporting", "model.torch", "model.checkpoint", "model.backbones")
+    prefixes = tuple(f"twlcli.{name}" for name in needing_it)
+    for name in [name for name in sys.modules if name.startswith(prefixes)]:
+        monkeypatch.delitem(sys.modules, name)

@@ -14,28 +14,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.annotations.test_open import LAYOUTS, make
+from tests.annotations.test_detect import LAYOUTS, make
 from tests.damage import damaged
-from tests.tagging.foreign_xmp import SIDECARS
+from tests.images.arrays import preprocess
 from tests.tagging.models import SPEC
+from tests.tagging.outputs.foreign_xmp import SIDECARS
 from tests.tagging.test_merge import NAMES, shards
-from twlcli.annotations.open import open_annotations
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.summary import summarize
 from twlcli.annotations.write import write_table
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile, read_part
-from twlcli.images.preprocess import preprocess
-from twlcli.images.scan import scan
+from twlcli.images.discover.scan import scan
+from twlcli.images.image_file import ImageFile, read_range
+from twlcli.model.decisions import calibration_of, probabilities, thresholds_of
+from twlcli.model.spec import ModelSpec
 from twlcli.recipe import Recipe, read_recipe
-from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.thresholds import resolve
-from twlcli.spec import ModelSpec
-from twlcli.tagging.entries import Entry, Identity, Written
+from twlcli.tagging.fingerprint import Identity, Written
 from twlcli.tagging.journal import open_journal
 from twlcli.tagging.merge import merge
-from twlcli.tagging.policy import Policy
+from twlcli.tagging.outputs.xmp.writer import XmpWriter
+from twlcli.tagging.tag_rules import TagRules
 from twlcli.tagging.tags import Tags
-from twlcli.tagging.xmp import XmpWriter
 
 Step = Callable[[Path], object]  # makes or reads files in a folder
 
@@ -61,8 +60,8 @@ def labels_of(name: str) -> tuple[Step, Step]:
         (first, *others) = LAYOUTS[name]
         path = folder if others else folder / first
         with suppress(TwlError):
-            open_annotations(path)
-        annotations = open_annotations(path, format=name)
+            read_labels(path)
+        annotations = read_labels(path, format=name)
         assert annotations.labels.shape == (len(annotations), len(annotations.vocabulary))
         json.dumps(summarize(annotations).to_dict())
         write_table(annotations, folder.parent / "written.csv")
@@ -84,8 +83,8 @@ def read_tars(folder: Path) -> None:
         files = list(scan([path]))
         assert len({file.name for file in files}) == len(files) > 0
         for file in files:
-            if file.part is not None and file.failure is None:
-                assert len(read_part(file.path, file.part)) == file.part.size
+            if file.byte_range is not None and file.failure is None:
+                assert len(read_range(file.path, file.byte_range)) == file.byte_range.size
 
 
 def read_lists(folder: Path) -> None:
@@ -104,15 +103,15 @@ def read_xmp(folder: Path) -> None:
         before = path.read_bytes()
         for labels in (("dog", "animal|cat"), ()):
             with suppress(TwlError):
-                file = FoundFile(path.with_suffix(""), path.stem)
+                file = ImageFile(path.with_suffix(""), path.stem)
                 XmpWriter(model="m").write(file, Tags(path.stem, labels, (0.5, 0.4)[: len(labels)]))
         path.write_bytes(before)
 
 
-def read_policy(folder: Path) -> None:
-    policy = Policy.read(folder / "policy.toml", SPEC.vocabulary)
-    policy(Tags("0.jpg", *LABELS))
-    assert policy.digest and len(policy.vocabulary) >= 0
+def read_rules(folder: Path) -> None:
+    rules = TagRules.read(folder / "policy.toml", SPEC.vocabulary)
+    rules(Tags("0.jpg", *LABELS))
+    assert rules.digest and len(rules.vocabulary) >= 0
 
 
 def read_recipes(folder: Path) -> None:
@@ -129,14 +128,14 @@ def read_spec(folder: Path) -> None:
     preprocess(Image.new("RGB", (40, 30)), spec.preprocessing)
     for wish in (None, "precision=0.9"):
         with suppress(TwlError):
-            assert resolve(spec, wish).shape == (len(spec.vocabulary),)
+            assert thresholds_of(spec, wish).shape == (len(spec.vocabulary),)
     logits = np.zeros((1, len(spec.vocabulary)), np.float32)
     assert np.isfinite(probabilities(logits, calibration_of(spec))).all()
 
 
 def make_journal(folder: Path) -> None:
     with open_journal(folder / "journal", KEY, SPEC.vocabulary) as journal:
-        rows = [Entry(NOW, Tags(f"{index}.jpg", *LABELS)) for index in range(60)]
+        rows = [(NOW, Tags(f"{index}.jpg", *LABELS)) for index in range(60)]
         journal.commit(rows, [Written("0.jpg", "txt", KEY, (1, 2))])
         journal.begin([folder / "out"])
 
@@ -146,7 +145,7 @@ def read_journal(folder: Path) -> None:
         journal.find([(f"{index}.jpg", NOW) for index in range(70)])
         journal.written("0.jpg", "txt")
         journal.made(folder / "journal", folder / "partial")
-        journal.commit([Entry(NOW, Tags(f"{index}.png", *LABELS)) for index in range(60)])
+        journal.commit([(NOW, Tags(f"{index}.png", *LABELS)) for index in range(60)])
         journal.begin([folder / "journal"])
         journal.finish([folder / "journal"])
 
@@ -168,7 +167,7 @@ READERS: dict[str, tuple[Step, Step]] = {
     "tar": (make_tars, read_tars),
     "list": (write("list", "a.jpg\nbü.jpg\n\nsub/c.tar\n"), read_lists),
     "xmp": (make_xmp, read_xmp),
-    "policy": (write("policy.toml", POLICY), read_policy),
+    "policy": (write("policy.toml", POLICY), read_rules),
     "recipe": (write("recipe.toml", Recipe().to_toml()), read_recipes),
     "spec": (write("spec.json", SPEC.to_json()), read_spec),
     "journal": (make_journal, read_journal),

@@ -1,3 +1,95 @@
-"""twl: train, evaluate, export and run multi-label image taggers."""
+"""twl: train, evaluate, export and run multi-label image taggers.
+
+    import twlcli
+
+    tagger = twlcli.load_model("voc.onnx")
+    tagger.tag(["a.jpg", "b.jpg"])
+
+What is in `__all__` is public and keeps working: a name is removed or changed only after a release
+that warns of it. Everything else may change with any release. Names are loaded when they are first
+used, so that `import twlcli` costs nothing; what needs the `train` extra says so when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twlcli import errors, losses, metrics, outputs
+    from twlcli.annotations.annotations import Annotations
+    from twlcli.annotations.detect import read_labels
+    from twlcli.comparison.run import compare
+    from twlcli.errors import TwlError
+    from twlcli.exporting.int8 import export_int8
+    from twlcli.exporting.onnx import export
+    from twlcli.inference.tagger import Prediction, Tagger, load_model
+    from twlcli.recipe import Recipe, read_recipe
+    from twlcli.scoring.evaluation import evaluate
+    from twlcli.tagging.merge import merge
+    from twlcli.tagging.run import tag_files
+    from twlcli.training.run import resume, train
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Annotations": "annotations.annotations",
+    "Prediction": "inference.tagger",
+    "Recipe": "recipe",
+    "Tagger": "inference.tagger",
+    "TwlError": "errors",
+    "compare": "comparison.run",
+    "evaluate": "scoring.evaluation",
+    "export": "exporting.onnx",
+    "export_int8": "exporting.int8",
+    "load_model": "inference.tagger",
+    "merge": "tagging.merge",
+    "read_labels": "annotations.detect",
+    "read_recipe": "recipe",
+    "resume": "training.run",
+    "tag_files": "tagging.run",
+    "train": "training.run",
+}
+_MODULES = ("errors", "losses", "metrics", "outputs")
+
+__all__ = [
+    "Annotations",
+    "Prediction",
+    "Recipe",
+    "Tagger",
+    "TwlError",
+    "__version__",
+    "compare",
+    "errors",
+    "evaluate",
+    "export",
+    "export_int8",
+    "load_model",
+    "losses",
+    "merge",
+    "metrics",
+    "outputs",
+    "read_labels",
+    "read_recipe",
+    "resume",
+    "tag_files",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from twlcli.errors import needs_extra
+
+    if name in _MODULES:
+        with needs_extra(f"twlcli.{name}", "train"):
+            return importlib.import_module(f"twlcli.{name}")
+    if name in _HOMES:
+        with needs_extra(f"twlcli.{name}", "train"):
+            value = getattr(importlib.import_module(f"twlcli.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'twlcli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,34 +3,69 @@
     TwlError               one clear line: where, what is wrong, what was expected
     ├── AnnotationError    a label file, or an image that it names
     ├── ImageError         one image that cannot be decoded
-    ├── RecipeError        a recipe, or a flag that overrides it
+    ├── RecipeError        a recipe, or a setting that overrides it
     ├── ModelError         a run, checkpoint or exported model
     ├── DeviceError        a device, execution provider or memory that is not there
     └── MissingExtraError  a part of twl that was not installed
 
-The command line prints `twl: error: MESSAGE` and exits with 2. Anything else that escapes is a bug
-and shows its traceback.
+An error may carry a `hint`: what to do about it, in terms of the arguments of the function that was
+called. The command line prints `twl: error: MESSAGE; HINT` with its own names of those arguments,
+and exits with 2. Anything else that escapes is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_ARGUMENT = re.compile(r"\{([a-z_]+)\}")
 
 
 class TwlError(Exception):
-    """Base of all errors that are the input's or the surroundings' fault, not twl's."""
+    """Base of all errors that are the input's or the environment's fault, not twl's.
+
+    Attributes:
+        message: where, what is wrong and what was expected, on one line.
+        hint: what to do about it, if there is more to say; see `hinted`.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self._hint = hint
+
+    @property
+    def hint(self) -> str:
+        """What to do about it, naming arguments as in Python; empty if there is nothing to add."""
+        return self.hinted(lambda name: f"`{name}`")
+
+    def hinted(self, name_of: Callable[[str], str]) -> str:
+        """The hint with every argument named by `name_of`.
+
+        Example:
+            >>> error = TwlError("a.csv: exists already", hint="{force} replaces it")
+            >>> error.hinted(lambda name: f"--{name}")
+            '--force replaces it'
+        """
+        return _ARGUMENT.sub(lambda found: name_of(found[1]), self._hint)
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self._hint else self.message
 
 
 class AnnotationError(TwlError):
     """A label file is unreadable, contradictory, or names something that is not there."""
 
     @classmethod
-    def at(cls, path: Path | str, line: int | None, message: str) -> AnnotationError:
+    def at(
+        cls, path: Path | str, line: int | None, message: str, *, hint: str = ""
+    ) -> AnnotationError:
         """An error with its place, as `path:line: message` (`path: message` without a line)."""
         place = f"{path}:{line}" if line is not None else f"{path}"
-        return cls(f"{place}: {message}")
+        return cls(f"{place}: {message}", hint=hint)
 
 
 class ImageError(TwlError):
@@ -50,7 +85,7 @@ class DeviceError(TwlError):
 
 
 class MissingExtraError(TwlError):
-    """A command needs an optional dependency that is not installed."""
+    """Something needs an optional dependency that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the '{extra}' extra: pip install 'twlcli[{extra}]'")
@@ -60,3 +95,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'cat'?` for the known word nearest to `word`, or an empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Imports inside the block may be of packages that `extra` installs.
+
+    Args:
+        what: what cannot be done without them, such as `training`.
+        extra: the name of the extra in twl's package.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "twlcli":  # a bug of our own
+            raise
+        raise MissingExtraError(what, extra) from error

@@ -70,7 +70,7 @@ def test_lists_separator_is_one_for_the_file(tmp_path):
     }
     assert annotations.notes == (
         "labels are separated by '|' (line 4) in all of photos.csv; ';' (line 3) and ',' (line 2) "
-        "became part of labels; --separator says otherwise",
+        "became part of labels; another separator can be given",
     )
 
 
@@ -227,7 +227,7 @@ def test_text_long_cell(tmp_path):
             'image,labels\na.jpg,"[""dog"""\n',
             "photos.csv:2: '[\"dog\"' is not a JSON list of labels (Expecting ',' delimiter at "
             "character 7); where one cell begins with '[' all are read as JSON lists unless "
-            "--separator says otherwise",
+            "a separator is given",
         ),
         (
             'image,labels\na.jpg,"[1, 2]"\n',

@@ -55,12 +55,10 @@ def test_version_is_the_packages():
 
 
 def test_errors_are_one_line_and_exit_with_2(monkeypatch):
-    from twlcli.shipped import recipe_file  # noqa: F401 (loaded before it is replaced)
-
     def fail(name):
         raise TwlError("first\nsecond \udcff \x1b[31m\r" + "x" * 100_000 + "end")
 
-    monkeypatch.setattr("twlcli.shipped.recipe_file", fail)
+    monkeypatch.setattr("twlcli.runs.resolve.recipe_file", fail)
     result = CliRunner().invoke(app, ["train", "data", "--recipe", "x"])
     assert result.exit_code == 2
     assert result.stderr.startswith("twl: error: first\\nsecond \\udcff \\x1b[31m\\rxxx")

@@ -1,6 +1,5 @@
 import csv
 import json
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 
 from tests.tagging.models import SPEC, write_model
 from twlcli.cli.app import app
-from twlcli.cli.labelled import FAILURES_SHOWN
+from twlcli.cli.printable import FAILURES_SHOWN
 
 COLORS = {"r": "red", "g": "green", "b": "blue", "ry": "red|green"}
 PIXELS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "ry": (255, 255, 0)}
@@ -101,7 +100,7 @@ def test_eval_lists_the_splits_where_there_is_no_val(model, split_table):
     split_table.write_text(split_table.read_text().replace("val", "fold 1"))
     message = refusal(model, split_table)
     assert "no split 'val'" in message
-    assert "--split: train, fold 1, test or all" in message
+    assert "--split can be train, fold 1, test or all" in message
 
 
 def test_eval_at_a_threshold(model, table):
@@ -183,12 +182,15 @@ def test_eval_refuses_labels_that_the_model_does_not_know(model, table):
     ("arguments", "expected"),
     [
         (["{model}"], "does not say what it was trained on; name the labels"),
-        (["{model}", "--format", "csv"], "are for DATA; name it"),
+        (["{model}", "--format", "csv"], "no labels are named; name them with DATA"),
         (["{model}", "nothing.csv"], "nothing.csv: "),
         (["nothing.onnx", "{table}"], "nothing.onnx: no such model"),
         (["nothing", "{table}"], "nothing: no such model"),
-        (["{model}", "{table}", "--device", "cpu"], "is said by --provider"),
-        (["{table}", "{table}", "--provider", "cpu"], "is said by --device"),
+        (
+            ["{model}", "{table}", "--device", "cpu"],
+            "runs on an execution provider; give --provider",
+        ),
+        (["{table}", "{table}", "--provider", "cpu"], "runs on a device of torch; give --device"),
         (["{model}", "{table}", "--threshold", "often"], "threshold 'often': expected a number"),
         (["{model}", "{table}", "--threshold", "precision=0.8"], "(it has: 0.9)"),
         (["{model}", "{table}", "--scores", "scores.txt"], "ends in .csv or .npz"),
@@ -207,12 +209,9 @@ def test_eval_refuses_a_model_without_calibration(table, tmp_path):
     assert "no calibration" in refusal(model, table)
 
 
-def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, monkeypatch):
+def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, without_torch):
     run = tmp_path / "run"
     run.mkdir()
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [name for name in sys.modules if name.startswith("twlcli.training.")]:
-        monkeypatch.delitem(sys.modules, name)
     message = refusal(run, table)
     assert message.strip().endswith(
         "evaluating a run needs the 'train' extra: pip install 'twlcli[train]'"
@@ -223,10 +222,11 @@ def test_eval_of_a_run_takes_the_data_that_it_was_trained_on(split_table, tmp_pa
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
+    from twlcli.model.backbones import build_backbone
+    from twlcli.model.preprocessing import Preprocessing
+    from twlcli.model.spec import SPEC_KEY
     from twlcli.recipe import DataRecipe, Recipe
-    from twlcli.spec import SPEC_KEY, Preprocessing
-    from twlcli.training.backbones import build_backbone
-    from twlcli.training.run import Run
+    from twlcli.runs.run_folder import Run
 
     folder = tmp_path / "run"
     run = Run.create(folder, Recipe(data=DataRecipe(path=str(split_table))))

@@ -1,16 +1,15 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.deploy.drawn import small_run
+from tests.exporting.drawn import small_run
 from twlcli.cli.app import app
-from twlcli.deploy.export import Exported
-from twlcli.deploy.quantize import Measured, Quantized
-from twlcli.scoring.evaluate import Unreadable
-from twlcli.training.predictor import read_spec
+from twlcli.exporting.int8 import MAX_DROP, Measured, Quantized
+from twlcli.exporting.onnx import Exported
+from twlcli.images.image_file import Failure
+from twlcli.model.checkpoint import read_spec
 
 
 def invoke(*arguments: object):
@@ -36,13 +35,13 @@ def asked(run, monkeypatch):
     """What `quantize` was called with, instead of quantising."""
     calls = []
 
-    def quantize(source, out, data, *, progress, **wishes):
-        calls.append((source, out, data, wishes))
+    def quantize(source, out, labelled, *, progress, **wishes):
+        calls.append((source, out, labelled.annotations, wishes))
         before, after = Measured(9_000_000, 7.26, 0.8, 0.9), Measured(2_600_000, 5.0, 0.795, 0.89)
-        unreadable = (Unreadable("a.png", "is empty"),)
-        return Quantized(out, read_spec(run), before, after, 9, 8, unreadable)
+        unreadable = (Failure("a.png", "is empty"),)
+        return Quantized(out, read_spec(run), before, after, 9, 8, unreadable, "a.csv", "val")
 
-    monkeypatch.setattr("twlcli.deploy.quantize.quantize", quantize)
+    monkeypatch.setattr("twlcli.exporting.int8.quantize", quantize)
     return calls
 
 
@@ -100,7 +99,12 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
     assert asked[0][:2] == (run, out)
     assert asked[0][3] == {"max_drop": 2.5, "accept_drop": True, "force": True, "workers": 3}
     assert invoke("export", run, "--int8", "--out", tmp_path / "b.onnx").exit_code == 0
-    assert asked[1][3] == {"force": False}  # the others are the library's defaults
+    assert asked[1][3] == {
+        "max_drop": MAX_DROP,
+        "accept_drop": False,
+        "force": False,
+        "workers": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,16 +114,19 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
         (["{run}", "--max-drop", "2"], "--max-drop is for int8 models; give --int8 too"),
         (["{run}", "--accept-drop"], "--accept-drop is for int8 models"),
         (["{run}", "--coco-images", "."], "--coco-images is for int8 models"),
-        (["{run}", "--int8", "--format", "csv"], "are for DATA; name it: twl export {run} --int8"),
+        (["{run}", "--int8", "--format", "csv"], "no labels are named; name them with --calibrate"),
         (
             ["{run}/model.safetensors", "--int8"],
-            "{run}/model.safetensors: does not say what it was trained on; name the labels: "
-            "twl export {run}/model.safetensors --int8 --calibrate DATA",
+            "{run}/model.safetensors: does not say what it was trained on; "
+            "name the labels with --calibrate",
         ),
         (["{run}", "--int8", "--split", "tset"], "no image is in split 'tset' (splits: val, train"),
         (["{run}", "--int8", "--calibrate", "none.csv"], "none.csv: "),
         (["{run}", "--int8", "--calibrate", "{other}"], "other.csv:2: label 'rde' is not in"),
-        (["{run}", "--int8", "--calibrate", "{folds}"], "there is no split 'val'; say which"),
+        (
+            ["{run}", "--int8", "--calibrate", "{folds}"],
+            "no split 'val'; --split can be fold 1",
+        ),
         (["{run}", "--int8", "--out", "a.pt"], "a.pt: expected a name that ends in .onnx"),
         (["{run}", "--int8", "--out", "none/a.onnx"], "there is no folder none"),
         (["none", "--int8"], "none: no such model"),
@@ -137,10 +144,10 @@ def test_export_refuses_in_one_line(run, photographs, tmp_path, arguments, expec
 
 def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
     def export(source, out, *, force):
-        assert (source, force) == (run, False)
-        return Exported(out, 9_000_000, read_spec(run), 1e-6, 3.25)
+        assert (source, out, force) == (run, None, False)
+        return Exported(run / "model.onnx", 9_000_000, read_spec(run), 1e-6, 3.25)
 
-    monkeypatch.setattr("twlcli.deploy.export.export", export)
+    monkeypatch.setattr("twlcli.exporting.onnx.export", export)
     result = invoke("export", run)
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -151,12 +158,7 @@ def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
 
 
 @pytest.mark.parametrize("option", [(), ("--int8",)])
-def test_export_says_that_torch_is_missing(run, monkeypatch, option):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [
-        name for name in sys.modules if name.startswith(("twlcli.training.", "twlcli.deploy."))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
+def test_export_says_that_torch_is_missing(run, without_torch, option):
     message = refusal(run, *option)
     assert message == (
         "twl: error: exporting needs the 'train' extra: pip install 'twlcli[train]'\n"

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from tests.images.encoded import encode, picture
 from tests.tagging.models import write_model
 from tests.tagging.ugly import fill_with_ugly_files
-from twlcli import shipped
 from twlcli.cli.app import app
 from twlcli.errors import ModelError
+from twlcli.model import bundled as shipped
 
 TWL_TAG = [sys.executable, "-m", "twlcli", "tag"]
 posix = pytest.mark.skipif(os.name != "posix", reason="file names and signals of POSIX")
@@ -239,7 +239,9 @@ def test_tag_says_what_the_default_model_is(model, photos, monkeypatch):
     monkeypatch.setattr(shipped, "default_model", lambda: model)
     result = twl_tag(photos)
     assert result.exit_code == 0
-    assert result.stderr.startswith("twl: the default model knows only drawn shapes; train one")
+    assert result.stderr.startswith(
+        "twl: the bundled demo model recognises synthetic shapes only; train one"
+    )
     assert len(rows_of(result.stdout)) == 3
 
 
@@ -263,7 +265,7 @@ def test_default_model_is_found_in_the_package_or_the_checkout(tmp_path, monkeyp
     [
         (["--out", "t.csv"], ">&-", None),
         ([], ">&-", "the standard output is closed; --out FILE writes a file"),
-        (["--from", "-"], "<&-", "a list on the standard input, which is closed"),
+        (["--from", "-"], "<&-", "--from - reads the standard input, which is closed"),
     ],
 )
 def test_tag_with_a_closed_stream(model, photos, arguments, closed, message):

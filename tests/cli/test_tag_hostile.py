@@ -12,7 +12,7 @@ from tests.images.encoded import encode, huge_png, picture
 from tests.images.mutated import mutated_files, whole_files
 from tests.tagging.models import write_model
 from twlcli.cli.app import app
-from twlcli.images import decoder
+from twlcli.images import sandbox as decoder
 
 
 def tagged_and_failed(folder: Path, *options: object) -> tuple[list[str], dict[str, str]]:
@@ -72,7 +72,7 @@ def test_decoders_that_crash_or_hang_do_not_stop_the_run(tmp_path, monkeypatch):
     assert {name[3:-4] for name in tagged} == {"fine", "poison", "noise"}
     assert len(tagged) == 2 * 5 and len(failed) == 2 * 4
     assert {reason for name, reason in failed.items() if "hang" in name} == {
-        "decoding takes more than 0.7 seconds"
+        "decoding took more than 0.7 seconds"
     }
 
 

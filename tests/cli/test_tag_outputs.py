@@ -166,7 +166,7 @@ def test_shards_join_to_the_whole(model, tmp_path):
         done = subprocess.run([*map(str, command)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert joined.read_bytes() == want.read_bytes()
-    assert "--shard needs an --out FILE" in twl_tag(folder, "--shard", "1/2").stderr
+    assert "a shard needs a table in a file" in twl_tag(folder, "--shard", "1/2").stderr
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_shards_join_to_the_whole(model, tmp_path):
         (["--out", "-", "--out", "-"], "--out - is given twice"),
         (["--out", "t.csv", "--out", "./t.csv"], "two outputs name the same file"),
         (["--out", "t.csv", "--out", "photos/../t.csv"], "two outputs name the same file"),
-        (["--out", os.devnull, "--format", "csv", "--force"], "is not a file"),
+        (["--out", os.devnull, "--format", "csv", "--force"], "not a regular file"),
         (["--out", "t.csv", "--gallery", "t.csv"], "two outputs name the same file"),
         (["--xmp", "--sidecar-names", "short"], "expected full or stem"),
         (["--format", "parquet"], "'parquet' needs a file"),
@@ -194,11 +194,11 @@ def test_output_options_are_checked_in_one_line(
 
 
 def test_a_full_disk_ends_the_run_and_the_same_call_goes_on(model, photos, tmp_path, monkeypatch):
-    from twlcli.tagging.sidecars import TxtWriter
+    from twlcli.tagging.outputs.txt import TxtWriter
 
     reason = "a.txt: cannot be written (No space left on device)"
 
-    def full(self, file, tags, *, replace=False):
+    def full(self, file, tags, *, ours=False):
         raise TwlError(reason)
 
     call = [photos, "--model", model, "--txt", "--out", tmp_path / "t.csv", "--batch-size", 1]

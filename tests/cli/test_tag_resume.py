@@ -22,7 +22,7 @@ BATCH, WORKERS = 4, 2
 # `twl` that notes in a file how many images the model is given, a byte for each call.
 COUNTED = """
 import os, sys
-from twlcli.tagging.session import OnnxPredictor
+from twlcli.model.onnx import OnnxPredictor
 calls = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 predict = OnnxPredictor.__call__
 def counted(self, images):
@@ -141,8 +141,8 @@ def test_journal_is_kept_only_where_it_can_be_of_use(model, photos, tmp_path, mo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--retry-failed"], "--retry-failed needs a journal"),
-        (["--hash"], "--hash needs a journal"),
+        (["--retry-failed"], "retrying failed images needs a journal; name one with --journal"),
+        (["--hash"], "hashing content needs a journal; name one with --journal"),
         (["--journal", "j", "--no-journal"], "exclude each other"),
         (["--journal", "t.csv", "--out", "t.csv"], "two outputs name the same file"),
         (["--journal", "model.onnx"], "is not a journal"),
@@ -167,7 +167,7 @@ def test_a_run_beside_a_running_one_is_refused(model, photos, tmp_path):
     with opened(tmp_path / "tags.csv.journal"):
         result = twl_tag(photos, "--model", model, "--out", out)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"twl: error: {out}.journal: is in use by another twl")
+    assert result.stderr.startswith(f"twl: error: {out}.journal: is in use by another run of twl")
     assert result.stderr.count("\n") == 1 and not out.exists()
 
 
@@ -208,7 +208,7 @@ def test_signal_says_how_to_go_on(model, tmp_path, number):
         _, error = process.communicate(timeout=20)
     assert process.returncode == 128 + number
     assert not out.exists() and "Traceback" not in error
-    assert error.endswith(f"; the same command goes on from here ({out}.journal)\n")
+    assert error.endswith(f"; the same command continues from here ({out}.journal)\n")
     told = re.search(r"stopped early: ([\d,]+) images tagged, (\d+) failed", error)
     assert told is not None
     done = int(told[1].replace(",", "")) + int(told[2])

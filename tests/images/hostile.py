@@ -6,12 +6,12 @@ import signal
 import time
 from pathlib import Path
 
-from twlcli.images import decoder_process
-from twlcli.images.crop import load_crop
+from twlcli.images import sandbox_child as decoder_process
+from twlcli.images.preprocess import load_crop
 
 PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from tests.images.hostile import install; install(); "
-    "from twlcli.images.decoder_process import main; main()"
+    "from twlcli.images.sandbox_child import main; main()"
 )
 _state = {"poisoned": False}
 
@@ -20,7 +20,7 @@ def install() -> None:
     setattr(decoder_process, "load_crop", decode)  # noqa: B010  it is not exported
 
 
-def decode(path: Path, part, geometry):
+def decode(path: Path, byte_range, preprocessing, *, exact=False):
     order = path.read_bytes()[:20].decode("latin-1")
     if order == "crash" or _state["poisoned"]:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -37,4 +37,4 @@ def decode(path: Path, part, geometry):
     elif order == "noise":
         os.write(1, b"on stdout\n" * 1000)
         os.write(2, b"on stderr\n" * 1000)
-    return load_crop(path.with_name(".good.png"), None, geometry)
+    return load_crop(path.with_name(".good.png"), None, preprocessing, exact=exact)

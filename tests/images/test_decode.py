@@ -192,7 +192,8 @@ def test_open_upright_prints_nothing(tmp_path):
     for index, data in enumerate(files):
         (tmp_path / f"{index}").write_bytes(data)
     code = (
-        "import sys\n"
+        "import logging, sys\n"
+        "logging.getLogger('PIL').addHandler(logging.NullHandler())\n"  # as the command line does
         "from twlcli.errors import ImageError\n"
         "from twlcli.images.decode import read_upright\n"
         "for path in sys.argv[1:]:\n"

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.images.arrays import load, preprocess
 from tests.images.encoded import encode, noise, picture
 from twlcli.errors import ImageError, ModelError
-from twlcli.images.preprocess import load, preprocess
-from twlcli.spec import Preprocessing
+from twlcli.model.preprocessing import Preprocessing
 
 
 def resized_then_cropped(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:

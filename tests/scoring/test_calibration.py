@@ -10,6 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from tests import reference
 from tests.scoring.drawn import draw_logits
 from twlcli.errors import ModelError
+from twlcli.model.decisions import probabilities
+from twlcli.model.spec import Calibration
 from twlcli.scoring import average_precision
 from twlcli.scoring import calibration as module
 from twlcli.scoring.calibration import (
@@ -18,10 +20,8 @@ from twlcli.scoring.calibration import (
     POOLED_PRECISION,
     SLOPE_PRECISION,
     fit_calibration,
-    probabilities,
 )
 from twlcli.scoring.metrics import calibration_error
-from twlcli.spec import Calibration
 
 quick = settings(deadline=None, max_examples=30)
 

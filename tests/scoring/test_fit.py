@@ -3,11 +3,13 @@ import pytest
 
 from tests.scoring.drawn import draw_logits
 from twlcli.labels import Vocabulary
-from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.model.decisions import decide, probabilities, thresholds_of
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
+from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.fit import fit
 from twlcli.scoring.metrics import count_decisions
-from twlcli.scoring.thresholds import decide, fit_thresholds, resolve
-from twlcli.spec import ModelSpec, Preprocessing
+from twlcli.scoring.thresholds import fit_thresholds
 
 SPEC = ModelSpec(Vocabulary(tuple("abcdef")), "drawn", Preprocessing(), provenance={"twl": "test"})
 
@@ -28,7 +30,7 @@ def test_fit_decides_better_than_one_half_of_the_sigmoid():
     spec = fit(logits[:1_000], targets[:1_000], SPEC)
     assert spec.calibration is not None
     certain = probabilities(logits[1_000:], spec.calibration)
-    fitted = count_decisions(decide(certain, resolve(spec, None)), targets[1_000:])
+    fitted = count_decisions(decide(certain, thresholds_of(spec, None)), targets[1_000:])
     raw = count_decisions(logits[1_000:] > 0, targets[1_000:])
     assert fitted.f1.mean() > raw.f1.mean() + 0.2
 

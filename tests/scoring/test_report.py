@@ -6,10 +6,13 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from twlcli.cli.tables import decision_table, label_table, summary_table
+from twlcli.inference.scored import ScoredImages
 from twlcli.labels import Vocabulary
-from twlcli.scoring.evaluate import Evaluation, score
-from twlcli.scoring.report import decision_table, label_table, percent, summary_table, to_dict
-from twlcli.spec import Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import Calibration, ModelSpec, Thresholds
+from twlcli.scoring.evaluation import Evaluation, score
+from twlcli.scoring.report import percent, to_dict
 
 
 def evaluation_of(names: tuple[str, ...]) -> Evaluation:
@@ -27,7 +30,8 @@ def evaluation_of(names: tuple[str, ...]) -> Evaluation:
     for column in range(count - 1):
         targets[count - column, column] = 1
     targets[count - 1, 0] = 1
-    return score(logits, targets, spec)
+    images = tuple(map(str, range(count + 1)))
+    return score(ScoredImages(images, logits, targets), spec)
 
 
 def text_of(table: Table, width: int = 100) -> str:
@@ -123,6 +127,8 @@ def test_to_dict_is_strict_json_with_fractions():
     assert fields["labels"][2]["label"] == "eel"
     assert fields["labels"][2]["average_precision"] is None
     assert set(fields) == {
+        "data",
+        "split",
         "images",
         "unreadable",
         "threshold",

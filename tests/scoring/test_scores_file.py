@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from twlcli.errors import ModelError, TwlError
+from twlcli.inference.scored import ScoredImages
 from twlcli.labels import Vocabulary
+from twlcli.model.decisions import probabilities
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import Calibration, ModelSpec
 from twlcli.scoring import average_precision
-from twlcli.scoring.calibration import probabilities
-from twlcli.scoring.evaluate import ScoredImages
 from twlcli.scoring.scores_file import write_scores
-from twlcli.spec import Calibration, ModelSpec, Preprocessing
 
 CALIBRATION = Calibration((1.0, 0.5), (0.1, -3.0))
 SPEC = ModelSpec(Vocabulary(("cat", "dog, small")), "drawn", Preprocessing(), CALIBRATION)

@@ -10,11 +10,13 @@ from tests import reference
 from tests.scoring.drawn import draw_logits, scores_and_targets
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import Vocabulary
+from twlcli.model.decisions import decide, probabilities, thresholds_of
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.scoring import average_precision, thresholds
-from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.metrics import count_decisions
-from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, decide, fit_thresholds, resolve
-from twlcli.spec import ModelSpec, Preprocessing, Thresholds
+from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, fit_thresholds
 
 quick = settings(deadline=None, max_examples=60)
 
@@ -171,7 +173,7 @@ def test_fitted_thresholds_survive_json():
     fitted = fit_thresholds(certain, targets)
     again = ModelSpec.from_json(replace(SPEC, thresholds=fitted).to_json(), source="test")
     assert again.thresholds == fitted
-    np.testing.assert_array_equal(resolve(again, None), np.array(fitted.best_f1, np.float32))
+    np.testing.assert_array_equal(thresholds_of(again, None), np.array(fitted.best_f1, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_fitted_thresholds_survive_json():
     ],
 )
 def test_resolve_reads(text, expected):
-    result = resolve(SPEC, text)
+    result = thresholds_of(SPEC, text)
     assert result.dtype == np.float32
     assert result.tolist() == np.float32(expected).tolist()
 
@@ -198,22 +200,22 @@ def test_resolve_reads(text, expected):
 )
 def test_resolve_says_what_is_accepted(text):
     with pytest.raises(TwlError, match=r"expected a number in 0\.\.1, 'precision=0\.9'"):
-        resolve(SPEC, text)
+        thresholds_of(SPEC, text)
 
 
 def test_resolve_lists_the_precisions_that_are_stored():
     with pytest.raises(ModelError, match=r"precision=0\.97 \(it has: 0\.9, 0\.95\)"):
-        resolve(SPEC, "precision=0.97")
+        thresholds_of(SPEC, "precision=0.97")
 
 
 @pytest.mark.parametrize("text", [None, "best-f1", "precision=0.9"])
 def test_resolve_needs_fitted_thresholds(text):
     with pytest.raises(ModelError, match="no fitted thresholds"):
-        resolve(replace(SPEC, thresholds=None), text)
+        thresholds_of(replace(SPEC, thresholds=None), text)
 
 
 def test_resolve_a_number_needs_no_fitted_thresholds():
-    assert resolve(replace(SPEC, thresholds=None), "0.5").tolist() == [0.5, 0.5]
+    assert thresholds_of(replace(SPEC, thresholds=None), "0.5").tolist() == [0.5, 0.5]
 
 
 def test_decide_includes_the_threshold_itself():

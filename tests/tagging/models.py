@@ -8,7 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from twlcli.labels import Vocabulary
-from twlcli.spec import SPEC_KEY, Calibration, ModelSpec, Preprocessing, Thresholds
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_KEY, Calibration, ModelSpec, Thresholds
 
 SPEC = ModelSpec(
     vocabulary=Vocabulary(("red", "green", "blue")),

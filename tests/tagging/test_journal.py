@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
+from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
-from twlcli.tagging.entries import Entry, Identity, Written
+from twlcli.tagging.fingerprint import Identity, Written
 from twlcli.tagging.journal import open_journal
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.tagging.tags import Tags
 
 LABELS = Vocabulary(("dog", "person", "été"))
 NOW = Identity(100, 1_700_000_000_123_456_789)
@@ -51,7 +52,7 @@ def rows():
 def test_journal_gives_back_exactly_what_it_took(tmp_path_factory, stored):
     path = tmp_path_factory.mktemp("any") / "journal"
     with opened(path) as journal:
-        journal.commit([Entry(NOW, row) for row in stored])
+        journal.commit([(NOW, row) for row in stored])
     with opened(path) as journal:
         assert journal.find([(row.image, NOW) for row in stored]) == stored
 
@@ -68,14 +69,14 @@ def test_journal_gives_back_exactly_what_it_took(tmp_path_factory, stored):
 )
 def test_journal_does_not_find_a_file_that_has_changed(path, now, same):
     with opened(path) as journal:
-        journal.commit([Entry(NOW, DOG)])
+        journal.commit([(NOW, DOG)])
         assert find(journal, "1.jpg", now) == (DOG if same else None)
         assert find(journal, "2.jpg", now) is None
 
 
 def test_journal_with_hashes_goes_by_the_content_alone(path):
     with opened(path) as journal:
-        journal.commit([Entry(Identity(100, 1, sha256=b"a"), DOG)])
+        journal.commit([(Identity(100, 1, sha256=b"a"), DOG)])
         assert find(journal, "1.jpg", Identity(100, 2, sha256=b"a")) == DOG
         assert find(journal, "1.jpg", Identity(100, 1, sha256=b"b")) is None
         assert find(journal, "1.jpg", Identity(100, 1)) == DOG  # without --hash again
@@ -84,8 +85,8 @@ def test_journal_with_hashes_goes_by_the_content_alone(path):
 def test_journal_replaces_the_row_of_a_changed_file(path):
     later = Identity(7, 8)
     with opened(path) as journal:
-        journal.commit([Entry(NOW, DOG)])
-        journal.commit([Entry(later, Failure("1.jpg", "the file is empty"))])
+        journal.commit([(NOW, DOG)])
+        journal.commit([(later, Failure("1.jpg", "the file is empty"))])
         assert find(journal, "1.jpg", NOW) is None
         assert find(journal, "1.jpg", later) == Failure("1.jpg", "the file is empty")
 
@@ -95,7 +96,7 @@ def test_journal_keeps_runs_apart(path):
     for key, row in [(b"run", DOG), (b"other threshold", other)]:
         with opened(path, key) as journal:
             assert find(journal, "1.jpg", NOW) is None
-            journal.commit([Entry(NOW, row)])
+            journal.commit([(NOW, row)])
     for key, row in [(b"run", DOG), (b"other threshold", other)]:
         with opened(path, key) as journal:
             assert find(journal, "1.jpg", NOW) == row
@@ -106,7 +107,7 @@ def test_journal_takes_any_number_at_once(path, count):
     tags = [Tags(f"{index}.jpg", ("dog",), (index / 256,)) for index in range(count)]
     with opened(path) as journal:
         journal.commit(
-            [Entry(NOW, each) for each in tags],
+            [(NOW, each) for each in tags],
             [Written(each.image, "txt", b"", None) for each in tags],
         )
         asked = [(each.image, NOW) for each in tags]
@@ -118,9 +119,9 @@ def test_journal_commits_all_or_nothing(path):
     unknown = Written("1.jpg", "txt", None, None)  # type: ignore[arg-type]
     with opened(path) as journal:
         with pytest.raises(TwlError, match="NOT NULL"):
-            journal.commit([Entry(NOW, DOG)], [unknown])
+            journal.commit([(NOW, DOG)], [unknown])
         assert find(journal, "1.jpg", NOW) is None
-        journal.commit([Entry(NOW, DOG)])
+        journal.commit([(NOW, DOG)])
         assert find(journal, "1.jpg", NOW) == DOG
 
 
@@ -161,7 +162,7 @@ def test_journal_tells_its_own_outputs_from_others(path, tmp_path):
 def test_journal_in_use_is_refused(path):
     with opened(path), pytest.raises(TwlError) as caught, opened(path):
         pytest.fail("opened twice")
-    assert str(caught.value).startswith(f"{path}: is in use by another twl")
+    assert str(caught.value).startswith(f"{path}: is in use by another run of twl")
     with opened(path) as journal:
         assert find(journal, "1.jpg", NOW) is None
 
@@ -182,7 +183,7 @@ def of_another_layout(path):
 
 def damaged(path):
     with opened(path) as journal:
-        journal.commit([Entry(NOW, Tags(f"{index}.jpg", (), ())) for index in range(500)])
+        journal.commit([(NOW, Tags(f"{index}.jpg", (), ())) for index in range(500)])
     content = bytearray(path.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
     path.write_bytes(content)
@@ -193,8 +194,11 @@ def damaged(path):
     [
         (lambda path: path.write_text("image,labels\n" * 100), "is not a journal"),
         (foreign, "is an SQLite file, but no journal of twl"),
-        (of_another_layout, r"is the journal of another twl \(layout 99, this twl has 1\)"),
-        (damaged, "is a damaged journal"),
+        (
+            of_another_layout,
+            r"of another version of twl \(layout 99; this one reads 1\)",
+        ),
+        (damaged, "journal is corrupt"),
         (lambda path: path.mkdir(), "the journal cannot be used"),
     ],
 )
@@ -220,11 +224,11 @@ def test_journal_refuses_other_files_in_one_line(path, make, message):
 )
 def test_journal_with_a_damaged_row_is_refused_in_one_line(path, damage):
     with opened(path) as journal:
-        journal.commit([Entry(NOW, DOG)])
+        journal.commit([(NOW, DOG)])
     with sqlite3.connect(path) as connection:
         connection.execute(damage)
     connection.close()
-    message = f"^{path}: is a damaged journal \\(the row of '1.jpg'\\); delete it, and the run"
+    message = f"^{path}: journal is corrupt \\(the row of '1.jpg'\\); delete it to start over"
     with opened(path) as journal, pytest.raises(TwlError, match=message):
         find(journal, "1.jpg", NOW)
 
@@ -237,7 +241,7 @@ def test_journal_needs_its_folder(tmp_path):
 def test_journal_begins_in_an_empty_file(path):
     path.touch()  # SQLite's own first step, so a kill may leave it
     with opened(path) as journal:
-        journal.commit([Entry(NOW, DOG)])
+        journal.commit([(NOW, DOG)])
         assert find(journal, "1.jpg", NOW) == DOG
     assert not list(path.parent.glob("*-wal")) and not list(path.parent.glob("*-shm"))
 
@@ -246,11 +250,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.tagging.test_journal import NOW, opened
-from twlcli.tagging.entries import Entry
+from twlcli.tagging.fingerprint import Identity, Written
 from twlcli.tagging.tags import Tags
 with opened(Path(sys.argv[1])) as journal:
     for index in range(50):
-        journal.commit([Entry(NOW, Tags(f"{index}.jpg", ("dog",), (0.5,)))])
+        journal.commit([(NOW, Tags(f"{index}.jpg", ("dog",), (0.5,)))])
     connection = journal._connection
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("INSERT INTO rows VALUES (1, CAST('half.jpg' AS BLOB), 1, 1, 0, 0, '', 0)")
@@ -272,5 +276,5 @@ def test_probabilities_keep_every_bit(path):
     values = np.random.default_rng(0).random(3, dtype=np.float32)
     tags = Tags("1.jpg", LABELS.names, tuple(values.tolist()))
     with opened(path) as journal:
-        journal.commit([Entry(NOW, tags)])
+        journal.commit([(NOW, tags)])
         assert find(journal, "1.jpg", NOW) == tags

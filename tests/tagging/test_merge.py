@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import random
 import tracemalloc
@@ -10,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tagging.outputs.written import opened, opened_table
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile
+from twlcli.images.image_file import Failure, ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.tagging.merge import Merged, merge
+from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.shards import RunValue, Shard, ShardRecord, record_path
-from twlcli.tagging.tags import Failure, Tags
-from twlcli.tagging.writers import open_failures, open_writer
+from twlcli.tagging.tags import Tags
 
 VOCABULARY = Vocabulary(("dog", "cat", "a|b"))
 RUN: dict[str, RunValue] = {"model": "abc", "top_k": 5}
@@ -44,14 +44,14 @@ def is_bad(name: str) -> bool:
 
 def write(path: Path, names: list[str], shard: Shard | None = None, **run: str) -> Path:
     """A table as `twl tag` writes it, and its record if it is a shard's."""
-    files = [FoundFile(Path("/", "photos"), name) for name in names]
+    files = [ImageFile(Path("/", "photos"), name) for name in names]
 
-    def rows(taken: Iterator[FoundFile]) -> int:
+    def rows(taken: Iterator[ImageFile]) -> int:
         count = 0
-        with open_writer(path, path.suffix[1:], VOCABULARY, standard_output=io.BytesIO()) as writer:
+        with opened_table(path, path.suffix[1:], VOCABULARY) as write:
             for file in taken:
                 if not is_bad(file.name):
-                    writer.write(tags_of(file.name))
+                    write(tags_of(file.name))
                     count += 1
         return count
 
@@ -100,14 +100,14 @@ def test_tables_of_failures_are_merged(tmp_path):
 
     def fail(path: Path, taken) -> int:
         count = 0
-        with open_failures(path) as write_failure:
+        with opened(FailureTable(path)) as write_failure:
             for file in taken:
                 for reason in ("no room for a.txt", "no room\nfor a.xmp")[: ord(file.name[0]) % 3]:
                     write_failure(Failure(file.name, reason))
                     count += 1
         return count
 
-    files = [FoundFile(Path("/", name), name) for name in names]
+    files = [ImageFile(Path("/", name), name) for name in names]
     for index in (1, 2):
         parts.append(tmp_path / f"errors-{index}.csv")
         with ShardRecord(Shard(index, 2), parts[-1:]) as record:
@@ -191,19 +191,19 @@ def test_a_part_that_is_cut_off_is_noticed(parts):
 
 def test_double_rows_are_noticed(parts):
     change(parts[1], lambda lines: lines.insert(3, lines[3]))
-    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', is no image of shard 2/2, or stands twice")
+    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_rows_out_of_order_are_noticed(parts):
     change(parts[1], lambda lines: lines.append(lines.pop(2)))
-    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', is no image of shard 2/2, or stands twice")
+    refused(parts, r"part-2\.\w+: row \d+, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_rows_of_another_shard_are_noticed(parts):
     first = parts[0].read_bytes().splitlines(keepends=True)
     change(parts[1], lambda lines: lines.insert(2, first[2]))
     row = 2 if parts[0].suffix == ".csv" else 3
-    refused(parts, rf"part-2\.\w+: row {row}, '\d+\.jpg', is no image of shard 2/2")
+    refused(parts, rf"part-2\.\w+: row {row}, '\d+\.jpg', does not belong to shard 2/2")
 
 
 def test_a_damaged_row_is_named(parts):
@@ -238,7 +238,7 @@ def test_outputs_are_not_overwritten(tmp_path):
     parts = shards(tmp_path, NAMES, 2)
     out = tmp_path / "out.csv"
     out.write_text("mine")
-    with pytest.raises(TwlError, match=r"out\.csv: exists already; --force replaces it"):
+    with pytest.raises(TwlError, match=r"out\.csv: exists already; `force` replaces it"):
         merge(out, parts)
     with pytest.raises(TwlError, match=r"part-2\.csv: is a part and the output"):
         merge(parts[1], parts, force=True)

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.images.arrays import load
 from tests.images.encoded import encode, noise
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
-from twlcli.images.decoder import LocalDecoder
-from twlcli.images.found import FoundFile
-from twlcli.images.preprocess import load
-from twlcli.images.scan import scan
+from twlcli.images.discover.scan import scan
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.sandbox import LocalDecoder
+from twlcli.model.onnx import OnnxPredictor
 from twlcli.tagging import pipeline
-from twlcli.tagging.delivery import Outputs, Tally
-from twlcli.tagging.groups import Memory
+from twlcli.tagging.chunks import JournalLookup
 from twlcli.tagging.journal import open_journal
+from twlcli.tagging.outputs.fan_out import FanOut, Tally
 from twlcli.tagging.pipeline import spread
-from twlcli.tagging.session import OnnxPredictor
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.tagging.tags import Row, Tags
 
 COLORS = [(255, 0, 0), (0, 255, 0), (200, 180, 0), (0, 0, 0), (130, 120, 255)]
 
@@ -29,9 +29,15 @@ def tag(*arguments, workers=1, **options):
 
 
 class Rows(list[Tags]):
-    def take(self, file: FoundFile, tags: Tags) -> None:
-        assert file.name == tags.image
-        self.append(tags)
+    def write(self, file: ImageFile, row: Row) -> None:
+        assert file.name == row.image
+        if isinstance(row, Tags):
+            self.append(row)
+
+
+class AllRows(list[Row]):
+    def write(self, file: ImageFile, row: Row) -> None:
+        self.append(row)
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def test_tag_equals_a_plain_loop(
     tally = tag(
         scan([photos]),
         predictor,
-        Outputs([rows.take], on_failure=failures.append),
+        FanOut([rows], on_failure=failures.append),
         thresholds=np.array(thresholds, dtype=np.float32),
         top_k=top_k,
         workers=workers,
@@ -93,8 +99,7 @@ def test_tag_equals_a_plain_loop(
 
 def test_tag_without_thresholds_gives_the_most_probable(photos, predictor):
     rows = Rows()
-    outputs = Outputs([rows.take], on_failure=print)
-    tag(scan([photos]), predictor, outputs, thresholds=None, top_k=2)
+    tag(scan([photos]), predictor, FanOut([rows]), thresholds=None, top_k=2)
     assert [len(row.labels) for row in rows] == [2] * 5
     assert rows[0].labels[0] == "red" and rows[4].labels[0] == "blue"
 
@@ -104,7 +109,7 @@ def test_tag_decodes_as_it_is_told(photos, predictor):
     given = []
     for exact in (False, True):
         rows = Rows()
-        tag(scan([photos]), predictor, Outputs([rows.take], print), thresholds=None, exact=exact)
+        tag(scan([photos]), predictor, FanOut([rows]), thresholds=None, exact=exact)
         pixels = load(photos / "0.png", SPEC.preprocessing, exact=exact)
         logits = logits_of(pixels.mean(axis=(0, 1)))
         expected = sorted(1 / (1 + np.exp(-logits * (1, 1, 2))), reverse=True)
@@ -122,10 +127,10 @@ def test_tag_reports_failures_and_goes_on(photos, predictor):
     tally = tag(
         scan([photos]),
         predictor,
-        Outputs([first.take, second.take], on_failure=failures.append),
+        FanOut([first, second], on_failure=failures.append),
         thresholds=np.zeros(3, dtype=np.float32),
         batch_size=2,
-        on_progress=seen.append,
+        progress=seen.append,
     )
     assert [row.image for row in first] == ["0.png", "2.png", "4.png"]
     assert first == second
@@ -139,7 +144,7 @@ def test_tag_reports_failures_and_goes_on(photos, predictor):
 def test_tag_refuses_a_model_without_calibration(photos, predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_spec", replace(SPEC, calibration=None))
     with pytest.raises(ModelError, match="carries no calibration"):
-        tag(scan([photos]), predictor, Outputs([], print), thresholds=None, top_k=1)
+        tag(scan([photos]), predictor, FanOut([]), thresholds=None, top_k=1)
 
 
 def test_spread_gives_one_chunk_every_core(photos):
@@ -158,6 +163,7 @@ class Counting:
     def __init__(self, predictor: OnnxPredictor) -> None:
         self._predictor = predictor
         self.spec = predictor.spec
+        self.batch_size = predictor.batch_size
         self.images = 0
 
     def __call__(self, images):
@@ -167,7 +173,7 @@ class Counting:
 
 def tag_with_journal(photos: Path, predictor, *, stop_after=None, **options):
     """All rows and failures in order, the tally, and how many images the model was given."""
-    rows: list[Tags | Failure] = []
+    rows = AllRows()
     counting = Counting(predictor)
 
     def on_progress(tally: Tally) -> None:
@@ -175,16 +181,17 @@ def tag_with_journal(photos: Path, predictor, *, stop_after=None, **options):
             raise KeyboardInterrupt
 
     tally = None
-    memory = {key: options.pop(key) for key in ("content", "retry_failed") if key in options}
+    how = {key: options.pop(key) for key in ("content", "retry_failed") if key in options}
     try:
         with open_journal(photos.parent / "journal", b"run", SPEC.vocabulary) as journal:
+            lookup = JournalLookup(journal, **how)
             tally = tag(
                 scan([photos]),
                 counting,
-                Outputs([lambda file, tags: rows.append(tags)], on_failure=rows.append),
+                FanOut([rows], lookup=lookup),
                 thresholds=np.zeros(3, dtype=np.float32),
-                memory=Memory(journal, **memory),
-                on_progress=on_progress,
+                lookup=lookup,
+                progress=on_progress,
                 **{"batch_size": 1, "workers": 1, **options},
             )
     except KeyboardInterrupt:
@@ -195,9 +202,8 @@ def tag_with_journal(photos: Path, predictor, *, stop_after=None, **options):
 @pytest.fixture
 def reference(photos, predictor):
     (photos / "3.png").write_text("text")
-    rows: list[Tags | Failure] = []
-    outputs = Outputs([lambda file, tags: rows.append(tags)], on_failure=rows.append)
-    tag(scan([photos]), predictor, outputs, thresholds=np.zeros(3, dtype=np.float32))
+    rows = AllRows()
+    tag(scan([photos]), predictor, FanOut([rows]), thresholds=np.zeros(3, dtype=np.float32))
     return rows
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile
+from twlcli.images.image_file import ImageFile
 from twlcli.tagging.shards import (
     Shard,
     ShardRecord,
@@ -23,8 +23,8 @@ from twlcli.tagging.shards import (
 NAMES = st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
 
-def found(*names: str) -> list[FoundFile]:
-    return [FoundFile(Path("/photos", name), name) for name in names]
+def found(*names: str) -> list[ImageFile]:
+    return [ImageFile(Path("/photos", name), name) for name in names]
 
 
 def test_parse_reads_what_str_writes():

@@ -6,16 +6,10 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from twlcli.recipe import AugmentRecipe
-from twlcli.spec import Preprocessing
-from twlcli.training.augment import (
-    Colour,
-    change_colour,
-    draw_colour,
-    normalise,
-    random_crop,
-    to_unit,
-)
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.torch import normalise, to_unit
+from twlcli.recipe import AugmentRecipe, ImageRecipe
+from twlcli.training.augment import Colour, change_colour, draw_colour, random_crop
 
 
 @pytest.fixture
@@ -29,7 +23,9 @@ def photograph(tmp_path: Path) -> Path:
 
 def test_same_generator_gives_the_same_crop(photograph):
     crops = [
-        random_crop(photograph, AugmentRecipe(), size=32, generator=np.random.default_rng(seed))
+        random_crop(
+            photograph, AugmentRecipe(), ImageRecipe(size=32), generator=np.random.default_rng(seed)
+        )
         for seed in (3, 3, 4)
     ]
     assert crops[0].shape == (32, 32, 3)
@@ -42,7 +38,7 @@ def test_crops_have_the_asked_area_ratio_and_flips(photograph):
     scales, ratios, flips = [], [], 0
     for seed in range(400):
         crop = random_crop(
-            photograph, augment, size=64, generator=np.random.default_rng(seed)
+            photograph, augment, ImageRecipe(size=64), generator=np.random.default_rng(seed)
         ).astype(float)
         # The gradient of the picture is 1 per pixel, so it tells how much was cropped.
         across = (crop[:, -1, 0] - crop[:, 0, 0]).mean() * 64 / 63
@@ -59,8 +55,23 @@ def test_crops_have_the_asked_area_ratio_and_flips(photograph):
 
 def test_whole_picture_where_no_crop_is_asked(photograph):
     augment = AugmentRecipe(min_scale=1.0, max_stretch=1.0, flip=0.0)
-    crop = random_crop(photograph, augment, size=150, generator=np.random.default_rng(0))
+    crop = random_crop(
+        photograph, augment, ImageRecipe(size=150), generator=np.random.default_rng(0)
+    )
     assert np.array_equal(crop, np.array(Image.open(photograph))[:, 25:175])
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_crops_are_resized_as_the_recipe_says(tmp_path, name):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "noise.png")
+    augment = AugmentRecipe(min_scale=1.0, max_stretch=1.0, flip=0.0)
+    recipe = ImageRecipe(size=40, interpolation=name)
+    generator = np.random.default_rng(0)
+    crop = random_crop(tmp_path / "noise.png", augment, recipe, generator=generator)
+    expected = image.resize((40, 40), Image.Resampling[name.upper()])
+    assert np.array_equal(crop, np.array(expected))
 
 
 def test_colour_equals_torchvision():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from twlcli.errors import DeviceError, RecipeError
+from twlcli.model.torch import pick_device
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
@@ -10,7 +11,6 @@ from twlcli.training.devices import (
     joined_ranks,
     loader_workers,
     memory_errors,
-    pick_device,
 )
 
 ALONE = Ranks(torch.device("cpu"))
@@ -51,7 +51,7 @@ def test_workers_are_as_asked_or_suit_the_machine():
 
 
 def test_running_out_of_memory_says_which_batch_to_try():
-    advice = r"512 images at once; try --micro-batch 256, which leaves the loss as it is$"
+    advice = r"512 images at once; `micro_batch` 256 leaves the loss as it is$"
     with pytest.raises(DeviceError, match=advice), memory_errors(512):
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(DeviceError, match="out of memory"), memory_errors(512):

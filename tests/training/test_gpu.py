@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from twlcli.losses import LOSSES
+from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks, autocast_dtype
-from twlcli.training.predictor import TorchPredictor
-from twlcli.training.run import Run
 from twlcli.training.trainer import Trainer
 
 pytestmark = [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from twlcli.annotations.open import open_annotations
-from twlcli.recipe import AugmentRecipe
+from twlcli.annotations.detect import read_labels
+from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.loader import EpochOrder, Key, TrainingImages, TrainingLoader
 
 
@@ -44,7 +44,7 @@ def test_fewer_images_than_a_batch_are_one_batch():
 
 
 def images_of(table: Path) -> TrainingImages:
-    return TrainingImages(open_annotations(table), AugmentRecipe(), size=16, seed=0)
+    return TrainingImages(read_labels(table), AugmentRecipe(), ImageRecipe(size=16), seed=0)
 
 
 def test_sample_depends_on_its_key_alone(photographs):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from twlcli.model.backbones import build_backbone, head_parameters
 from twlcli.recipe import Recipe
-from twlcli.training.backbones import build_backbone, head_parameters
 from twlcli.training.optimizer import build_optimizer, rate_share, set_rate
 
 

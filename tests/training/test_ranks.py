@@ -12,8 +12,8 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import CPU, batch, network
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
-from twlcli.spec import Preprocessing
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper
 
@@ -32,7 +32,7 @@ def trained(ranks: Ranks, rows: slice, *settings: str) -> Trained:
         "optimizer.learning_rate=0.5",
         "optimizer.clip=1",
         "schedule.batch_size=10",
-        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
+        "train.precision=float32",  # bf16 rounds each part by itself
         *settings,
     )
     recipe = Recipe().with_settings(settings)

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.drawn import CPU, batch, network
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
-from twlcli.spec import Preprocessing
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper
 
@@ -15,8 +15,8 @@ def stepper(net: nn.Module, *settings: str) -> Stepper:
     settings = (
         "optimizer.learning_rate=0.5",
         "optimizer.clip=1",
+        "train.precision=float32",  # bf16 rounds each part by itself
         "schedule.batch_size=10",
-        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
         *settings,
     )
     return Stepper(net, Recipe().with_settings(settings), Preprocessing(8, 8), Ranks(CPU))

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.recipe import Recipe
-from twlcli.training.backbones import WeightsReport
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.torch import TorchPredictor
+from twlcli.recipe import Recipe, recipe_of
+from twlcli.runs.run_folder import InterruptedRunError, Run
 from twlcli.training.devices import Ranks
-from twlcli.training.predictor import TorchPredictor, load_checkpoint
-from twlcli.training.run import Run
-from twlcli.training.trainer import InterruptedRunError, Trainer
+from twlcli.training.trainer import Trainer, TrainStart
 
 ALONE = Ranks(torch.device("cpu"))
 SMALL = [
@@ -32,8 +32,8 @@ class Silent:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
-        self.counts = (train, validation)
+    def began(self, start: TrainStart) -> None:
+        self.counts = (start.training, start.validation)
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         self.first = first
@@ -89,6 +89,9 @@ def test_checkpoint_carries_its_spec(finished):
     assert spec.calibration is not None
     assert spec.thresholds is not None
     best = max(finished.watcher.records, key=lambda record: record["map_class"])
+    data = {"path": Path(finished.run.recipe.data.path).name}
+    recipe = recipe_of(spec.provenance, source=finished.run.checkpoint)
+    assert recipe == finished.run.recipe.with_values({"data": data})
     assert spec.provenance["validation"]["map_class"] == round(best["map_class"], 6)
     predictor = TorchPredictor(network, spec, torch.device("cpu"))
     images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -213,7 +216,7 @@ def test_loss_that_is_not_a_number_stops_the_run(tmp_path, photographs):
 
 def test_run_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(TwlError, match="exists already; go on with --resume"):
+    with pytest.raises(TwlError, match=r"exists already; `resume` .* continues it"):
         Run.create(tmp_path, Recipe())
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.text import check_is_file, read_text, readable
+from twlcli.annotations.encoding import check_is_file, read_text, readable
 from twlcli.errors import AnnotationError
-from twlcli.parse import parse_json
+from twlcli.io import parse_json
 
 _LISTS = ("images", "annotations", "categories")
 # One of the three lists, holding objects: no table or JSON Lines file has that.

@@ -9,24 +9,13 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
-from twlcli.annotations.text import readable
+from twlcli.annotations.encoding import readable
 from twlcli.errors import AnnotationError
-
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
-    )
-)
+from twlcli.images.image_file import is_image
 
 MAX_WAYS = 1000  # to the same folder, over links
 
 _Identity = tuple[int, int]  # of a folder: its device and its number there
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name says that it is a photograph."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 -- names, by the million
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
+from twlcli.annotations.encoding import readable
 from twlcli.annotations.jsonl import add_jsonl
 from twlcli.annotations.table import add_table
-from twlcli.annotations.text import readable
 from twlcli.errors import AnnotationError
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")

@@ -9,10 +9,10 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.cells import IMAGE_COLUMNS, LABEL_COLUMNS
-from twlcli.annotations.text import WINDOWS_1252, find_encoding, open_text
+from twlcli.annotations.csv_layout import IMAGE_COLUMNS, LABEL_COLUMNS
+from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
 from twlcli.errors import AnnotationError
-from twlcli.parse import parse_json
+from twlcli.io import parse_json
 
 
 def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:

@@ -44,8 +44,11 @@ def check_images(annotations: Annotations) -> None:
     """
     missing = find_missing_images(annotations)
     if len(missing):
+        all_missing = len(missing) == len(annotations) > 1
         raise AnnotationError.at(
-            *annotations.place(missing[0]), _missing_message(annotations, missing)
+            *annotations.place(missing[0]),
+            _missing_message(annotations, missing),
+            hint="{images} says where they are" if all_missing else "",
         )
 
 
@@ -93,9 +96,7 @@ def _missing_message(annotations: Annotations, missing: NDArray[np.int64]) -> st
     path = annotations.path(row)
     message = f"image '{annotations.images[row]}' is missing (looked for {path})"
     if len(missing) == len(annotations) > 1:
-        return (
-            message + f", and so are all {len(missing):,} images; --images DIR says where they lie"
-        )
+        return f"{message}, and so are all {len(missing):,} images"
     if len(missing) > 1:
         message += f", and {len(missing) - 1:,} more of {len(annotations):,} are"
     names = _file_names(str(path.parent)) or frozenset()

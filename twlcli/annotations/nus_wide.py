@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.text import read_bytes, read_text
+from twlcli.annotations.encoding import read_bytes, read_text
 from twlcli.errors import AnnotationError
 from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
 

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
-from twlcli.annotations.folders import is_image, walk
-from twlcli.annotations.text import read_text
+from twlcli.annotations.encoding import read_text
+from twlcli.annotations.folders import walk
 from twlcli.errors import AnnotationError
+from twlcli.images.image_file import is_image
 
 # A class number and a box in fractions, as detectors are trained on: `0 0.51 0.42 0.2 0.33`.
 _BOX_LINE = re.compile(r"\d+(\s+[01]?\.\d+){4,}")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.cells import Layout, find_layout, iterate_rows
-from twlcli.annotations.text import WINDOWS_1252
+from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
+from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.errors import AnnotationError
+from twlcli.io import parse_json
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
-from twlcli.parse import parse_json
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
@@ -89,8 +89,8 @@ def add_table(
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
     if layout.labels is None:
         if separator is not None:
-            message = "has one column per label, so there are no lists for --separator to split"
-            raise AnnotationError.at(path, 1, message)
+            message = "has one column per label, so there are no lists to separate"
+            raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
         parse = _value_parser(builder, path, layout)
     else:
         parse = _list_parser(builder, path, layout, separator)
@@ -155,7 +155,7 @@ def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> s
         others = " and ".join(f"'{each}' (line {first_line[each]})" for each in found[1:])
         builder.note(
             f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
-            f"{path.name}; {others} became part of labels; --separator says otherwise"
+            f"{path.name}; {others} became part of labels; another separator can be given"
         )
     return found[0] if found else SEPARATORS[0]
 
@@ -177,7 +177,7 @@ def _json_names(cell: str) -> list[str]:
                 why = f"{error.msg} at character {error.pos + 1}"
             raise ValueError(
                 f"'{_shortened(cell)}' is not a JSON list of labels ({why}); where one cell "
-                "begins with '[' all are read as JSON lists unless --separator says otherwise"
+                "begins with '[' all are read as JSON lists unless a separator is given"
             ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"'{_shortened(cell)}' is not a JSON list of label names")

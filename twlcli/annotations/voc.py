@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.text import read_bytes, read_text, readable
+from twlcli.annotations.encoding import read_bytes, read_text, readable
 from twlcli.errors import AnnotationError, did_you_mean
 
 VOC_CLASSES = (

@@ -14,7 +14,7 @@ import numpy as np
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.table import SEPARATORS
 from twlcli.errors import AnnotationError
-from twlcli.files import write_whole
+from twlcli.io import write_whole
 from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}

@@ -9,15 +9,13 @@ from typing import Annotated
 import typer
 
 from twlcli.cli import recipe_options as options
-from twlcli.errors import MissingExtraError, TwlError, did_you_mean
-from twlcli.loss_defaults import LOSS_DEFAULTS
+from twlcli.errors import TwlError, did_you_mean, needs_extra
+from twlcli.recipe.names import LOSS_NAMES
 
 Data = Annotated[
     Path, typer.Argument(help="Label file or folder; `twl data show DATA` says what is in it.")
 ]
-Losses = Annotated[
-    str, typer.Option(help=f"Of {', '.join(LOSS_DEFAULTS)}; or all.", metavar="A,B,C")
-]
+Losses = Annotated[str, typer.Option(help=f"Of {', '.join(LOSS_NAMES)}; or all.", metavar="A,B,C")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each: with the seeds 0, 1, 2...")]
 Grid = Annotated[
     list[str] | None,
@@ -70,11 +68,9 @@ def compare(
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `twl train`
-    try:
+    with needs_extra("comparing", "train"):
         from twlcli.cli.comparison_run import run_comparison
-    except ModuleNotFoundError:
-        raise MissingExtraError("comparing", "train") from None
-    from twlcli.training.contest import Contest, contenders_of
+    from twlcli.comparison.plan import Contest, contenders_of
 
     flags = {
         "format": format_,
@@ -107,11 +103,11 @@ def compare(
 
 def _names(losses: str) -> list[str]:
     if losses == "all":
-        return list(LOSS_DEFAULTS)
+        return list(LOSS_NAMES)
     names = list(dict.fromkeys(name.strip() for name in losses.split(",") if name.strip()))
     for name in names:
-        if name not in LOSS_DEFAULTS:
-            hint = did_you_mean(name, LOSS_DEFAULTS) or f" ({', '.join(LOSS_DEFAULTS)})"
+        if name not in LOSS_NAMES:
+            hint = did_you_mean(name, LOSS_NAMES) or f" ({', '.join(LOSS_NAMES)})"
             raise TwlError(f"--losses: '{name}' is not a loss{hint}")
     if not names:
         raise TwlError("--losses: expected names of losses with commas between")

@@ -14,17 +14,19 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twlcli.cli.console import err, out
-from twlcli.cli.training_run import interrupts
-from twlcli.files import write_whole
+from twlcli.cli.tables import comparison_table
+from twlcli.cli.training_bars import interrupts
+from twlcli.comparison.page import write_page
+from twlcli.comparison.plan import Contest, Outcome, scored
+from twlcli.comparison.report import notes, to_dict
+from twlcli.comparison.runner import GRID_FACTORS, compare
+from twlcli.comparison.statistics import compare as compare_scores
+from twlcli.io import write_whole
+from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
-from twlcli.scoring.comparison import compare as compare_scores
-from twlcli.training.backbones import WeightsReport
-from twlcli.training.compare import GRID_FACTORS, compare
-from twlcli.training.compare_page import write_page
-from twlcli.training.contest import Contest, Outcome, scored
+from twlcli.runs.run_folder import InterruptedRunError
 from twlcli.training.devices import joined_ranks
-from twlcli.training.predictor import read_spec
-from twlcli.training.trainer import InterruptedRunError
+from twlcli.training.trainer import TrainStart
 
 JSON_NAME, PAGE_NAME = "compare.json", "compare.html"
 
@@ -49,7 +51,7 @@ def _report(contest: Contest, outcomes: tuple[Outcome, ...], *, as_json: bool) -
     spec = read_spec(outcomes[0].runs[0].folder)
     with err.status("resampling the images"):
         comparison = compare_scores(candidates, targets, spec.vocabulary.names)
-    text = json.dumps(comparison.to_json(), allow_nan=False, ensure_ascii=False, indent=1)
+    text = json.dumps(to_dict(comparison), allow_nan=False, ensure_ascii=False, indent=1)
     write_whole(contest.folder / JSON_NAME, lambda file: file.write(text.encode()))
     page = contest.folder / PAGE_NAME
     recipe = outcomes[0].runs[0].recipe
@@ -63,8 +65,8 @@ def _report(contest: Contest, outcomes: tuple[Outcome, ...], *, as_json: bool) -
     if as_json:
         typer.echo(text)
     else:
-        out.print(comparison.table())
-        for note in comparison.notes:
+        out.print(comparison_table(comparison))
+        for note in notes(comparison):
             out.print(note, markup=False)
     err.print(f"written: {page}, {contest.folder / JSON_NAME}")
 
@@ -130,7 +132,7 @@ class _Bar:
         )
         err.print(f"{contender:{self.width}}  {what:11}  {'  '.join(shown)}")
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
+    def began(self, start: TrainStart) -> None:
         """Nothing to show: all trainings have the same data and weights."""
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:

@@ -75,11 +75,11 @@ def show(
     """
     import json
 
-    from twlcli.annotations.open import open_annotations
+    from twlcli.annotations.detect import read_labels
     from twlcli.annotations.summary import summarize
     from twlcli.cli.console import out
 
-    annotations = open_annotations(
+    annotations = read_labels(
         source,
         format=format_name,
         separator=separator,
@@ -112,13 +112,13 @@ def convert(
 
     Example: twl data convert VOCdevkit/VOC2007 --out voc.csv
     """
-    from twlcli.annotations.open import open_annotations
+    from twlcli.annotations.detect import read_labels
     from twlcli.annotations.write import write_table
     from twlcli.cli.console import err
 
     if out.exists() and not force:
         raise AnnotationError(f"{out}: exists already; --force replaces it")
-    annotations = open_annotations(
+    annotations = read_labels(
         source,
         format=format_name,
         separator=separator,
@@ -148,8 +148,8 @@ def sample(
 
     Example: twl data sample shapes --images 2000
     """
-    from twlcli.annotations.sample import draw
     from twlcli.cli.console import err
+    from twlcli.shapes.sample import draw
 
     draw(folder, count=images, seed=seed)
     err.print(f"{folder / 'labels.csv'}: {images:,} pictures drawn", markup=False, soft_wrap=True)

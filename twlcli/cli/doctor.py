@@ -40,8 +40,8 @@ def doctor(
 def _show_tagging() -> None:
     from twlcli.cli.console import out
     from twlcli.errors import ModelError
-    from twlcli.shipped import default_model
-    from twlcli.tagging.session import available_providers
+    from twlcli.model.bundled import default_model
+    from twlcli.model.onnx import available_providers
 
     providers = available_providers()
     out.print(f"ONNX Runtime providers: {', '.join(providers)}")
@@ -58,7 +58,8 @@ def _show_training() -> None:
     try:
         import torch
 
-        from twlcli.training.devices import has_bf16, pick_device
+        from twlcli.model.torch import pick_device
+        from twlcli.training.devices import has_bf16
     except ModuleNotFoundError:
         out.print("twl train: not installed")
         return
@@ -73,12 +74,10 @@ def _show_training() -> None:
 
 def _list_backbones() -> None:
     from twlcli.cli.console import out
-    from twlcli.errors import MissingExtraError
+    from twlcli.errors import needs_extra
 
-    try:
-        from twlcli.training.backbones import backbone_names
-    except ModuleNotFoundError:
-        raise MissingExtraError("training", "train") from None
+    with needs_extra("training", "train"):
+        from twlcli.model.backbones import backbone_names
     for name in backbone_names():
         out.print(name)
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from twlcli.cli.labelled import open_labelled, print_unreadable, progress
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.cli.printable import print_unreadable
 
 if TYPE_CHECKING:
-    from twlcli.scoring.evaluate import Evaluation
-    from twlcli.scoring.predictor import Predictor
-
-TORCH_BATCH = 32
-
-
-class Order(StrEnum):
-    """How the table of labels is sorted."""
-
-    ap = "ap"
-    name = "name"
+    from twlcli.cli.tables import LabelOrder
+    from twlcli.scoring.evaluation import Evaluation
 
 
 Model = Annotated[
@@ -74,7 +63,9 @@ Scores = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file of --scores if it exists.")]
-Sort = Annotated[Order, typer.Option(help="Labels with the best AP first, or by name.")]
+Sort = Annotated[
+    Literal["ap", "name"], typer.Option(help="Labels with the best AP first, or by name.")
+]
 AllLabels = Annotated[bool, typer.Option("--all", help="Every label of a long vocabulary.")]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Images in one call of the model.")
@@ -107,7 +98,7 @@ def evaluate(
     as_json: AsJson = False,
     scores: Scores = None,
     force: Force = False,
-    sort: Sort = Order.ap,
+    sort: Sort = "ap",
     all_labels: AllLabels = False,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -121,74 +112,42 @@ def evaluate(
 
     Example: twl eval voc.onnx VOCdevkit/VOC2007 --split val
     """
-    from dataclasses import replace
+    from twlcli.cli.progress import counting_bar
+    from twlcli.scoring.evaluation import evaluate as evaluate_model
 
-    from twlcli.images.stream import usable_cores
-    from twlcli.scoring.evaluate import check_scorable, predict, score
-    from twlcli.scoring.scores_file import check_suffix, write_scores
-    from twlcli.tagging.writers import check_free
-
-    if scores is not None:
-        check_suffix(scores)
-        check_free(scores, force=force)
-    predictor, default_batch = _open_model(model, device=device, provider=provider)
-    check_scorable(predictor.spec, threshold)
-    options = {
-        "format": format_name,
-        "images": images,
-        "coco_images": coco_images,
-        "separator": separator,
-    }
-    vocabulary, call = predictor.spec.vocabulary, f"twl eval {model} DATA"
-    annotations, split = open_labelled(model, data, split, vocabulary, options, call=call)
-    with progress(len(annotations)) as advance:
-        scored = predict(
-            predictor,
-            annotations,
-            batch_size=batch_size or default_batch,
-            workers=workers or usable_cores(),
-            exact=exact,
-            progress=advance,
-        )
-    evaluation = score(scored.logits, scored.targets, predictor.spec, threshold=threshold)
-    evaluation = replace(evaluation, unreadable=scored.unreadable)
-    if scores is not None:
-        write_scores(scored, predictor.spec, scores)
+    evaluation = evaluate_model(
+        model,
+        data,
+        split=split,
+        threshold=threshold,
+        format=format_name,
+        images=images,
+        coco_images=coco_images,
+        separator=separator,
+        scores=scores,
+        force=force,
+        batch_size=batch_size,
+        workers=workers,
+        exact=exact,
+        provider=provider,
+        device=device,
+        watcher=counting_bar,
+    )
     if as_json:
-        _print_json(evaluation, model=model, source=annotations.source, split=split)
+        _print_json(evaluation, model=model)
     else:
-        title = f"{model} on {annotations.source}, split {split}: {evaluation.images:,} images"
-        _print_tables(evaluation, title, order=sort, all_labels=all_labels)
+        where = f"{evaluation.data}, split {evaluation.split}: {evaluation.images:,} images"
+        _print_tables(evaluation, f"{model} on {where}", order=sort, all_labels=all_labels)
     if evaluation.unreadable:
         print_unreadable(evaluation.unreadable, more="; --json lists all")
         raise typer.Exit(3)
 
 
-def _open_model(model: Path, *, device: str | None, provider: str | None) -> tuple[Predictor, int]:
-    """The model, and how many images suit one call of it."""
-    if model.suffix.lower() == ".onnx":
-        from twlcli.tagging import pipeline
-        from twlcli.tagging.session import OnnxPredictor
-
-        if device is not None:
-            raise TwlError(f"--device is for runs; what runs {model} is said by --provider")
-        onnx = OnnxPredictor(model, provider=provider)
-        on_cpu = onnx.provider == "cpu"
-        return onnx, pipeline.CPU_BATCH if on_cpu else pipeline.DEVICE_BATCH
-    if provider is not None:
-        raise TwlError(f"--provider is for .onnx files; what runs {model} is said by --device")
-    if not model.exists():
-        raise TwlError(f"{model}: no such model")
-    try:
-        from twlcli.training.predictor import TorchPredictor
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("evaluating a run", "train") from error
-    return TorchPredictor.load(model, device=device or "auto"), TORCH_BATCH
-
-
-def _print_tables(evaluation: Evaluation, title: str, *, order: Order, all_labels: bool) -> None:
+def _print_tables(
+    evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
+) -> None:
     from twlcli.cli.console import out
-    from twlcli.scoring.report import decision_table, label_table, summary_table
+    from twlcli.cli.tables import decision_table, label_table, summary_table
 
     out.print(title, markup=False)
     out.print()
@@ -196,13 +155,13 @@ def _print_tables(evaluation: Evaluation, title: str, *, order: Order, all_label
     out.print()
     out.print(decision_table(evaluation))
     out.print()
-    out.print(label_table(evaluation, order=order.value, whole=all_labels))
+    out.print(label_table(evaluation, order=order, whole=all_labels))
 
 
-def _print_json(evaluation: Evaluation, *, model: Path, source: Path, split: str) -> None:
+def _print_json(evaluation: Evaluation, *, model: Path) -> None:
     import json
 
     from twlcli.scoring.report import to_dict
 
-    fields = {"model": str(model), "data": str(source), "split": split, **to_dict(evaluation)}
+    fields = {"model": str(model), **to_dict(evaluation)}
     typer.echo(json.dumps(fields, ensure_ascii=False, indent=2, allow_nan=False))

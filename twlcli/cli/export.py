@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twlcli.cli import recipe_options as options
-from twlcli.cli.labelled import open_labelled, print_unreadable, progress
-from twlcli.errors import MissingExtraError, TwlError
+from twlcli.cli.printable import print_unreadable
+from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
-    from twlcli.deploy.quantize import Quantized
+    from twlcli.exporting.int8 import Quantized
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, or a .safetensors checkpoint.")
@@ -75,31 +75,49 @@ def export(
 
     Example: twl export runs/photos --out photos.onnx
     """
-    reading = {
+    for name, value in {
+        "calibrate": calibrate,
+        "split": split,
         "format": format_,
         "images": images,
-        "coco_images": coco_images,
+        "coco-images": coco_images,
         "separator": separator,
-    }
-    wishes = {"max_drop": max_drop, "accept_drop": accept_drop or None, "workers": workers}
-    folder = run if run.is_dir() else run.parent
-    if int8:
-        given = {name: value for name, value in wishes.items() if value is not None}
-        out = out or folder / "model.int8.onnx"
-        _export_int8(run, out, calibrate, split, reading, force=force, **given)
+        "max-drop": max_drop,
+        "accept-drop": accept_drop or None,
+        "workers": workers,
+    }.items():
+        if value is not None and not int8:
+            raise TwlError(f"--{name} is for int8 models; give --int8 too")
+    if not int8:
+        _export_float(run, out, force=force)
         return
-    for name, value in {"calibrate": calibrate, "split": split, **reading, **wishes}.items():
-        if value is not None:
-            raise TwlError(f"--{name.replace('_', '-')} is for int8 models; give --int8 too")
-    _export_float(run, out or folder / "model.onnx", force=force)
+    with needs_extra("exporting", "train"):
+        from twlcli.exporting.int8 import MAX_DROP, export_int8
+    from twlcli.cli.progress import counting_bar
+
+    quantized = export_int8(
+        run,
+        out,
+        data=calibrate,
+        split=split,
+        format=format_,
+        images=images,
+        coco_images=coco_images,
+        separator=separator,
+        max_drop=MAX_DROP if max_drop is None else max_drop,
+        accept_drop=accept_drop,
+        force=force,
+        workers=workers,
+        watcher=counting_bar,
+    )
+    _print_int8(quantized)
+    print_unreadable(quantized.unreadable)
 
 
-def _export_float(run: Path, out: Path, *, force: bool) -> None:
-    try:
-        from twlcli.deploy.export import CHECKED_BATCHES
-        from twlcli.deploy.export import export as export_model
-    except ModuleNotFoundError:
-        raise MissingExtraError("exporting", "train") from None
+def _export_float(run: Path, out: Path | None, *, force: bool) -> None:
+    with needs_extra("exporting", "train"):
+        from twlcli.exporting.onnx import CHECKED_BATCHES
+        from twlcli.exporting.onnx import export as export_model
     from twlcli.cli.console import err
 
     exported = export_model(run, out, force=force)
@@ -111,33 +129,7 @@ def _export_float(run: Path, out: Path, *, force: bool) -> None:
     )
 
 
-def _export_int8(
-    run: Path,
-    out: Path,
-    data: Path | None,
-    split: str | None,
-    reading: dict[str, Any],
-    *,
-    force: bool,
-    **wishes: Any,
-) -> None:
-    try:
-        from twlcli.deploy.export import check_out
-        from twlcli.deploy.quantize import quantize
-        from twlcli.training.predictor import read_spec
-    except ModuleNotFoundError:
-        raise MissingExtraError("exporting", "train") from None
-    check_out(out, force=force)
-    call = f"twl export {run} --int8 --calibrate DATA"
-    vocabulary = read_spec(run).vocabulary
-    annotations, split = open_labelled(run, data, split, vocabulary, reading, call=call)
-    with progress(2 * len(annotations)) as advance:
-        quantized = quantize(run, out, annotations, progress=advance, force=force, **wishes)
-    _print_int8(quantized, f"{annotations.source}, split {split}")
-    print_unreadable(quantized.unreadable)
-
-
-def _print_int8(quantized: Quantized, where: str) -> None:
+def _print_int8(quantized: Quantized) -> None:
     from rich.table import Table
 
     from twlcli.cli.console import err, out
@@ -153,9 +145,9 @@ def _print_int8(quantized: Quantized, where: str) -> None:
         table.add_row(name, size, f"{rate:,.{0 if rate >= 10 else 1}f}", *map(percent, maps))
     out.print(table)
     err.print(
-        f"{quantized.path}: measured on {where}: {quantized.images:,} images, ranges from "
-        f"{quantized.range_images:,} of them; calibration and thresholds fitted anew; images/s "
-        "of one thread, without decoding"
+        f"{quantized.path}: measured on {quantized.data}, split {quantized.split}: "
+        f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
+        "calibration and thresholds fitted anew; images/s of one thread, without decoding"
     )
     if quantized.speedup <= 1:
         err.print(f"twl: int8 is not faster here: {quantized.speedup:.2f} times float32")

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from twlcli.images.image_file import Failure
+
+FAILURES_SHOWN = 20
+
 _LONGEST = 4000  # characters of a text that is shown; the longest path has as many
 
 
@@ -15,3 +25,20 @@ def printable(text: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 500]}…{text[-500:]}"
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
+    """List the images that are in no score on stderr, the first of many; `more` says where all."""
+    if not unreadable:
+        return
+    count = len(unreadable)
+    what = (
+        "1 image cannot be read and is"
+        if count == 1
+        else f"{count:,} images cannot be read and are"
+    )
+    typer.echo(f"twl: {what} not scored:", err=True)
+    for each in unreadable[:FAILURES_SHOWN]:
+        typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
+    if count > FAILURES_SHOWN:
+        typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more{more}", err=True)

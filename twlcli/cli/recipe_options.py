@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from twlcli.recipe import Recipe
+    from twlcli.recipe import Recipe, Setting
 
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="Recipe to start from: a TOML file, or a folder's name in models/."
+        "--recipe", help="Recipe to start from: a TOML file, or a name of `twl recipe list`."
     ),
 ]
 Backbone = Annotated[str | None, typer.Option(help="Any torchvision classification network.")]
@@ -45,7 +45,11 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any key of the recipe.", metavar="SECTION.KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="Any key of the recipe; `twl recipe show` lists them.",
+        metavar="SECTION.KEY=VALUE",
+    ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="Format of DATA [default: detected]")]
 Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
@@ -74,38 +78,33 @@ _KEYS = {
 }
 
 
-def resolved_recipe(
-    data: Path, name: str | None, flags: Mapping[str, Any], settings: list[str] | None
-) -> Recipe:
-    """The recipe that a command line asks for: `--recipe`, then flags, then `--set`.
+def settings_of(flags: Mapping[str, Any], settings: list[str] | None) -> list[Setting]:
+    """What flags and `--set` change in a recipe; of both for the same key, `--set` counts.
 
     Args:
-        data: DATA.
-        name: of the recipe, a file or a folder in models/; None for the defaults.
         flags: values by the flag's name without its dashes; None where it was not given.
         settings: of `--set`.
 
     Raises:
-        RecipeError: a flag or setting names what there is not, or does not fit.
+        RecipeError: a setting is not of the form `section.key=value`.
     """
-    from twlcli.recipe import Recipe, read_recipe
-    from twlcli.shipped import recipe_file
+    from twlcli.recipe import Setting
 
-    recipe = Recipe() if name is None else read_recipe(recipe_file(name))
-    recipe = recipe.merged({"data": {"path": str(data.resolve())}}, place="DATA")
-    for flag, value in flags.items():
-        if value is None:
-            continue
-        section, key = _KEYS[flag]
-        values = {key: _absolute(flag, value)}
-        if flag == "size":
-            values["resize"] = round(value * 8 / 7)
-        recipe = recipe.merged({section: values}, place=f"--{flag}")
-    return recipe.with_settings(settings or [])
+    given = ((flag, value) for flag, value in flags.items() if value is not None)
+    return [
+        *(Setting(*_KEYS[flag], _plain(value), f"--{flag}") for flag, value in given),
+        *(Setting.parse(text, place=f"--set {text}") for text in settings or []),
+    ]
 
 
-def _absolute(flag: str, value: Any) -> Any:
-    """Paths as they are from everywhere; names of weights that are not files stay."""
-    if flag == "weights":
-        return value if value in ("default", "none") else str(Path(value).resolve())
-    return str(value.resolve()) if isinstance(value, Path) else value
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def resolved_recipe(
+    data: Path, name: str | None, flags: Mapping[str, Any], settings: list[str] | None
+) -> Recipe:
+    """The recipe that a command line asks for: `--recipe`, changed by flags and `--set`."""
+    from twlcli.runs.resolve import resolved_recipe as resolved
+
+    return resolved(data, name, settings_of(flags, settings), place="DATA")

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, BinaryIO
+
 import typer
 
 from twlcli.cli import tag_options as options
 from twlcli.errors import TwlError
+
+if TYPE_CHECKING:
+    from twlcli.tagging.outputs.output import Output
 
 
 def tag(
@@ -16,14 +28,14 @@ def tag(
     txt: options.Txt = False,
     xmp: options.Xmp = False,
     sidecar_names: options.SidecarNaming = None,
-    hierarchy: options.Hierarchy = "|",
+    hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
     errors: options.Errors = None,
     unordered: options.Unordered = False,
     force: options.Force = False,
     top_k: options.TopK = None,
     threshold: options.Threshold = None,
-    policy: options.PolicyFile = None,
+    rules: options.RulesFile = None,
     lists: options.Lists = None,
     null: options.Null = False,
     include: options.Include = None,
@@ -45,45 +57,148 @@ def tag(
 
     Writes a row for each image, in the order of the files; paths are relative to the folder given.
     Images that cannot be read do not stop the run: they are listed at the end, and the exit code is
-    3. After an interruption the same command goes on, and called again later it does what is new or
-    has changed.
-    """
-    from twlcli.cli.tag_outputs import Destinations, sidecar_names_of, tables_of
-    from twlcli.cli.tag_request import Decision, Engine, Remembering, Sources, limits_of, shard_of
-    from twlcli.cli.tag_run import TagRun
+    3. After an interruption the same command continues; run again later, it processes only new or
+    changed files.
 
-    sources = Sources(
-        paths=tuple(paths or ()),
-        lists=tuple(lists or ()),
-        null=null,
-        hidden=hidden,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        shard=shard_of(shard),
+    Example: twl tag holiday/ --model voc.onnx --out tags.csv --xmp
+    """
+    from twlcli.cli.tag_report import TagReport
+    from twlcli.tagging.run import AUTO, tag_files
+
+    _refuse(
+        {
+            "--sidecar-names needs --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
+            "--hierarchy needs --xmp": hierarchy is not None and not xmp,
+            "--null needs a list: --from FILE": null and not lists,
+            "--journal and --no-journal exclude each other": bool(journal and no_journal),
+            "--unordered and --shard exclude each other: parts are joined in order": bool(
+                unordered and shard
+            ),
+        }
     )
-    destinations = Destinations(
-        tables=tables_of(out or (), format_name, other_outputs=txt or xmp or gallery is not None),
+    title = ", ".join(map(str, paths or ())) or "images"
+    others = list(_other_outputs(txt, xmp, sidecar_names, hierarchy, gallery, title, errors))
+    only_errors = len(others) == (errors is not None)
+    tables = _tables(out or (["-"] if only_errors else []), format_name)
+    report = TagReport(
+        default_model=model is None,
+        tables=[each.file for each in tables if each.file is not None],
         errors=errors,
-        gallery=gallery,
-        txt=txt,
-        xmp=xmp,
-        sidecar_names=sidecar_names_of(sidecar_names),
-        hierarchy=hierarchy,
-        ordered=not unordered,
-        force=force,
+        streams=any(each.file is None for each in tables),
     )
-    if unordered and shard is not None:
-        raise TwlError("--unordered and --shard exclude each other: parts are joined in order")
-    if journal is not None and no_journal:
-        raise TwlError("--journal and --no-journal exclude each other")
-    place = None if no_journal else journal or destinations.default_journal(sources.paths)
-    run = TagRun(
-        sources,
-        Decision(threshold=threshold, top_k=top_k, exact=exact, policy=policy),
-        Engine(model, provider, batch_size, workers, limits_of(time_limit, memory_limit)),
-        destinations,
-        Remembering(place, content=content_hash, retry_failed=retry_failed),
-    )
-    tally = run.run()
+    try:
+        with _terminable(), report.reported():
+            tally = tag_files(
+                paths or (),
+                model=model,
+                outputs=[*tables, *others],
+                lists=lists or (),
+                null=null,
+                standard_input=_standard_input() if "-" in (lists or ()) else None,
+                include=include or (),
+                exclude=exclude or (),
+                hidden=hidden,
+                shard=shard,
+                threshold=threshold,
+                top_k=top_k,
+                rules=rules,
+                exact=exact,
+                ordered=not unordered,
+                force=force,
+                journal=None if no_journal else journal or AUTO,
+                content_hash=content_hash,
+                retry_failed=retry_failed,
+                provider=provider,
+                batch_size=batch_size,
+                workers=workers,
+                time_limit=time_limit,
+                memory_limit=memory_limit,
+                watcher=report,
+            )
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(143 if isinstance(interrupt, TerminatedError) else 130) from None
     if tally.failed or tally.unwritten:
         raise typer.Exit(3)
+
+
+def _refuse(wrong: dict[str, bool]) -> None:
+    """Raise TwlError for the first of some sentences that is true."""
+    for sentence, is_so in wrong.items():
+        if is_so:
+            raise TwlError(sentence)
+
+
+def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
+    from twlcli.tagging.outputs.tables import streamed_table, table
+
+    if outs.count("-") > 1:
+        raise TwlError("--out - is given twice")
+    if format_name is not None and not outs:
+        raise TwlError("--format is for tables; name one with --out FILE")
+    return [
+        table(Path(out), format_name)
+        if out != "-"
+        else streamed_table(_standard_output(), format_name)
+        for out in outs
+    ]
+
+
+def _other_outputs(
+    txt: bool,
+    xmp: bool,
+    names: str | None,
+    hierarchy: str | None,
+    gallery: Path | None,
+    title: str,
+    errors: Path | None,
+) -> Iterator[Output]:
+    if txt:
+        from twlcli.tagging.outputs.txt import TxtSidecars
+
+        yield TxtSidecars(names or "stem")
+    if xmp:
+        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+        yield XmpSidecars(names or "full", "|" if hierarchy is None else hierarchy)
+    if gallery is not None:
+        from twlcli.tagging.outputs.gallery.page import Gallery
+
+        yield Gallery(gallery, title)
+    if errors is not None:
+        from twlcli.tagging.outputs.csv import FailureTable
+
+        yield FailureTable(errors)
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:  # closed by whoever called
+        raise TwlError("the standard output is closed; --out FILE writes a file")
+    return typer.get_binary_stream("stdout")
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise TwlError("--from - reads the standard input, which is closed")
+    return typer.get_binary_stream("stdin")
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM has come; like Ctrl-C, with another exit code."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises `TerminatedError` inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may ask for signals
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise TerminatedError
+
+    before: Callable[[int, FrameType | None], object] | int | None
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -17,17 +17,24 @@ Paths = Annotated[
 Lists = Annotated[
     list[str] | None,
     typer.Option(
-        "--from", metavar="FILE", help="Also what this file lists, one a line; - is standard input."
+        "--from",
+        metavar="FILE",
+        help="Also tag the paths listed in FILE, one per line; - reads standard input.",
     ),
 ]
 Null = Annotated[bool, typer.Option("--null", help="Lists are separated by NUL: find -print0.")]
 Include = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATTERN", help="Of folders only what matches, in .gitignore's form."),
+    typer.Option(
+        metavar="PATTERN",
+        help="Only tag files matching this .gitignore-style pattern (repeatable).",
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATTERN", help="Leave out what matches, in .gitignore's form."),
+    typer.Option(
+        metavar="PATTERN", help="Skip files matching this .gitignore-style pattern (repeatable)."
+    ),
 ]
 Hidden = Annotated[
     bool, typer.Option("--hidden", help="Also take what begins with a dot in folders.")
@@ -40,7 +47,9 @@ ShardText = Annotated[
 Model = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="An exported .onnx. Default: one that knows drawn shapes only."
+        metavar="FILE",
+        help="An exported .onnx model [default: the bundled demo model, which recognises "
+        "synthetic shapes only]",
     ),
 ]
 TopK = Annotated[
@@ -60,10 +69,13 @@ Threshold = Annotated[
         "best-f1, the default: those fitted for the best F1 of each label.",
     ),
 ]
-PolicyFile = Annotated[
+RulesFile = Annotated[
     Path | None,
     typer.Option(
-        "--policy", metavar="FILE", help="Aliases, implications, groups, never-tags, prefix: TOML."
+        "--rules",
+        "--policy",
+        metavar="FILE",
+        help="A TOML file of tag rules: aliases, implications, groups, labels never to write.",
     ),
 ]
 
@@ -89,6 +101,8 @@ Xmp = Annotated[
     bool,
     typer.Option("--xmp", help="Write the tags to XMP sidecars; what is in them already stays."),
 ]
+
+
 SidecarNaming = Annotated[
     str | None,
     typer.Option(
@@ -98,9 +112,10 @@ SidecarNaming = Annotated[
     ),
 ]
 Hierarchy = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="TEXT", help="What separates the levels of a label in XMP. Empty: no levels."
+        metavar="TEXT",
+        help="Separator between the levels of a label in XMP, empty for none [default: |]",
     ),
 ]
 Gallery = Annotated[
@@ -168,5 +183,5 @@ MemoryLimit = Annotated[
     ),
 ]
 Exact = Annotated[
-    bool, typer.Option("--exact", help="Decode JPEG at full size: slower, hardly different.")
+    bool, typer.Option("--exact", help="Decode JPEG at full size: slower; scores barely change.")
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli import recipe_options as options
-from twlcli.errors import MissingExtraError, TwlError
-from twlcli.loss_defaults import LOSS_DEFAULTS
+from twlcli.cli.recipe import show_keys
+from twlcli.errors import TwlError
+from twlcli.recipe.names import LOSS_NAMES
 
 if TYPE_CHECKING:
-    from twlcli.recipe import Recipe
+    from twlcli.runs.run_folder import Run
 
 
 def train(
@@ -31,7 +31,7 @@ def train(
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
-    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_DEFAULTS)}.")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_NAMES)}.")] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     micro_batch: options.MicroBatch = None,
@@ -43,6 +43,12 @@ def train(
     device: options.Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     settings: options.Settings = None,
+    help_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--help-recipe", callback=show_keys, is_eager=True, help="Show every key of a recipe."
+        ),
+    ] = False,
     format_: options.Format = None,
     images: options.Images = None,
     coco_images: options.CocoImages = None,
@@ -52,15 +58,6 @@ def train(
 
     Example: twl train photos.csv --backbone resnet50 --epochs 20 --out runs/photos
     """
-    # Threads that wait by spinning take the core that an image loader needs: with both cores of a
-    # small machine busy, training was five times slower (measured). Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        from twlcli.cli.training_run import run_training
-    except ModuleNotFoundError:
-        raise MissingExtraError("training", "train") from None
-    from twlcli.training.run import Run
-
     flags = {
         "format": format_,
         "images": images,
@@ -82,21 +79,47 @@ def train(
     if resume is not None:
         given = any(value is not None for value in flags.values())
         if data or out or recipe or given or settings:
-            raise TwlError("--resume goes on with the run's own recipe; give it no other options")
-        run_training(lambda: Run.open(resume), device=device, resumed=True)
-        return
-    if data is None:
+            raise TwlError("--resume continues a run under its own recipe; give no other options")
+    elif data is None:
         raise TwlError("expected DATA, a label file or folder (or --resume RUN)")
-    resolved = options.resolved_recipe(data, recipe, flags, settings)
-    run_training(
-        lambda: Run.create(out or _free_folder(data, resolved), resolved),
-        device=device,
-        resumed=False,
+    # Threads that wait by spinning take the core that an image loader needs: with both cores of a
+    # small machine busy, training was five times slower (measured). Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from twlcli.cli.console import err
+    from twlcli.cli.training_bars import TrainingBars, interrupts
+    from twlcli.runs.run_folder import InterruptedRunError
+    from twlcli.training.run import resume as resume_run
+    from twlcli.training.run import train as train_new
+
+    err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
+    try:
+        with TrainingBars() as bars, interrupts() as interrupted:
+            if resume is not None:
+                err.print(f"continuing {resume}")
+                run = resume_run(resume, device=device, watcher=bars, should_stop=interrupted)
+            else:
+                assert data is not None
+                wanted = options.resolved_recipe(data, recipe, flags, settings)
+                err.print(f"reading {data}")
+                run = train_new(
+                    wanted, out=out, device=device, watcher=bars, should_stop=interrupted
+                )
+    except InterruptedRunError as stopped:
+        err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
+        raise typer.Exit(130) from None
+    _print_result(run)
+
+
+def _print_result(run: Run) -> None:
+    from twlcli.cli.console import err
+
+    validated = [record for record in run.history() if "map_class" in record]
+    best = max(validated, key=lambda record: float(record["map_class"]))
+    err.print(
+        f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
+        f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
     )
-
-
-def _free_folder(data: Path, recipe: Recipe) -> Path:
-    """`runs/DATA-BACKBONE`, or the first free of `-2`, `-3`..."""
-    name = f"{data.resolve().stem}-{recipe.model.backbone}"
-    folders = (Path("runs") / (f"{name}-{n}" if n > 1 else name) for n in itertools.count(1))
-    return next(folder for folder in folders if not folder.exists())
+    if unreadable := run.unreadable():
+        count = len(unreadable)
+        err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
+    err.print(f"next: twl eval {run.folder}, twl export {run.folder}")

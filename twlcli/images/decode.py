@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 import threading
 import warnings
@@ -51,9 +50,6 @@ _UPRIGHT = {  # EXIF orientation to the transposition that undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# Without any handler Python would print Pillow's log warnings about odd files on stderr.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_upright(
@@ -114,6 +110,36 @@ def open_upright(
         raise
     except Exception as error:  # on damaged data Pillow's decoders raise nearly anything
         raise ImageError(_reason(error, size, _format_name(head))) from error
+
+
+def upright(image: Image.Image | Any) -> Image.Image:
+    """An image in memory as RGB of 8 bits, turned as its EXIF orientation says; else a copy.
+
+    Args:
+        image: a Pillow image, or a uint8 array (H, W, 3) RGB or (H, W) grey.
+
+    Raises:
+        ImageError: neither of these, or it cannot be decoded; the message is the reason.
+    """
+    try:
+        if not isinstance(image, Image.Image):
+            shape, kind = tuple(image.shape), str(image.dtype)
+            fits = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+            if kind != "uint8" or not fits or 0 in shape:
+                expected = "expected uint8 (H, W, 3) RGB or (H, W) grey"
+                raise ImageError(f"an array of {kind} {shape}; {expected}")
+            image = Image.fromarray(image)
+        with _pillow_silenced():
+            image.load()
+            return _turned(image, to_rgb(image))
+    except ImageError:
+        raise
+    except AttributeError:
+        raise ImageError(
+            f"is a {type(image).__name__}; expected a path, bytes, a Pillow image or an array"
+        ) from None
+    except Exception as error:  # a lazily opened image decodes only here
+        raise ImageError(_reason(error, None, getattr(image, "format", None))) from error
 
 
 def _open(file: BinaryIO, head: bytes) -> Image.Image:

@@ -1,42 +1,91 @@
-"""Image files to the uint8 crops that a model takes."""
+"""Image files to the square crops that a model takes, in Pillow alone.
+
+The processes that decode import no more than this: without NumPy they start in half the time.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from twlcli.images.crop import cropped, load_crop
-from twlcli.images.request import Geometry
-from twlcli.spec import Preprocessing
+from twlcli.errors import ModelError
+from twlcli.images.decode import open_upright, read_upright
+from twlcli.images.image_file import ByteRange, read_range
+from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
+
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 
 
-def load(
-    path: Path | str, preprocessing: Preprocessing, *, exact: bool = False
-) -> NDArray[np.uint8]:
-    """Read, decode and preprocess one image file.
+def load_crop(
+    path: Path,
+    byte_range: ByteRange | None,
+    preprocessing: Preprocessing,
+    *,
+    exact: bool = False,
+) -> Image.Image:
+    """Read, decode, resize and crop an image file, or the part of a file that is one.
 
     Args:
-        path: the image file.
-        preprocessing: the model's, from its spec.
-        exact: decode JPEG at full size; see `Geometry`.
+        path: the file.
+        byte_range: where the image lies in it; None for the whole file.
+        preprocessing: the model's.
+        exact: decode JPEG at full size. Otherwise it is decoded at a reduced size, at least twice
+            `resize`, which is several times faster and changes few pixels by more than 1.
 
     Returns:
-        uint8 RGB, (crop, crop, 3).
+        An RGB image of (crop, crop) pixels.
 
     Raises:
-        ImageError: the file cannot be read or decoded; the message is the reason alone.
+        ImageError: it cannot be read or decoded; the message is the reason alone.
         ModelError: the interpolation is not known.
     """
-    return np.array(load_crop(Path(path), None, Geometry.of(preprocessing, exact=exact)))
+    shorter_side = None if exact else preprocessing.resize
+    if byte_range is None:
+        image = read_upright(path, shorter_side=shorter_side)
+    else:
+        image = open_upright(read_range(path, byte_range), shorter_side=shorter_side)
+    return cropped(image, preprocessing)
 
 
-def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize and crop an upright RGB image as `cropped` does, to uint8 (crop, crop, 3).
+def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize the shorter side, then cut the square from the centre.
+
+    The same as torchvision's `Resize(resize, antialias=True)` and `CenterCrop(crop)` on a Pillow
+    image, to within one grey level, two in a few values of noise; here one resampling computes only
+    the pixels of the crop. Bicubic may differ by more in about one value in 10,000 (50
+    photographs), where the kernel overshoots black or white: Pillow clips between its two passes
+    and chooses their order by size.
+
+    Args:
+        image: an RGB image, upright.
+        preprocessing: the model's.
 
     Raises:
         ModelError: the interpolation is not known.
     """
-    return np.array(cropped(image, Geometry.of(preprocessing)))
+    try:
+        resampling = RESAMPLING[preprocessing.interpolation]
+    except KeyError:
+        raise ModelError(
+            f"interpolation '{preprocessing.interpolation}' is not known "
+            f"({', '.join(INTERPOLATIONS)})"
+        ) from None
+    side = preprocessing.crop
+    box = _source_box(image.size, resize=preprocessing.resize, crop=side)
+    return image.resize((side, side), resampling, box=box)
+
+
+def _source_box(
+    size: tuple[int, int], *, resize: int, crop: int
+) -> tuple[float, float, float, float]:
+    """The part of an image of `size` that becomes the crop: left, top, right, bottom in pixels.
+
+    Rounds as torchvision does: the longer side down, the crop's corner to the nearest.
+    """
+    width, height = size
+    shorter = min(size)
+    resized_width, resized_height = resize * width // shorter, resize * height // shorter
+    left, top = round((resized_width - crop) / 2), round((resized_height - crop) / 2)
+    across, down = width / resized_width, height / resized_height
+    return left * across, top * down, (left + crop) * across, (top + crop) * down

@@ -1,4 +1,4 @@
-"""Platt scaling: logits to probabilities, fitted per label on held-out data.
+"""Fitting Platt scaling, logits to probabilities, per label on held-out data.
 
 Relative losses such as the two-way loss leave an arbitrary constant in the logits, so that only a
 fit can say what a logit means (Platt, "Probabilistic Outputs for Support Vector Machines", 1999):
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from twlcli.errors import ModelError
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.model.spec import Calibration
 from twlcli.scoring.average_precision import blocks, check_scores
-from twlcli.spec import Calibration, ModelSpec
 
 # Measured: the pair with the lowest held-out log loss, or within 0.04 % of it, both on a linear
 # two-way head on VOC2007 (20 labels) and on drawn logits (40 labels with rates of 0.5 to 30 %),
@@ -45,7 +45,6 @@ POOLED_ENTRIES = 1 << 22  # its two numbers need no more; of larger data every n
 
 MAX_STEPS = 100
 TOLERANCE = 1e-7  # in log odds: a hundredth of what float32 probabilities can show
-SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
 
 # A function of parameters (2, problems) that gives, in the rows of (6, problems), the loss, its
 # gradient by b and s, and its expected second derivatives by bb, bs and ss.
@@ -82,45 +81,6 @@ def fit_calibration(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> 
     slope = np.exp(fitted[1]) / standard.deviation
     offset = fitted[0] - slope * standard.mean
     return Calibration(_float32_values(slope), _float32_values(offset))
-
-
-def calibration_of(spec: ModelSpec) -> Calibration:
-    """The model's calibration.
-
-    Raises:
-        ModelError: it carries none.
-    """
-    if spec.calibration is None:
-        raise ModelError(
-            "the model carries no calibration, so its logits are not probabilities; "
-            "expected a model whose training came to its end"
-        )
-    return spec.calibration
-
-
-def probabilities(logits: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float32]:
-    """Calibrated probabilities of logits, in float32 throughout as in the exported graph.
-
-    Args:
-        logits: (N, C).
-        calibration: C slopes and offsets.
-
-    Returns:
-        (N, C) float32 in 0..1; below 1.7e-38 it stops falling. NaN where a logit is.
-
-    Example:
-        >>> calibration = Calibration(slope=(2.0,), offset=(-1.0,))
-        >>> probabilities(np.array([[0.5]], dtype=np.float32), calibration).tolist()
-        [[0.5]]
-    """
-    exponent = logits.astype(np.float32)
-    exponent *= np.array(calibration.slope, dtype=np.float32)
-    exponent += np.array(calibration.offset, dtype=np.float32)
-    np.maximum(exponent, SMALLEST_EXPONENT, out=exponent)
-    np.negative(exponent, out=exponent)
-    np.exp(exponent, out=exponent)
-    exponent += 1
-    return np.reciprocal(exponent, out=exponent)
 
 
 @dataclass(frozen=True)

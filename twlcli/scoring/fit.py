@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.scoring.calibration import fit_calibration, probabilities
+from twlcli.model.decisions import probabilities
+from twlcli.model.spec import ModelSpec
+from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.thresholds import fit_thresholds
-from twlcli.spec import ModelSpec
 
 
 def fit(logits: NDArray[np.floating], targets: NDArray[np.int8], spec: ModelSpec) -> ModelSpec:

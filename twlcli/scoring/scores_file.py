@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import TwlError
-from twlcli.files import write_whole
+from twlcli.inference.scored import ScoredImages
+from twlcli.io import write_whole
+from twlcli.model.decisions import calibration_of, probabilities
+from twlcli.model.spec import ModelSpec
 from twlcli.scoring.average_precision import blocks
-from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.evaluate import ScoredImages
-from twlcli.spec import ModelSpec
 
 SUFFIXES = (".csv", ".npz")
 

@@ -1,4 +1,4 @@
-"""Thresholds on calibrated probabilities: fitted on held-out data, resolved, applied."""
+"""Fitting thresholds on calibrated probabilities, per label on held-out data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.errors import ModelError, TwlError
 from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.model.spec import Thresholds
 from twlcli.scoring.average_precision import blocks, check_scores
-from twlcli.spec import ModelSpec, Thresholds
 
 PRECISION_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 NEVER = float(np.float32(1.01))  # above every probability
@@ -25,9 +24,6 @@ POOLED_POSITIVES = 5.0
 # better on the drawn logits than toward the one that is best for F1 over all entries, which serves
 # the frequent labels; on VOC2007 the two were within 0.1.
 POOLED_STEPS = 100
-
-BEST_F1 = "best-f1"
-PRECISION = "precision="
 
 
 def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]) -> Thresholds:
@@ -74,66 +70,6 @@ def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]
             for target, row in zip(PRECISION_TARGETS, precision, strict=True)
         },
     )
-
-
-def resolve(spec: ModelSpec, text: str | None) -> NDArray[np.float32]:
-    """The threshold of each label, (C,), from the text of `--threshold`.
-
-    Args:
-        spec: the model's.
-        text: `best-f1` or None for the fitted default, `precision=0.9` for the fitted thresholds
-            that reached this precision, or one number in 0..1 for all labels.
-
-    Raises:
-        ModelError: the model carries no such thresholds; lists those that it does.
-        TwlError: the text means nothing; says what is accepted.
-    """
-    text = BEST_F1 if text is None else text.strip()
-    if text == BEST_F1:
-        return np.array(_fitted(spec).best_f1, dtype=np.float32)
-    if text.startswith(PRECISION):
-        target = _number(text.removeprefix(PRECISION), text)
-        stored = _fitted(spec).precision
-        for key, values in stored.items():
-            if float(key) == target:
-                return np.array(values, dtype=np.float32)
-        raise ModelError(
-            f"the model has no thresholds for precision={target:g} "
-            f"(it has: {', '.join(stored) or 'none'})"
-        )
-    return np.full(len(spec.vocabulary), _number(text, text), dtype=np.float32)
-
-
-def decide(
-    probabilities: NDArray[np.float32], thresholds: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Which labels each image is given, (N, C): where probability >= threshold.
-
-    Example:
-        >>> thresholds = np.array([0.5, 0.7], dtype=np.float32)
-        >>> decide(np.array([[0.5, 0.6]], dtype=np.float32), thresholds).tolist()
-        [[True, False]]
-    """
-    return probabilities >= thresholds
-
-
-def _fitted(spec: ModelSpec) -> Thresholds:
-    if spec.thresholds is None:
-        raise ModelError("the model carries no fitted thresholds; give a number in 0..1")
-    return spec.thresholds
-
-
-def _number(text: str, whole: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not 0 <= number <= 1:
-        raise TwlError(
-            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9' or the like, "
-            f"or '{BEST_F1}'"
-        )
-    return number
 
 
 def _pooled_threshold(probabilities: NDArray[np.float32], targets: NDArray[np.int8]) -> float:

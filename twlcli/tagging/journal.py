@@ -21,9 +21,10 @@ from itertools import chain
 from pathlib import Path
 
 from twlcli.errors import TwlError
+from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
-from twlcli.tagging.entries import Entry, Identity, Written
-from twlcli.tagging.tags import Failure, Tags
+from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.tags import Row, Tags
 
 APPLICATION_ID = 0x74776C6A  # "twlj", in the header of the file
 LAYOUT = 1  # of the tables
@@ -47,7 +48,7 @@ _TABLES = (
 _FIND = "SELECT name, size, mtime_ns, offset, sha256, tags, reason FROM rows WHERE run = ? AND name"
 _KEEP = "INSERT OR REPLACE INTO rows VALUES"
 _BESIDE = "INSERT OR REPLACE INTO sidecars VALUES"
-_DAMAGED = "is a damaged journal ({}); delete it, and the run starts anew"
+_DAMAGED = "journal is corrupt ({}); delete it to start over"
 
 # Rows in one statement. Each call of SQLite gives the interpreter away and has to wait for it while
 # the workers are busy: with a call for each row 20,000 tiny images took twice as long.
@@ -95,7 +96,7 @@ class Journal:
         self._columns = {label: column for column, label in enumerate(vocabulary)}
         self.path = path
 
-    def find(self, files: Sequence[tuple[str, Identity | None]]) -> list[Tags | Failure | None]:
+    def find(self, files: Sequence[tuple[str, Identity | None]]) -> list[Row | None]:
         """The rows of files, each where there is one and the file has not changed since.
 
         Args:
@@ -116,7 +117,7 @@ class Journal:
         name: str,
         now: Identity | None,
         found: tuple[Identity, bytes | None, bytes | None] | None,
-    ) -> Tags | Failure | None:
+    ) -> Row | None:
         if found is None or now is None:
             return None
         stored, tags, reason = found
@@ -139,14 +140,19 @@ class Journal:
         content, size, mtime_ns = found
         return Written(name, kind, content, None if size is None else (size, mtime_ns))
 
-    def commit(self, entries: Iterable[Entry], sidecars: Iterable[Written] = ()) -> None:
-        """Keep rows and what was written beside their images, all or nothing."""
-        rows = [self._record(entry) for entry in entries]
+    def commit(
+        self, rows: Iterable[tuple[Identity, Row]], sidecars: Iterable[Written] = ()
+    ) -> None:
+        """Keep rows, each with the file it came from as it was, and what was written beside them.
+
+        All of it or nothing.
+        """
+        records = [self._record(identity, row) for identity, row in rows]
         written = [
             (os.fsencode(each.name), each.kind, each.content, *(each.status or (None, None)))
             for each in sidecars
         ]
-        statements = [*_inserts(_KEEP, rows), *_inserts(_BESIDE, written)]
+        statements = [*_inserts(_KEEP, records), *_inserts(_BESIDE, written)]
         # A statement alone is a transaction of its own.
         together = _transaction(self._connection) if len(statements) > 1 else nullcontext()
         with _one_line(self.path), together:
@@ -191,8 +197,7 @@ class Journal:
         renamed = bool(pending) and not partial.exists()
         return renamed or (size, mtime_ns) == (status.st_size, status.st_mtime_ns)
 
-    def _record(self, entry: Entry) -> tuple[object, ...]:
-        row, now = entry.row, entry.identity
+    def _record(self, now: Identity, row: Row) -> tuple[object, ...]:
         tags, reason = None, None
         if isinstance(row, Failure):
             reason = row.reason.encode("utf-8", "surrogatepass")
@@ -238,8 +243,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise TwlError(f"{path}: is an SQLite file, but no journal of twl")
     if tables and layout != LAYOUT:
         raise TwlError(
-            f"{path}: is the journal of another twl (layout {layout}, this twl has {LAYOUT}); "
-            "delete it, or choose another with --journal"
+            f"{path}: is the journal of another version of twl (layout {layout}; this one reads "
+            f"{LAYOUT}); delete it to start over",
+            hint="{journal} names another",
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -277,12 +283,13 @@ def _one_line(path: Path) -> Iterator[None]:
         raise TwlError(f"{path}: {_DAMAGED.format(error)}") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
+        hint = "{journal} names another file"
         if code == sqlite3.SQLITE_BUSY:
-            text = "is in use by another twl; wait for it, or choose another with --journal"
+            text = "is in use by another run of twl; wait until it ends"
         elif code == sqlite3.SQLITE_NOTADB:
-            text = "is not a journal; delete it, or choose another with --journal"
+            text = "is not a journal; delete it"
         elif code == sqlite3.SQLITE_CORRUPT:
-            text = _DAMAGED.format(error)
+            text, hint = _DAMAGED.format(error), ""
         else:
-            text = f"the journal cannot be used ({error}); --journal FILE chooses another place"
-        raise TwlError(f"{path}: {text}") from error
+            text = f"the journal cannot be used ({error})"
+        raise TwlError(f"{path}: {text}", hint=hint) from error

@@ -12,17 +12,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import MissingExtraError, TwlError
-from twlcli.parse import parse_json
-from twlcli.tagging.parquet import parquet_writer
+from twlcli.annotations.csv_layout import long_cells
+from twlcli.errors import TwlError, needs_extra
+from twlcli.io import check_free, open_partial, parse_json
+from twlcli.tagging.outputs.csv import image_of_cell
+from twlcli.tagging.outputs.parquet import parquet_rows
+from twlcli.tagging.outputs.tables import format_of
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
 from twlcli.tagging.tags import Tags
-from twlcli.tagging.writers import check_free, format_of, image_of_cell, open_complete
 
 _ERRORS_HEADER = b"image,error\n"
 _BATCH = 1024  # rows of a Parquet part in memory
 
-Row = tuple[str, Any]  # the image's name, and the row as the table's writer takes it
+NamedRow = tuple[str, Any]  # the image's name, and the row as the table's writer takes it
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def merge(out: Path, parts: Sequence[Path], *, force: bool = False) -> Merged:
         MissingExtraError: Parquet without pyarrow.
     """
     check_free(out, force=force)
-    formats = {part: format_of(part, None) for part in (out, *parts)}
+    formats = {part: format_of(part) for part in (out, *parts)}
     for part in parts:
         if formats[part] != formats[out]:
             raise TwlError(f"{part}: is {formats[part]}, expected {formats[out]} as {out}")
@@ -132,8 +134,8 @@ def _entries(
         yield position, found
     if row is not None:
         raise TwlError(
-            f"{part}: row {count + 1:,}, '{row[0]}', is no image of shard {summary.shard}, "
-            "or stands twice or out of order"
+            f"{part}: row {count + 1:,}, '{row[0]}', does not belong to shard {summary.shard}, "
+            "is duplicated or is out of order"
         )
     if count != summary.rows:
         raise TwlError(f"{part}: has {count:,} rows, expected {summary.rows:,}; rows are missing")
@@ -148,7 +150,7 @@ class _Text:
 
     def __init__(self, parts: Sequence[Path], format_name: str) -> None:
         self._header = b""
-        self._read: Callable[[Path, Any], Iterator[Row]] = _jsonl_rows
+        self._read: Callable[[Path, Any], Iterator[NamedRow]] = _jsonl_rows
         if format_name == "csv":
             self._read = _csv_rows
             headers = {part: _first_line(part) for part in parts}
@@ -158,7 +160,7 @@ class _Text:
             self._header = headers[parts[0]]
         self.repeats = self._header == _ERRORS_HEADER
 
-    def read(self, path: Path) -> Iterator[Row]:
+    def read(self, path: Path) -> Iterator[NamedRow]:
         """The rows of a part."""
         try:
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -169,7 +171,7 @@ class _Text:
     @contextmanager
     def write(self, path: Path) -> Iterator[Callable[[str], object]]:
         """Takes the rows of the output."""
-        with open_complete(path) as file:
+        with open_partial(path) as file:
             file.write(self._header)
             yield lambda row: file.write(row.encode("utf-8", "surrogateescape"))
 
@@ -182,16 +184,17 @@ def _first_line(path: Path) -> bytes:
         raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[Row]:
+def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
     next(file, None)
     lines: list[str] = []
     reader = csv.reader(_noted(file, lines), strict=True)
-    try:
-        for row in reader:
-            yield image_of_cell(row[0]), "".join(lines)
-            lines.clear()
-    except (csv.Error, IndexError) as error:
-        raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
+    with long_cells():
+        try:
+            for row in reader:
+                yield image_of_cell(row[0]), "".join(lines)
+                lines.clear()
+        except (csv.Error, IndexError) as error:
+            raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
 
 
 def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
@@ -201,7 +204,7 @@ def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
         yield line
 
 
-def _jsonl_rows(path: Path, file: Iterator[str]) -> Iterator[Row]:
+def _jsonl_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
     for number, line in enumerate(file, start=1):
         try:
             yield parse_json(line)["image"], line
@@ -214,13 +217,11 @@ class _Parquet:
 
     repeats = False
 
-    def read(self, path: Path) -> Iterator[Row]:
+    def read(self, path: Path) -> Iterator[NamedRow]:
         """The rows of a part."""
-        try:
+        with needs_extra("reading Parquet", "parquet"):
             import pyarrow
             from pyarrow import parquet
-        except ImportError:
-            raise MissingExtraError("reading Parquet", "parquet") from None
         try:
             with parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=_BATCH):
@@ -237,5 +238,5 @@ class _Parquet:
     @contextmanager
     def write(self, path: Path) -> Iterator[Callable[[Tags], object]]:
         """Takes the rows of the output."""
-        with open_complete(path) as file, parquet_writer(file) as writer:
-            yield writer.write
+        with open_partial(path) as file, parquet_rows(file) as groups:
+            yield groups.add

@@ -1,4 +1,4 @@
-"""From image files to tags."""
+"""From image files to rows in every output."""
 
 from __future__ import annotations
 
@@ -11,39 +11,35 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.images.decoder import Decoder
-from twlcli.images.found import FoundFile
-from twlcli.images.request import Geometry
-from twlcli.images.stream import Chunk, stream_groups, usable_cores
-from twlcli.scoring.calibration import calibration_of, probabilities
-from twlcli.scoring.predictor import Predictor
-from twlcli.scoring.thresholds import decide
-from twlcli.spec import Calibration, ModelSpec
-from twlcli.tagging.delivery import Delivery, Outputs, Tally
-from twlcli.tagging.groups import Item, Memory, grouped
-from twlcli.tagging.tags import Failure, Tags
-
-# Measured on two cores: from 1 to 32 the same speed within the noise for real networks, while two
-# threads of MobileNetV2 hold 260 MB at 8 and 135 at 2. At 1 tiny networks lose a tenth of theirs.
-CPU_BATCH = 2
-DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.sandbox import Decoder
+from twlcli.inference.stream import Chunk, stream, usable_cores
+from twlcli.model.decisions import calibration_of, given_labels, probabilities
+from twlcli.model.predictor import Predictor
+from twlcli.model.spec import ModelSpec
+from twlcli.tagging.chunks import Item, JournalLookup, chunked
+from twlcli.tagging.outputs.fan_out import FanOut, Tally
+from twlcli.tagging.tags import Row, Tags
 
 
 @dataclass(frozen=True)
 class Spread:
     """How the work lies on the cores; `files` are those that came in."""
 
-    files: Iterator[FoundFile]
+    files: Iterator[ImageFile]
     workers: int
     threads: int
 
     @property
     def is_one_chunk(self) -> bool:
-        """Whether one call of the predictor takes all files, and every core."""
-        return self.threads == 0
+        """Whether one call of the model takes all files, and every core."""
+        return self.threads == EVERY_CORE
 
 
-def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) -> Spread:
+EVERY_CORE = 0  # threads of one call, as ONNX Runtime counts them
+
+
+def spread(files: Iterable[ImageFile], *, workers: int | None, batch_size: int) -> Spread:
     """Lay the work on the cores: many files on workers with one thread each, few on one worker.
 
     A single chunk keeps one worker busy only, so that its inference may use every core.
@@ -51,39 +47,39 @@ def spread(files: Iterable[FoundFile], *, workers: int | None, batch_size: int) 
     remaining = iter(files)
     first = list(islice(remaining, batch_size + 1))
     if len(first) <= batch_size:
-        return Spread(iter(first), workers=1, threads=0)
+        return Spread(iter(first), workers=1, threads=EVERY_CORE)
     return Spread(chain(first, remaining), workers=workers or usable_cores(), threads=1)
 
 
 def tag(
-    files: Iterable[FoundFile],
+    files: Iterable[ImageFile],
     predictor: Predictor,
-    outputs: Outputs,
+    outputs: FanOut,
     *,
     decoders: Sequence[Decoder],
     thresholds: NDArray[np.float32] | None,
     top_k: int | None = None,
-    batch_size: int = CPU_BATCH,
+    batch_size: int | None = None,
     exact: bool = False,
     ordered: bool = True,
-    memory: Memory | None = None,
-    on_progress: Callable[[Tally], None] = lambda tally: None,
+    lookup: JournalLookup | None = None,
+    progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Tag images and hand each one's tags to every output.
+    """Tag images and hand each one's row to every output.
 
     Args:
         files: the images, drawn as the work goes on; memory does not grow with their number.
         predictor: the model; called from as many threads as there are decoders.
-        outputs: what takes the tags.
+        outputs: what takes the rows.
         decoders: what decodes the images; closed in the end.
         thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
         top_k: give at most so many labels, the most probable.
-        batch_size: images in one call of the predictor.
+        batch_size: images in one call of the model; None is what suits it.
         exact: decode JPEG at full size.
-        ordered: hand them over in the order of the files; otherwise as they come.
-        memory: the journal; rows that are there already are not computed again, and the others
-            are there once their outputs have them.
-        on_progress: called now and then with the state so far.
+        ordered: hand rows over in the order of the files; otherwise as they come.
+        lookup: the journal; rows that are there already are not computed again, and the others
+            are there once the outputs have them.
+        progress: told now and then how far the run has come.
 
     Returns:
         The final tally.
@@ -93,56 +89,49 @@ def tag(
         DeviceError: the memory does not suffice.
         TwlError: the journal or an output cannot be written.
     """
-    spec, calibration = predictor.spec, calibration_of(predictor.spec)
+    calibration_of(predictor.spec)  # before the first image
     start = time.perf_counter()
-    delivery = Delivery(outputs, memory)
-    drawn: dict[int, tuple[Item, ...]] = {}  # by the group's number, as many as are in flight
-
-    def missing() -> Iterator[tuple[FoundFile, ...]]:
-        groups = grouped(files, memory, batch_size=batch_size, workers=len(decoders))
-        for number, group in enumerate(groups):
-            drawn[number] = group
-            yield tuple(item.file for item in group if item.stored is None)
-
-    chunks = stream_groups(
-        missing(),
+    size = batch_size or predictor.batch_size
+    chunks = stream(
+        chunked(files, lookup, batch_size=size, workers=len(decoders)),
         predictor,
+        files_of=_missing,
         decoders=decoders,
-        geometry=Geometry.of(spec.preprocessing, exact=exact),
-        label_count=len(spec.vocabulary),
+        exact=exact,
         ordered=ordered,
     )
     tally = Tally()
     with closing(chunks):
         for chunk in chunks:
-            rows = _rows(chunk, spec, calibration, thresholds, top_k)
-            for item in drawn.pop(chunk.number):
-                delivery.take(item, next(rows) if item.stored is None else item.stored)
-            delivery.commit()
-            tally = delivery.tally(time.perf_counter() - start)
-            on_progress(tally)
+            rows = _rows(chunk, predictor.spec, thresholds, top_k)
+            for item in chunk.group:
+                outputs.take(item, next(rows) if item.stored is None else item.stored)
+            outputs.commit()
+            tally = outputs.tally(time.perf_counter() - start)
+            progress(tally)
     return tally
 
 
+def _missing(items: Sequence[Item]) -> list[ImageFile]:
+    """The files whose rows have to be computed."""
+    return [item.file for item in items if item.stored is None]
+
+
 def _rows(
-    chunk: Chunk,
+    chunk: Chunk[tuple[Item, ...]],
     spec: ModelSpec,
-    calibration: Calibration,
     thresholds: NDArray[np.float32] | None,
     top_k: int | None,
-) -> Iterator[Tags | Failure]:
-    good = np.array([error is None for error in chunk.errors])
+) -> Iterator[Row]:
+    """The rows of the files of `_missing`, in their order."""
+    good = np.array([error is None for error in chunk.errors], dtype=bool)
     certain = np.full(chunk.logits.shape, np.nan, dtype=np.float32)
-    certain[good] = probabilities(chunk.logits[good], calibration)
-    given = np.ones(certain.shape, dtype=bool)
-    if thresholds is not None:
-        given[good] = decide(certain[good], thresholds)
-    for row, file in enumerate(chunk.files):
-        error = chunk.errors[row]
+    certain[good] = probabilities(chunk.logits[good], calibration_of(spec))
+    names = spec.vocabulary.names
+    for file, error, row in zip(_missing(chunk.group), chunk.errors, certain, strict=True):
         if error is not None:
             yield Failure(file.name, str(error))
             continue
-        columns = np.flatnonzero(given[row])
-        columns = columns[np.argsort(-certain[row, columns], kind="stable")][:top_k]
-        labels = tuple(spec.vocabulary.names[column] for column in columns)
-        yield Tags(file.name, labels, tuple(certain[row, columns].tolist()))
+        columns = given_labels(row, thresholds, top_k)
+        labels = tuple(names[column] for column in columns)
+        yield Tags(file.name, labels, tuple(row[columns].tolist()))

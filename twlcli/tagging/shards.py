@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from twlcli.errors import TwlError
-from twlcli.images.found import FoundFile
-from twlcli.parse import parse_json
+from twlcli.images.image_file import ImageFile
+from twlcli.io import parse_json
 
 RunValue = str | int | float | bool | None
 
@@ -208,7 +208,7 @@ class ShardRecord:
             self._lines.close()
         self._partial.unlink(missing_ok=True)
 
-    def take(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+    def take(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
         """Those of `files`, which are all that the scan finds, that belong to the shard.
 
         Raises:

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from twlcli.images.decode import read_upright
-from twlcli.recipe import AugmentRecipe
-from twlcli.spec import Preprocessing
+from twlcli.images.preprocess import RESAMPLING
+from twlcli.recipe import AugmentRecipe, ImageRecipe
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601 luma, as torchvision's rgb_to_grayscale
@@ -50,7 +49,7 @@ class Colour:
 
 
 def random_crop(
-    path: Path, augment: AugmentRecipe, *, size: int, generator: np.random.Generator
+    path: Path, augment: AugmentRecipe, recipe: ImageRecipe, *, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A random crop of an image file, resized and perhaps mirrored; uint8 RGB (size, size, 3).
 
@@ -61,6 +60,7 @@ def random_crop(
     Raises:
         ImageError: the file cannot be decoded.
     """
+    size = recipe.size
     scales = generator.uniform(augment.min_scale, 1, _CROP_ATTEMPTS)
     limit = math.log(augment.max_stretch)
     ratios = np.exp(generator.uniform(-limit, limit, _CROP_ATTEMPTS))
@@ -71,7 +71,7 @@ def random_crop(
     needed = math.ceil(size / math.sqrt(scales[0] / augment.max_stretch) / 2)
     image = read_upright(path, shorter_side=needed)
     box = _crop_box(image.size, scales, ratios, place, augment.max_stretch)
-    crop = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    crop = np.array(image.resize((size, size), RESAMPLING[recipe.interpolation], box=box))
     return crop[:, ::-1] if mirrored else crop
 
 
@@ -127,15 +127,3 @@ def change_colour(images: Tensor, colour: Colour) -> Tensor:
         other = torch.where(kind == 2, grey, torch.where(kind == 1, mean_grey, 0.0))
         images = torch.lerp(other.expand_as(images), images, factor).clamp(0, 1)
     return images + colour.lighting.view(-1, 3, 1, 1)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..1, in channels-last memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32) / 255
-
-
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Images (N, 3, H, W) in 0..1 less the mean, over the standard deviation."""
-    mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
-    return (images - mean) / std

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from twlcli.errors import DeviceError, RecipeError
-from twlcli.images.stream import usable_cores
+from twlcli.inference.stream import usable_cores
+from twlcli.model.torch import pick_device
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """`auto` (a CUDA GPU, else Apple's, else the CPU), `cuda`, `cuda:1`, `mps` or `cpu`.
-
-    Raises:
-        DeviceError: the device is not one of these, or is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
-    kind, _, number = name.partition(":")
-    if kind not in (*available, "cpu") or (number and not number.isdecimal()):
-        raise DeviceError(f"device '{name}' is not known; expected auto, cuda, cuda:N, mps or cpu")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if not available.get(kind, True) or int(number or 0) >= count:
-        there = [kind for kind, usable in available.items() if usable] + ["cpu"]
-        raise DeviceError(f"device '{name}' is not available here (there is {', '.join(there)})")
-    return torch.device(name)
-
-
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 in hardware; emulated it would be slower than float32."""
     if device.type == "cuda":
@@ -105,7 +87,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
             f"precision bf16 is not in the hardware of this {device.type} device; "
-            "use --set train.precision=float32"
+            "use train.precision=float32"
         )
     wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.bfloat16 if wanted else None
@@ -137,8 +119,8 @@ def memory_errors(images_at_once: int) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
             raise
         raise DeviceError(
-            f"out of memory with {images_at_once} images at once; "
-            f"try --micro-batch {max(1, images_at_once // 2)}, which leaves the loss as it is"
+            f"out of memory with {images_at_once} images at once",
+            hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",
         ) from error
 
 
@@ -146,3 +128,23 @@ def check_batch(batch_size: int, ranks: Ranks) -> None:
     """Raise RecipeError where a batch cannot give every rank an image."""
     if batch_size < ranks.world:
         raise RecipeError(f"batch size {batch_size} is smaller than the {ranks.world} ranks")
+
+
+@contextmanager
+def own_torch_state(device: torch.device, threads: int) -> Iterator[None]:
+    """Inside the block, seeds and the number of threads are not the caller's.
+
+    Args:
+        device: whose generator is kept apart, besides the CPU's.
+        threads: of torch on the CPU; 0 leaves the number as it is.
+    """
+    index = device.index if device.index is not None else 0
+    devices = [index] if device.type == "cuda" else []
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices):
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import ImageError
-from twlcli.recipe import AugmentRecipe
+from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.augment import Colour, draw_colour, random_crop
 
 
@@ -85,11 +85,11 @@ class TrainingImages(Dataset[Sample]):
     """Augmented images by `Key`; the same key gives the same pixels."""
 
     def __init__(
-        self, annotations: Annotations, augment: AugmentRecipe, *, size: int, seed: int
+        self, annotations: Annotations, augment: AugmentRecipe, image: ImageRecipe, *, seed: int
     ) -> None:
         self.annotations = annotations
         self.augment = augment
-        self.size = size
+        self.image = image
         self.seed = seed
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class TrainingImages(Dataset[Sample]):
         colour = draw_colour(self.augment, generator=generator)
         path = self.annotations.path(key.row)
         try:
-            image = random_crop(path, self.augment, size=self.size, generator=generator)
+            image = random_crop(path, self.augment, self.image, generator=generator)
         except ImageError as error:
             return Sample(key.row, None, colour, f"{path}: {error}")
         return Sample(key.row, image, colour)
@@ -108,7 +108,7 @@ class TrainingImages(Dataset[Sample]):
     def collate(self, samples: list[Sample]) -> Batch:
         """The readable images among some samples as one batch."""
         good = [(sample, sample.image) for sample in samples if sample.image is not None]
-        shape = (len(good), self.size, self.size, 3)
+        shape = (len(good), self.image.size, self.image.size, 3)
         images = np.empty(shape, dtype=np.uint8)
         for place, (_, image) in enumerate(good):
             images[place] = image

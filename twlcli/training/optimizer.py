@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
+from twlcli.model.backbones import head_parameters
 from twlcli.recipe import Recipe
-from twlcli.training.backbones import head_parameters
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

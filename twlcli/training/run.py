@@ -1,216 +1,137 @@
-"""A run folder: what is in it, and the data that it was trained on.
+"""Training a model: what `twl train` does, as functions.
 
-recipe.toml         the resolved recipe
-split.csv           image,split: only where twl held images out for validation
-model.safetensors   best weights so far, with the model's spec
-state.pt            everything that `--resume` needs
-metrics.jsonl       one object per epoch
-unreadable.txt      training images that could not be decoded, with the reason
+What can be checked without torch, which takes seconds to load, is checked before it is loaded.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.builder import normal_split
-from twlcli.annotations.open import open_annotations
-from twlcli.annotations.split import hold_out
-from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.files import write_whole
-from twlcli.recipe import DataRecipe, Recipe, read_recipe
-from twlcli.training.predictor import CHECKPOINT_NAME
+from twlcli.errors import ModelError, needs_extra
+from twlcli.recipe import Recipe
+from twlcli.runs.resolve import Settings, resolved_recipe
+from twlcli.runs.run_folder import InterruptedRunError, Run, kept_images, read_data
 
-SPLITS_NAME = "split.csv"
+if TYPE_CHECKING:
+    from twlcli.training.trainer import Watcher
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run folder and its recipe."""
+def train(
+    data: Path | str | Recipe,
+    *,
+    out: Path | str | None = None,
+    recipe: Recipe | Path | str | None = None,
+    settings: Settings = (),
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Train a tagger and keep the best epoch's weights in a new run folder.
 
-    folder: Path
-    recipe: Recipe
+    Under `torchrun` all ranks train one model, with the loss of the whole batch.
 
-    @classmethod
-    def create(cls, folder: Path, recipe: Recipe) -> Run:
-        """Make a new run folder and write the recipe into it.
+    Args:
+        data: a label file or folder, or a recipe whose `data.path` names one.
+        out: the run folder, new or empty; None is `runs/DATA-BACKBONE`, or the first free of
+            `-2`, `-3` and so on.
+        recipe: to start from: a recipe, a TOML file or the name of a bundled one.
+        settings: changes of the recipe: values by `section.key`, such as
+            `{"schedule.epochs": 3}`, or texts such as `schedule.epochs=3`.
+        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        watcher: told how the training goes.
+        should_stop: asked between steps; when it says True, the state is saved.
 
-        Raises:
-            TwlError: the folder exists and is not empty.
-        """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TwlError(
-                f"{folder}: exists already; go on with --resume {folder}, or choose another --out"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, recipe)
-        run.write_recipe()
-        return run
+    Returns:
+        The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
 
-    @classmethod
-    def open(cls, folder: Path) -> Run:
-        """The run in a folder.
-
-        Raises:
-            ModelError: the folder is not a run.
-        """
-        if not (folder / "recipe.toml").is_file():
-            raise ModelError(f"{folder}: not a run folder (it has no recipe.toml)")
-        return cls(folder, read_recipe(folder / "recipe.toml"))
-
-    def discard(self) -> None:
-        """Remove a run that ended before anything worth resuming was saved."""
-        if not (self.folder / "state.pt").exists():
-            shutil.rmtree(self.folder)
-
-    @property
-    def checkpoint(self) -> Path:
-        """The best weights with the model's spec."""
-        return self.folder / CHECKPOINT_NAME
-
-    def suited(self, *, images: int, labels: int) -> Run:
-        """The run with what its recipe left open decided and written into it."""
-        run = Run(self.folder, self.recipe.suited(images=images, labels=labels))
-        if run != self:
-            run.write_recipe()
-        return run
-
-    def write_recipe(self) -> None:
-        """Write the resolved recipe."""
-        text = self.recipe.to_toml()
-        write_whole(self.folder / "recipe.toml", lambda file: file.write(text.encode()))
-
-    @property
-    def splits(self) -> tuple[str, str]:
-        """The names of the training and validation split, as readers write them."""
-        data = self.recipe.data
-        return normal_split(data.train_split), normal_split(data.validation_split)
-
-    def write_metrics(self, history: Iterable[Mapping[str, Any]]) -> None:
-        """Write one JSON object per epoch."""
-        text = "".join(json.dumps(record) + "\n" for record in history)
-        write_whole(self.folder / "metrics.jsonl", lambda file: file.write(text.encode()))
-
-    def history(self) -> tuple[dict[str, Any], ...]:
-        """What `write_metrics` wrote."""
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return tuple(json.loads(line) for line in lines)
-
-    def write_unreadable(self, reasons: Iterable[str]) -> None:
-        """Write which training images were left out, and why."""
-        text = "".join(f"{reason}\n" for reason in sorted(reasons))
-        data = text.encode("utf-8", "surrogateescape")
-        write_whole(self.folder / "unreadable.txt", lambda file: file.write(data))
-
-    def write_state(self, state: Mapping[str, Any]) -> None:
-        """Save what `--resume` needs."""
-        write_whole(self.folder / "state.pt", lambda file: torch.save(dict(state), file))
-
-    def read_state(self, device: torch.device) -> dict[str, Any]:
-        """What `write_state` saved.
-
-        Raises:
-            ModelError: nothing was saved yet, or it is damaged.
-        """
-        path = self.folder / "state.pt"
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: nothing to resume; the run was not saved yet") from None
-        except Exception as error:  # damaged archives raise nearly anything
-            raise ModelError(f"{path}: damaged ({error})") from error
-        return state
-
-    def data(self) -> Annotations:
-        """The data that the run was trained on, with its splits: also those that twl made.
-
-        Raises:
-            AnnotationError: the data are not there any more, or have changed.
-        """
-        annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
-        path = self.folder / SPLITS_NAME
-        if not path.is_file():
-            return annotations
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            split_of = {row["image"]: row["split"] for row in csv.DictReader(file)}
-        if split_of.keys() != set(annotations.images):
-            raise AnnotationError(
-                f"{annotations.source}: its images are not those that {path} splits; "
-                "the data have changed since the run began"
-            )
-        return replace(annotations, splits=tuple(split_of[image] for image in annotations.images))
-
-    def split_data(self) -> tuple[Annotations, Annotations]:
-        """The training and validation images; a split that twl has to make is recorded.
-
-        Raises:
-            AnnotationError: a split that the recipe names is not there, or has no label at all.
-        """
-        train_split, validation_split = self.splits
-        annotations = self.data()
-        if not annotations.split_names():
-            annotations = replace(annotations, splits=(train_split,) * len(annotations))
-        if validation_split not in annotations.split_names():
-            annotations = self._held_out(annotations)
-        train = annotations.split(train_split)
-        if len(train) < 2:
-            raise AnnotationError(f"{annotations.source}: training needs at least two images")
-        if not train.labels.present_per_label().any():
-            raise AnnotationError(f"{annotations.source}: no training image has a label")
-        validation = annotations.split(validation_split)
-        if not validation.labels.present_per_label().any():
-            raise AnnotationError(f"{annotations.source}: no validation image has a label")
-        return train, validation
-
-    def _held_out(self, annotations: Annotations) -> Annotations:
-        """A share of the training split becomes the validation split, in the same proportions."""
-        train_split, validation_split = self.splits
-        train = np.flatnonzero(np.array(annotations.splits) == train_split)
-        if not len(train):
-            annotations.split(train_split)  # says which splits there are
-        held = hold_out(
-            annotations.labels.select(train),
-            fraction=self.recipe.data.holdout,
-            seed=self.recipe.train.seed,
-        )
-        splits = list(annotations.splits)
-        for row in train[held]:
-            splits[row] = validation_split
-        write_splits(self.folder, annotations.images, splits)
-        return replace(annotations, splits=tuple(splits))
-
-
-def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> None:
-    """Write which split each image is in; `Run.data` goes by it."""
-    table = io.StringIO(newline="")
-    csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
-    data = table.getvalue().encode("utf-8", "surrogateescape")
-    write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
-
-
-def read_data(recipe: DataRecipe) -> Annotations:
-    """Open the labels that a recipe's `[data]` section names."""
-    return open_annotations(
-        Path(recipe.path),
-        format=recipe.format or None,
-        images=Path(recipe.images) if recipe.images else None,
-        coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
-        separator=recipe.separator or None,
+    Raises:
+        RecipeError: the recipe names what there is not, or a value does not fit.
+        AnnotationError: the data cannot be read, or an image is missing.
+        ModelError: the pretrained weights cannot be read.
+        InterruptedRunError: `should_stop` said so; `resume` continues the run.
+        DivergedError: the loss is not a number any more.
+        DeviceError: the device is not there, or its memory does not suffice.
+        TwlError: the folder exists and is not empty.
+        MissingExtraError: the `train` extra is not installed.
+    """
+    if isinstance(data, Recipe):
+        wanted = resolved_recipe(data.data.path, data, settings)
+    else:
+        wanted = resolved_recipe(data, recipe, settings)
+    folder = _free_folder(wanted) if out is None else Path(out)
+    Run.check_free(folder)
+    annotations = _read(wanted)
+    return _train(
+        lambda: Run.create(folder, wanted), annotations, device, watcher, should_stop, resumed=False
     )
 
 
-def kept_images(annotations: Annotations, recipe: DataRecipe) -> Annotations:
-    """All images, or those with a label where the recipe drops the others."""
-    if recipe.unlabelled == "negative":
-        return annotations
-    return annotations.select(np.flatnonzero(annotations.labels.present_per_image()))
+def resume(
+    run: Path | str,
+    *,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Continue an interrupted run under its own recipe; on a CPU to the same weights.
+
+    Args:
+        run: the run folder.
+        device: as for `train`.
+        watcher: told how the training goes.
+        should_stop: asked between steps; when it says True, the state is saved.
+
+    Raises:
+        ModelError: the folder is not a run, nothing was saved yet, or what was is damaged.
+        Otherwise as `train`.
+    """
+    opened = Run.open(Path(run))
+    return _train(lambda: opened, None, device, watcher, should_stop, resumed=True)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    """`runs/DATA-BACKBONE`, or the first free of `-2`, `-3`..."""
+    name = f"{Path(recipe.data.path).stem}-{recipe.model.backbone}"
+    folders = (Path("runs") / (f"{name}-{n}" if n > 1 else name) for n in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _read(recipe: Recipe) -> Annotations:
+    """The data of a recipe, once its weights are known to be there."""
+    weights = recipe.model.weights
+    if weights not in ("default", "none") and not Path(weights).is_file():
+        raise ModelError(f"{weights}: there is no such file of weights")
+    return kept_images(read_data(recipe.data), recipe.data)
+
+
+def _train(
+    begin: Callable[[], Run],
+    data: Annotations | None,
+    device: str,
+    watcher: Watcher | None,
+    should_stop: Callable[[], bool],
+    *,
+    resumed: bool,
+) -> Run:
+    with needs_extra("training", "train"):
+        from twlcli.training.devices import joined_ranks
+        from twlcli.training.trainer import Silent, Trainer
+
+    with joined_ranks(device) as ranks:
+        own = begin() if ranks.first else None
+        folder = ranks.gather(own and own.folder)[0]
+        run = own or Run.open(folder)
+        try:
+            trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
+            trainer.train(should_stop)
+        except InterruptedRunError:
+            raise
+        except BaseException:
+            if ranks.first and not resumed:
+                run.discard()
+            raise
+        return trainer.run

@@ -14,9 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twlcli.losses import LOSSES
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import LossRecipe, Recipe
-from twlcli.spec import Preprocessing
-from twlcli.training.augment import change_colour, normalise, to_unit
+from twlcli.training.augment import change_colour
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.optimizer import build_optimizer, set_rate

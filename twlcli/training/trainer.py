@@ -9,40 +9,70 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError, TwlError
-from twlcli.files import write_whole
-from twlcli.recipe import Recipe
+from twlcli.inference.scored import ScoredImages
+from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
+from twlcli.model.checkpoint import write_checkpoint
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
+from twlcli.recipe import Recipe, portable_tables
+from twlcli.runs.run_folder import InterruptedRunError, Run
+from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
-from twlcli.spec import SPEC_KEY, ModelSpec, Preprocessing
-from twlcli.training.backbones import WeightsReport, build_backbone, load_weights
-from twlcli.training.devices import Ranks, check_batch, loader_workers, memory_errors
+from twlcli.training.devices import (
+    Ranks,
+    autocast_dtype,
+    check_batch,
+    loader_workers,
+    memory_errors,
+    own_torch_state,
+)
 from twlcli.training.loader import EpochOrder, TrainingImages, TrainingLoader
-from twlcli.training.run import Run
 from twlcli.training.step import Stepper
-from twlcli.training.validation import Validation, validate
+from twlcli.training.validation import validate
 
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
-
-
-class InterruptedRunError(Exception):
-    """Training stopped when it was asked to; the run can be resumed."""
 
 
 class DivergedError(TwlError):
     """The loss is not a number any more."""
 
 
+@dataclass(frozen=True)
+class TrainStart:
+    """A training that is about to begin.
+
+    Attributes:
+        run: its folder and complete recipe.
+        device: what trains.
+        precision: `float32` or `bfloat16`.
+        ranks: how many processes train together.
+        weights: what of the pretrained weights fitted; None where there were none.
+        training: number of training images.
+        validation: number of validation images.
+        resumed: whether it continues an earlier one.
+    """
+
+    run: Run
+    device: str
+    precision: str
+    ranks: int
+    weights: WeightsReport | None
+    training: int
+    validation: int
+    resumed: bool
+
+
 class Watcher(Protocol):
     """What the trainer tells whoever shows its progress; only the first rank does."""
 
-    def began(self, report: WeightsReport | None, train: int, validation: int) -> None:
-        """The network is built and the data are open; the numbers of images."""
+    def began(self, start: TrainStart) -> None:
+        """The network is built and the data are open."""
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         """Epoch `epoch`, counted from 0, has `steps` steps and begins with step `first`."""
@@ -55,6 +85,25 @@ class Watcher(Protocol):
 
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
         """The line of `metrics.jsonl`, and whether this epoch is the best so far."""
+
+
+class Silent:
+    """A `Watcher` that says nothing."""
+
+    def began(self, start: TrainStart) -> None:
+        """Say nothing."""
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Say nothing."""
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """Say nothing."""
+
+    def validated(self, done: int) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Say nothing."""
 
 
 @dataclass
@@ -78,6 +127,9 @@ class Trainer:
         ranks: this process among those of the run.
         watcher: told about the progress.
         resumed: go on where the last checkpoint left the run.
+        data: the run's, where they are read already.
+
+    The caller's random numbers and number of threads are what they were before.
 
     Raises:
         AnnotationError: the data cannot be read, or an image is missing.
@@ -85,12 +137,20 @@ class Trainer:
         ModelError: the pretrained weights, or the state to resume, cannot be read.
     """
 
-    def __init__(self, run: Run, ranks: Ranks, watcher: Watcher, *, resumed: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        ranks: Ranks,
+        watcher: Watcher,
+        *,
+        resumed: bool = False,
+        data: Annotations | None = None,
+    ) -> None:
         self.ranks = ranks
         self.watcher = watcher
         # One rank writes what has to be decided, split, batch size and rate; the others read it.
         if ranks.first:
-            self.train_data, self.validation_data = _checked(run)
+            self.train_data, self.validation_data = _checked(run, data)
             labels = len(self.train_data.vocabulary)
             run = run.suited(images=len(self.train_data), labels=labels)
         ranks.gather(None)
@@ -101,23 +161,35 @@ class Trainer:
         recipe = run.recipe
         check_batch(recipe.schedule.batch_size, ranks)
         self.spec = _new_spec(recipe, self.train_data)
-        torch.manual_seed(recipe.train.seed)
-        if recipe.train.threads:
-            torch.set_num_threads(recipe.train.threads)
         labels = len(self.spec.vocabulary)
-        network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
-        weights = "none" if resumed else recipe.model.weights
-        report = load_weights(network, recipe.model.backbone, weights)
-        self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
+        with own_torch_state(ranks.device, recipe.train.threads):
+            torch.manual_seed(recipe.train.seed)
+            network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
+            weights = "none" if resumed else recipe.model.weights
+            report = load_weights(network, recipe.model.backbone, weights)
+            self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
-        self._validation: Validation | None = None
+        self._validation: ScoredImages | None = None
         if resumed:
             state = run.read_state(ranks.device)
             self.progress = _Progress(**state.pop("progress"))
             self.stepper.load_state(state)
         if ranks.first:
-            watcher.began(report, len(self.train_data), len(self.validation_data))
+            watcher.began(self._start(report, resumed=resumed))
+
+    def _start(self, report: WeightsReport | None, *, resumed: bool) -> TrainStart:
+        dtype = autocast_dtype(self.run.recipe.train.precision, self.ranks.device)
+        return TrainStart(
+            self.run,
+            str(self.ranks.device),
+            str(dtype or torch.float32).removeprefix("torch."),
+            self.ranks.world,
+            report,
+            len(self.train_data),
+            len(self.validation_data),
+            resumed,
+        )
 
     def train(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Train to the last epoch, validating and saving after each.
@@ -131,7 +203,8 @@ class Trainer:
             DeviceError: out of memory.
         """
         epochs = self.run.recipe.schedule.epochs
-        with memory_errors(self.stepper.images_at_once):
+        own_state = own_torch_state(self.ranks.device, self.run.recipe.train.threads)
+        with own_state, memory_errors(self.stepper.images_at_once):
             while self.progress.epoch < epochs:
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
@@ -170,7 +243,7 @@ class Trainer:
         if not math.isfinite(self.progress.loss_sum):
             raise DivergedError(
                 f"the loss became {self.progress.loss_sum} in epoch {self.progress.epoch + 1}, "
-                f"step {self.progress.step}; try a lower --learning-rate "
+                f"step {self.progress.step}; try a lower learning rate "
                 f"(it is {self.run.recipe.optimizer.learning_rate:g})"
             )
 
@@ -183,10 +256,11 @@ class Trainer:
             self._save()
             progress = self.progress
             raise InterruptedRunError(
-                f"interrupted in epoch {progress.epoch + 1} after step {progress.step}"
+                f"interrupted in epoch {progress.epoch + 1} after step {progress.step}",
+                self.run.folder,
             )
 
-    def _validate(self) -> Validation:
+    def _validate(self) -> ScoredImages:
         self.stepper.share_statistics()
         return validate(
             self.stepper.best_network,
@@ -196,7 +270,7 @@ class Trainer:
             self.watcher.validated if self.ranks.first else lambda done: None,
         )
 
-    def last_validation(self) -> Validation:
+    def last_validation(self) -> ScoredImages:
         """Scores of the network as the last epoch left it; every rank has to ask."""
         if self._validation is None:
             self._validation = self._validate()
@@ -206,12 +280,12 @@ class Trainer:
         schedule, epoch = self.run.recipe.schedule, self.progress.epoch + 1
         return epoch % schedule.validate_every == 0 or epoch == schedule.epochs
 
-    def _end_epoch(self, validation: Validation | None, images_per_second: float) -> None:
+    def _end_epoch(self, validation: ScoredImages | None, images_per_second: float) -> None:
         progress = self.progress
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
-            **(validation.scores() if validation else {}),
+            **(map_scores(validation) if validation else {}),
             "images_per_second": images_per_second,
         }
         # The score is NaN where no validation image has a label; then the last epoch is kept.
@@ -226,17 +300,14 @@ class Trainer:
         if self.ranks.first:
             self.watcher.epoch_ended(record, best)
 
-    def _keep(self, validation: Validation, record: dict[str, Any]) -> None:
+    def _keep(self, validation: ScoredImages, record: dict[str, Any]) -> None:
         """Write the weights with calibration and thresholds fitted to the validation images."""
         fitted = fit(validation.logits, validation.targets, self.spec)
         measured = {"epoch": record["epoch"]} | {
             key: round(record[key], 6) for key in ("map_class", "map_sample")
         }
         spec = replace(fitted, provenance={**self.spec.provenance, "validation": measured})
-        state = self.stepper.best_network.state_dict()
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        data = save(tensors, metadata={SPEC_KEY: spec.to_json()})
-        write_whole(self.run.checkpoint, lambda file: file.write(data))
+        write_checkpoint(self.stepper.best_network, spec, self.run.checkpoint)
 
     def _save(self) -> None:
         """Write everything that `resume` needs; only the first rank does."""
@@ -250,8 +321,8 @@ class Trainer:
                 self.run.write_unreadable(everywhere)
 
 
-def _checked(run: Run) -> tuple[Annotations, Annotations]:
-    train, validation = run.split_data()
+def _checked(run: Run, data: Annotations | None) -> tuple[Annotations, Annotations]:
+    train, validation = run.split_data(data)
     for part in (train, validation):
         check_images(part)
     return train, validation
@@ -263,13 +334,18 @@ def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
         resize=image.resize, crop=image.size, interpolation=image.interpolation
     )
     loss_used = {"name": loss.name, "class_scope": loss.class_scope, **loss.options}
-    provenance = {"twl": __version__, "data": data.source.name, "loss": loss_used}
+    provenance = {
+        "twl": __version__,
+        "data": data.source.name,
+        "loss": loss_used,
+        "recipe": portable_tables(recipe),
+    }
     return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
 
 
 def _loader(recipe: Recipe, data: Annotations, ranks: Ranks) -> TrainingLoader:
     seed = recipe.train.seed
-    images = TrainingImages(data, recipe.augment, size=recipe.image.size, seed=seed)
+    images = TrainingImages(data, recipe.augment, recipe.image, seed=seed)
     order = EpochOrder(
         len(data),
         batch_size=recipe.schedule.batch_size,

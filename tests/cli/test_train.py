@@ -1,0 +1,189 @@
+"""`twl train` as a user runs it, on a tiny network."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from twlcli.cli.app import app
+
+pytest.importorskip("torch")
+
+SMALL = [
+    *("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"),
+    *("--batch-size", "8", "--workers", "0", "--device", "cpu"),
+    *("--set", "train.precision=float32", "--set", "train.threads=1"),
+]
+
+
+def train(*arguments: object):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, photographs):
+    """A finished run, and what the command said."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    result = train(photographs, "--epochs", 2, "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photographs):
+    out, result = trained
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"reading {photographs}"
+    assert lines[1] == f"{out}: training on cpu in float32"
+    assert lines[2] == "20 training images in batches of 8, 10 validation images"
+    assert lines[3] == "weights: random"
+    number = r"\d+\.\d\d"
+    for epoch, line in enumerate(lines[4:6], start=1):
+        form = rf"epoch {epoch}/2  loss \S+  mAP@class {number}  mAP@sample {number}  \d+ images/s"
+        assert re.match(form, line), line
+    best = max(history(out), key=lambda record: record["map_class"])
+    assert lines[6].startswith(f"best epoch {best['epoch']}: mAP@class")
+    assert lines[7] == f"next: twl eval {out}, twl export {out}"
+
+
+def test_run_holds_what_eval_and_export_need(trained):
+    out, _ = trained
+    names = {path.name for path in out.iterdir()}
+    assert {"recipe.toml", "model.safetensors", "metrics.jsonl", "state.pt"} <= names
+    result = CliRunner().invoke(app, ["eval", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    best = max(record["map_class"] for record in history(out))
+    assert json.loads(result.stdout)["map_class"]["value"] == pytest.approx(best, abs=1e-6)
+
+
+def test_folder_that_exists_is_refused(trained, photographs):
+    out, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    result = train(photographs, "--out", out, *SMALL)
+    assert result.exit_code == 2
+    expected = f"{out}: exists already; --resume {out} continues it, or choose another --out"
+    assert result.stderr.splitlines()[-1] == f"twl: error: {expected}"
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("labels-shufflenet_v2_x0_5", "labels-shufflenet_v2_x0_5-2"):
+        result = train(photographs, "--epochs", 1, *SMALL)
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "runs" / name / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{data}", "--loss", "tow-way"], "did you mean 'two-way'"),
+        (["{data}", "--epochs", "0"], "--epochs: schedule.epochs is 0"),
+        (["{data}", "--set", "schedule.epoch=3"], "did you mean 'epochs'"),
+        (["{data}", "--weights", "gone.pth"], "gone.pth: there is no such file of weights"),
+        (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
+        (["{data}", "--format", "coco"], "labels.csv"),
+        (["nosuch.csv"], "nosuch.csv: there is no such file or folder"),
+        (["{data}", "--backbone", "resnet5"], "backbone 'resnet5' is not one of torchvision's"),
+        (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
+        (["--resume", "{out}", "--epochs", "3"], "give no other options"),
+        (["--resume", "{out}"], "not a run folder"),
+        ([], "expected DATA"),
+    ],
+)
+def test_what_is_wrong_leaves_nothing_behind(photographs, tmp_path, arguments, message):
+    out = tmp_path / "runs" / "new"
+    given = [each.format(data=photographs, out=out) for each in arguments]
+    if "--resume" not in given:
+        given += ["--out", str(out)]
+    result = train(*given)
+    assert result.exit_code == 2, result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("twl: error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert result.stderr.splitlines()[-1] == errors[0]
+    assert not out.exists()
+
+
+def test_what_can_be_checked_without_torch_is(photographs, tmp_path):
+    """Loading torch takes seconds: a mistyped path is told at once."""
+    for wrong in (["nosuch.csv"], [str(photographs), "--weights", "gone.pth"]):
+        arguments = ["twl", "train", *wrong, "--out", str(tmp_path / "out")]
+        code = (
+            f"import sys; sys.argv = {arguments!r}\n"
+            "from twlcli.cli.app import main\n"
+            "try: main()\n"
+            "except SystemExit as exit: assert exit.code == 2\n"
+            "assert 'torch' not in sys.modules\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def begun(photographs: Path, out: Path, **options) -> subprocess.Popen:
+    """A training in a process of its own that will not end by itself in this test."""
+    command = [sys.executable, "-m", "twlcli", "train", str(photographs), "--out", str(out)]
+    return subprocess.Popen([*command, "--epochs", "500", *SMALL], **options)
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, number):
+    out = tmp_path / "run"
+    process = begun(photographs, out, stderr=subprocess.PIPE, text=True)
+    wait_for(out / "metrics.jsonl")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"continue with: twl train --resume {out}" in said.splitlines()[-1]
+    assert "interrupted in epoch" in said
+    epochs = len(history(out))
+    recipe = (out / "recipe.toml").read_text()
+    (out / "recipe.toml").write_text(recipe.replace("epochs = 500", f"epochs = {epochs + 2}"))
+    result = train("--resume", out, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "weights: those of the interrupted run" in result.stderr
+    assert [record["epoch"] for record in history(out)] == list(range(1, epochs + 3))
+
+
+def test_a_terminal_shows_bars_that_go_when_they_are_done(photographs, tmp_path):
+    primary, secondary = pty.openpty()
+    out = tmp_path / "run"
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    process = begun(photographs, out, stderr=secondary, env=environment)
+    os.close(secondary)
+    seen = b""
+    until = time.monotonic() + 120
+    while b"epoch 3/500" not in seen and time.monotonic() < until:
+        if select.select([primary], [], [], 1)[0]:
+            seen += os.read(primary, 65536)
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        if select.select([primary], [], [], 1)[0]:
+            try:
+                seen += os.read(primary, 65536)
+            except OSError:  # the other end has closed
+                break
+    assert process.wait(timeout=60) == 130
+    os.close(primary)
+    text = seen.decode(errors="replace")
+    assert "\x1b[" in text and "━" in text  # a bar was drawn
+    assert re.search(r"epoch 1/500  loss \S+  mAP@class", text)  # and each epoch has its line

@@ -1,0 +1,17 @@
+"""Crops as arrays."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from twlcli.images.preprocess import cropped, load_crop
+from twlcli.model.preprocessing import Preprocessing
+
+
+def load(path: Path, preprocessing: Preprocessing, *, exact: bool = False) -> np.ndarray:
+    return np.array(load_crop(path, None, preprocessing, exact=exact))
+
+
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    return np.array(cropped(image, preprocessing))

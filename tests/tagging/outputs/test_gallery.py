@@ -1,0 +1,286 @@
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
+
+import pytest
+from PIL import Image
+
+from twlcli.errors import TwlError
+from twlcli.images.image_file import ByteRange, ImageFile
+from twlcli.labels import Vocabulary
+from twlcli.tagging.outputs.gallery.page import Gallery
+from twlcli.tagging.outputs.output import RunFacts
+from twlcli.tagging.tags import Tags
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+FACTS = RunFacts(Vocabulary(()), lambda: "digest")
+HOSTILE = ('a"b', "<img src=x onerror=alert(1)>", "</script><b>", "&amp;", "line\nbreak", "日本")
+NAMES = (
+    os.fsdecode(b"caf\xe9.jpg"),
+    "a\"b<i>&amp;'.jpg",
+    "100%25 #1?.jpg",
+    "line\nbreak.jpg",
+    "back\\slash:日本.jpg",
+)
+
+
+def write(
+    path: Path, rows: Iterable[Tags], *, title: str = "photos", part: ByteRange | None = None
+):
+    with Gallery(path, title).open(FACTS) as gallery:
+        for row in rows:
+            gallery.write(ImageFile(path.parent / row.image, row.image, byte_range=part), row)
+
+
+def rows_of(path: Path) -> list[tuple[str, dict[str, float], str | None]]:
+    """What the page holds, as (name, labels, address)."""
+    blocks = re.findall(
+        r'<script id="(rows|words)" type="application/json">(.*?)</script>',
+        path.read_text("ascii", "replace"),
+        re.DOTALL,
+    )
+    assert [name for name, _ in blocks] == ["rows", "words"]
+    *rows, end = json.loads(blocks[0][1])
+    words = json.loads(blocks[1][1])
+    assert end is None
+    return [
+        (
+            os.fsdecode(unquote_to_bytes(name)),
+            {words["labels"][a]: b / 10_000 for a, b in zip(given[::2], given[1::2], strict=True)},
+            words["folders"][place] + name if isinstance(place, int) else place,
+        )
+        for name, given, place in rows
+    ]
+
+
+def test_every_name_and_label_comes_back_with_its_address(tmp_path):
+    path = tmp_path / "pages" / "out.html"
+    path.parent.mkdir()
+    with Gallery(path, "x").open(FACTS) as gallery:
+        for name in NAMES:
+            file = ImageFile(tmp_path / "in" / name, name)
+            gallery.write(file, Tags(name, HOSTILE, (0.5,) * len(HOSTILE)))
+    rows = rows_of(path)
+    assert [name for name, _, _ in rows] == list(NAMES)
+    for name, labels, address in rows:
+        assert labels == dict.fromkeys(HOSTILE, 0.5)
+        assert address is not None
+        assert re.fullmatch(r"[A-Za-z0-9_.~/%-]+", address)
+        target = path.parent / os.fsdecode(unquote_to_bytes(address))
+        assert os.path.normpath(target) == str(tmp_path / "in" / name)
+
+
+def test_names_that_are_not_the_end_of_the_path_have_whole_addresses(tmp_path):
+    path = tmp_path / "out.html"
+    with Gallery(path, "x").open(FACTS) as gallery:
+        gallery.write(ImageFile(tmp_path / "a b.jpg", "other"), Tags("other", (), ()))
+        gallery.write(ImageFile(tmp_path / "in" / "1.jpg", "in/1.jpg"), Tags("in/1.jpg", (), ()))
+        gallery.write(
+            ImageFile(tmp_path / "s.tar", "s.tar/1", byte_range=ByteRange(0, 1, 0)),
+            Tags("s", (), ()),
+        )
+    assert [address for _, _, address in rows_of(path)] == ["a%20b.jpg", "in/1.jpg", None]
+
+
+def test_the_page_loads_nothing_from_elsewhere(tmp_path):
+    path = tmp_path / "out.html"
+    write(path, [Tags("1.jpg", HOSTILE, (0.5,) * 6)], title="</title><script>alert(1)</script>")
+    text = path.read_text("utf-8")
+    assert not re.search(r"https?:|//\w+\.\w+", text)
+    assert "default-src 'none'; img-src 'self' file:;" in text
+    assert text.count("</script>") == 3
+    for kind in ("style", "script"):
+        content = re.search(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        assert content is not None
+        digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in text
+
+
+def test_a_stopped_run_leaves_a_partial_page(tmp_path):
+    path = tmp_path / "out.html"
+    with pytest.raises(KeyboardInterrupt), Gallery(path, "x").open(FACTS) as gallery:
+        gallery.write(ImageFile(tmp_path / "1.jpg", "1.jpg"), Tags("1.jpg", (), ()))
+        raise KeyboardInterrupt
+    assert [each.name for each in tmp_path.iterdir()] == ["out.html.partial"]
+    with pytest.raises(TwlError, match="cannot be written"):
+        write(tmp_path / "gone" / "out.html", [])
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The texts of a page by the id or class of their element, and its images."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: dict[str, list[str]] = {}
+        self.images: list[dict[str, str | None]] = []
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "img":
+            self.images.append(found)
+        if tag not in ("img", "input", "meta", "link"):
+            name = found.get("id") or found.get("class") or tag
+            self._open.append(name)
+            self.texts.setdefault(name, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for name in set(self._open):
+            self.texts[name][-1] += data
+
+    @property
+    def files(self) -> list[str]:
+        return self.texts.get("file", [])
+
+
+def browse(path: Path, fragment: str = "") -> Page:
+    assert CHROMIUM is not None
+    profile = path.parent / "profile"
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={profile}", "--virtual-time-budget=3000", "--dump-dom"),
+            f"file://{quote(os.fsencode(path))}#{fragment}",
+        ],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    return Page(done.stdout.decode())
+
+
+def acting(path: Path, script: str) -> Path:
+    """The same page with a script that acts as its user, which the page's policy has to allow."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = path.read_text().replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
+    copy = path.with_name("acting.html")
+    copy.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A gallery of 200 images, of which the first five exist and have odd names."""
+    folder = tmp_path_factory.mktemp("gallery")
+    rows = [Tags(name, HOSTILE, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)) for name in NAMES]
+    for name in NAMES:
+        Image.new("RGB", (8, 8), "red").save(folder / name)
+    for number in range(5, 200):
+        probability = number / 200
+        given = ("dog",) if number % 2 else ("cat", "dog") if number % 4 else ()
+        chances = (0.99, probability) if len(given) == 2 else (probability,) * len(given)
+        rows.append(Tags(f"{number:03}.jpg", given, chances))
+    write(folder / "out.html", rows)
+    return folder / "out.html"
+
+
+@needs_chromium
+def test_the_browser_shows_the_first_page(shelf):
+    page = browse(shelf)
+    assert page.texts["count"] == ["200 of 200 images"]
+    assert page.texts["page"] == ["page 1 of 2"]
+    assert len(page.files) == 120
+    assert page.files[:2] == ["caf\ufffd.jpg", NAMES[1]]
+    loaded = [unquote_to_bytes(image["src"] or "") for image in page.images[:5]]
+    assert loaded == [os.fsencode(name) for name in NAMES]
+    assert page.images[0]["alt"] == ", ".join(HOSTILE)
+    shown = page.texts["tags"][0]
+    assert [label in shown for label in HOSTILE] == [True] * 6
+    assert "not shown by this browser" in page.texts["picture"][5]  # there is no such file
+
+
+VIEWS: dict[str, list[str] | int] = {
+    "": 200,
+    "tag=dog&min=0.975": ["195.jpg", "197.jpg", "198.jpg", "199.jpg"],
+    "tag=dog&tag=cat&min=0.95&sort=most": ["198.jpg", "194.jpg", "190.jpg"],
+    "tag=dog&min=0.03&max=0.04&sort=least": ["006.jpg", "007.jpg"],
+    "min=0.03&max=0.035": ["006.jpg", "007.jpg"],
+    "untagged=1&name=19": ["192.jpg", "196.jpg"],
+    f"tag={quote(HOSTILE[2])}&name={quote('#1?')}": [NAMES[2]],
+    "page=99&tag=cat&sort=least&max=0.999&name=19": ["190.jpg", "194.jpg", "198.jpg"],
+    "tag=unicorn": [],
+    "min=x&max=&page=-3&sort=upwards": 200,
+}
+
+
+@needs_chromium
+def test_the_browser_filters_and_sorts(shelf):
+    script = f"""
+    for (const fragment of {json.dumps(list(VIEWS))}) {{
+      location.hash = fragment;
+      dispatchEvent(new HashChangeEvent("hashchange"));
+      const files = [...document.querySelectorAll(".file")].map((file) => file.textContent);
+      const count = document.querySelector("#count").textContent;
+      const view = JSON.stringify([count, files]);
+      document.body.append(Object.assign(
+        document.createElement("p"), {{ className: "view", textContent: view }}));
+    }}
+    """
+    page = browse(acting(shelf, script))
+    views = map(json.loads, page.texts["view"])
+    for (fragment, expected), (count, files) in zip(VIEWS.items(), views, strict=True):
+        number = expected if isinstance(expected, int) else len(expected)
+        note = "; no image has the tag unicorn" if "unicorn" in fragment else ""
+        assert count == f"{number} of 200 images{note}", fragment
+        assert files == expected if isinstance(expected, list) else len(files) == 120, fragment
+
+
+@needs_chromium
+def test_an_address_keeps_a_view(shelf):
+    page = browse(shelf, "tag=dog&min=0.975&sort=most")
+    assert page.files == ["199.jpg", "198.jpg", "197.jpg", "195.jpg"]
+    assert page.texts["count"] == ["4 of 200 images"]
+
+
+@needs_chromium
+def test_the_browser_follows_its_user(shelf):
+    script = """
+    const click = (selector) => document.querySelector(selector).click();
+    const say = (text) => document.body.append(Object.assign(
+      document.createElement("p"), { className: "said", textContent: text }));
+    click("#next");
+    say(location.hash + " " + document.querySelectorAll("#images > li").length);
+    click("#reset");
+    click("#images .tags button");
+    say(location.hash + " " + document.querySelector("#count").textContent);
+    click("#labels input:checked");
+    const min = document.querySelector("#min");
+    min.value = "0.95";
+    min.dispatchEvent(new Event("input"));
+    say(location.hash + " " + document.querySelector("#count").textContent);
+    """
+    page = browse(acting(shelf, script))
+    assert page.texts["said"] == [
+        "#page=2 80",
+        "#tag=a%22b 5 of 200 images",
+        "#min=0.95 54 of 200 images",
+    ]
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_browser_opens_100_000_images(tmp_path):
+    path = tmp_path / "out.html"
+    write(path, (Tags(f"{n // 1000}/{n}.jpg", ("dog",), (n // 10 / 1e4,)) for n in range(100_000)))
+    page = browse(path, "tag=dog&min=0.5&sort=most&page=2")
+    assert page.texts["count"] == ["50,000 of 100,000 images"]
+    assert page.files[0] == "99/99870.jpg"
+    assert len(page.files) == 120

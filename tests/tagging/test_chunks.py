@@ -1,0 +1,135 @@
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tagging.test_journal import LABELS, NOW, opened
+from twlcli.images.image_file import ByteRange, Failure, ImageFile
+from twlcli.tagging import chunks as module
+from twlcli.tagging.chunks import Item, JournalLookup, chunked
+from twlcli.tagging.fingerprint import Decision, Identity, identifier, identify, model_digest
+from twlcli.tagging.tags import Tags
+
+
+class Recalls:
+    """Stands for a journal: knows the files of some names, with any identity."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def find(self, files: list[tuple[str, Identity]]) -> list[Tags | None]:
+        return [Tags(name, (), ()) if name in self.names else None for name, _ in files]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    found = []
+    for index in range(40):
+        path = folder / f"{index}.jpg"
+        path.write_bytes(bytes(index))
+        found.append(ImageFile(path, path.name))
+    return found
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    stored=st.sets(st.integers(0, 39)),
+    batch_size=st.integers(1, 9),
+    workers=st.integers(1, 3),
+    most=st.integers(1, 20),
+)
+def test_groups_hold_every_file_in_order_and_are_bounded(files, stored, batch_size, workers, most):
+    lookup = JournalLookup(Recalls({f"{index}.jpg" for index in stored}))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STORED_AT_ONCE", most)
+        found = list(chunked(iter(files), lookup, batch_size=batch_size, workers=workers))
+    assert [item.file for group in found for item in group] == files
+    assert all(
+        (item.stored is not None) == (int(item.file.path.stem) in stored)
+        for group in found
+        for item in group
+    )
+    for group in found:
+        known = sum(item.stored is not None for item in group)
+        assert known <= max(1, most // (2 * workers))
+        assert len(group) - known <= batch_size
+    missing = 40 - len(stored)
+    if not stored:
+        assert len(found) == -(-missing // batch_size)
+
+
+def test_groups_without_a_journal_touch_no_file(tmp_path):
+    gone = ImageFile(tmp_path / "gone.jpg", "gone.jpg")
+    assert list(chunked([gone], None, batch_size=8, workers=1)) == [(Item(gone),)]
+
+
+def test_memory_tries_failures_again_if_asked(tmp_path):
+    file = ImageFile(tmp_path / "1.jpg", "1.jpg")
+    failure = Failure("1.jpg", "the file is empty")
+    with opened(tmp_path / "journal") as journal:
+        journal.commit([(NOW, failure), (NOW, Tags("2.jpg", LABELS.names[:1], (1.0,)))])
+        assert JournalLookup(journal).recall([file, file], [NOW, None]) == [failure, None]
+        again = JournalLookup(journal, retry_failed=True)
+        other = ImageFile(file.path, "2.jpg")
+        assert again.recall([file, other], [NOW, NOW])[0] is None
+        assert again.recall([file, other], [NOW, NOW])[1] is not None
+
+
+def test_identity_of_files_and_parts(tmp_path):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"content")
+    os.utime(path, ns=(5, 1_234_567_890_123_456_700))
+    plain = ImageFile(path, "1.jpg")
+    assert identify(plain) == Identity(7, 1_234_567_890_123_456_700)
+    hashed = identify(plain, content=True)
+    assert hashed is not None and hashed.sha256 is not None
+    assert hashed.sha256.hex() == model_digest(path)
+    part = ImageFile(path, "1.tar/a.jpg", byte_range=ByteRange(offset=3, size=4, mtime_ns=9))
+    assert identify(part) == Identity(4, 9, offset=3)
+    tent = tmp_path / "tent"
+    tent.write_bytes(b"tent")
+    of_part = identify(part, content=True)
+    assert of_part is not None and of_part.sha256 is not None
+    assert of_part.sha256.hex() == model_digest(tent)
+
+
+def test_identity_of_what_cannot_be_read_is_none(tmp_path):
+    assert identify(ImageFile(tmp_path / "gone", "gone")) is None
+    assert identify(ImageFile(tmp_path / "gone", "gone"), content=True) is None
+    assert identify(ImageFile(tmp_path, "folder/", failure="folder cannot be read")) is None
+    short = ImageFile(tmp_path / "gone.tar", "gone.tar/1", byte_range=ByteRange(0, 1, 1))
+    assert identify(short, content=True) is None
+
+
+def test_identifier_keeps_the_order_with_many_threads(files):
+    expected = [identify(file, content=True) for file in files * 3]
+    with identifier(content=True) as identities_of:
+        assert identities_of(files * 3) == expected
+
+
+def test_key_changes_with_all_that_decides_a_row():
+    low, high = (np.array(values, dtype=np.float32) for values in ([0.5, 0.5], [0.5, 0.6]))
+    decisions = [
+        Decision(model, None, thresholds, top_k, exact)
+        for model in ("a", "b")
+        for thresholds in (low, high, None)
+        for top_k in (None, 1, 2)
+        for exact in (False, True)
+    ]
+    assert len({each.key for each in decisions}) == 2 * 3 * 3 * 2
+    with_rules = replace(decisions[0], rules="digest")
+    assert with_rules.key == decisions[0].key  # rules work on rows, which stay what they are
+    assert with_rules.conditions != decisions[0].conditions
+
+
+def test_key_is_that_of_older_journals():
+    thresholds = np.array([0.5, 0.25], dtype=np.float32)
+    text = json.dumps([1, "digest", thresholds.tobytes().hex(), 3, False])
+    expected = hashlib.sha256(text.encode()).digest()
+    assert Decision("digest", "best-f1", thresholds, 3).key == expected

@@ -1,0 +1,171 @@
+"""`tag_files` from Python; what the command makes of it is tested in tests/cli."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import twlcli
+from tests.images.encoded import encode
+from tests.tagging.models import write_model
+from twlcli.errors import TwlError
+from twlcli.images.image_file import Failure
+from twlcli.tagging.outputs.fan_out import Tally
+from twlcli.tagging.run import TagStart
+
+
+class Watching:
+    def __init__(self) -> None:
+        self.starts: list[TagStart] = []
+        self.tallies: list[Tally] = []
+        self.failures: list[Failure] = []
+
+    def began(self, start: TagStart) -> None:
+        self.starts.append(start)
+
+    def advanced(self, tally: Tally) -> None:
+        self.tallies.append(tally)
+
+    def failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    return write_model(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(5):
+        color = (50 * number, 255 - 50 * number, 90)
+        (folder / f"{number}.png").write_bytes(encode(Image.new("RGB", (30, 20), color), "PNG"))
+    (folder / "bad.jpg").write_bytes(b"hello")
+    return folder
+
+
+def images_in(table: Path) -> list[str]:
+    with table.open(newline="") as file:
+        return [row["image"] for row in csv.DictReader(file)]
+
+
+def test_every_output_is_written_and_everything_is_told(model, photos, tmp_path, capfd):
+    out = tmp_path / "out"
+    out.mkdir()
+    watching = Watching()
+    tally = twlcli.tag_files(
+        [photos],
+        model=model,
+        outputs=[
+            out / "tags.csv",
+            str(out / "tags.jsonl"),
+            twlcli.outputs.XmpSidecars(),
+            twlcli.outputs.TxtSidecars(),
+            twlcli.outputs.Gallery(out / "page.html", "Holiday"),
+            twlcli.outputs.FailureTable(out / "errors.csv"),
+        ],
+        threshold=0.0,
+        watcher=watching,
+    )
+    assert capfd.readouterr() == ("", "")  # the library never prints
+    assert (tally.tagged, tally.failed) == (5, 1)
+    assert watching.tallies[-1] == tally
+    assert [each.image for each in watching.failures] == ["bad.jpg"]
+    (start,) = watching.starts
+    assert (start.model, start.provider) == (model, "cpu")
+    assert start.journal == out / "tags.csv.journal"
+    assert start.count is not None and len(list(start.count())) == 6
+    assert images_in(out / "tags.csv") == [f"{number}.png" for number in range(5)]
+    lines = (out / "tags.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == images_in(out / "tags.csv")
+    assert images_in(out / "errors.csv") == ["bad.jpg"]
+    assert "Holiday" in (out / "page.html").read_text()
+    assert len(list(photos.glob("*.xmp"))) == len(list(photos.glob("*.txt"))) == 5
+
+
+def test_a_second_call_takes_its_rows_from_the_journal(model, photos, tmp_path):
+    call = {"model": model, "outputs": [tmp_path / "tags.csv"]}
+    first = twlcli.tag_files([photos], **call)
+    second = twlcli.tag_files([photos], **call)
+    assert (first.stored, second.stored) == (0, 6)
+    third = twlcli.tag_files([photos], **call, retry_failed=True)
+    assert third.stored == 5
+
+
+def test_journal_can_be_elsewhere_or_nowhere(model, photos, tmp_path):
+    twlcli.tag_files([photos], model=model, outputs=[tmp_path / "a.csv"], journal=None)
+    assert not (tmp_path / "a.csv.journal").exists()
+    elsewhere = tmp_path / "journal"
+    twlcli.tag_files([photos], model=model, outputs=[tmp_path / "b.csv"], journal=elsewhere)
+    assert elsewhere.exists()
+    twlcli.tag_files([photos], model=model, outputs=[twlcli.outputs.TxtSidecars()])
+    assert (photos / ".twl-journal").exists()
+
+
+def test_without_outputs_the_watcher_is_told_all_the_same(model, photos):
+    watching = Watching()
+    tally = twlcli.tag_files([photos], model=model, watcher=watching)
+    assert (tally.tagged, tally.failed) == (5, 1)
+    assert len(watching.failures) == 1
+
+
+def test_an_output_of_ones_own(model, photos):
+    class Rows:
+        """Gathers rows; what the protocol asks for is all that it needs."""
+
+        file = None
+
+        def __init__(self) -> None:
+            self.rows: list = []
+
+        def open(self, run):
+            from contextlib import nullcontext
+
+            assert run.vocabulary.names
+            return nullcontext(self)
+
+        def write(self, file, row) -> None:
+            assert file.name == row.image
+            self.rows.append(row)
+
+    rows = Rows()
+    twlcli.tag_files([photos], model=model, outputs=[rows], journal=None)
+    assert [row.image for row in rows.rows] == [*(f"{n}.png" for n in range(5)), "bad.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outputs": ["tags.xml"]}, r"tags\.xml: the suffix '\.xml' names no format"),
+        ({"journal": None, "retry_failed": True}, "needs a journal; name one with `journal`"),
+        ({"shard": "1/2", "ordered": False, "outputs": ["a.csv"]}, "shards are joined"),
+        ({"shard": "1/2"}, "a shard needs a table"),
+        ({"threshold": 2}, "threshold '2': expected a number"),
+        ({"provider": "cdua"}, "provider 'cdua' is not known.*did you mean 'cuda'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_terms_of_arguments(
+    model, photos, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(TwlError, match=message) as caught:
+        twlcli.tag_files([photos], model=model, **options)
+    assert "--" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_to_tag_is_an_error(model):
+    with pytest.raises(TwlError, match="there is nothing to tag; name images or folders"):
+        twlcli.tag_files(model=model)
+
+
+def test_the_library_sets_nothing_global(model, photos):
+    before = csv.field_size_limit(), list(logging.getLogger("PIL").handlers)
+    twlcli.tag_files([photos], model=model)
+    assert (csv.field_size_limit(), list(logging.getLogger("PIL").handlers)) == before

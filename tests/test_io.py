@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from twlcli.errors import TwlError
+from twlcli.io import check_free, open_partial, parse_json, parse_toml, partial_path, write_whole
+
+
+def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    write_whole(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
+
+
+def test_partial_file_keeps_what_it_has_until_it_is_complete(tmp_path):
+    path = tmp_path / "rows.csv"
+    with pytest.raises(KeyboardInterrupt), open_partial(path) as file:
+        file.write(b"one row")
+        raise KeyboardInterrupt
+    assert not path.exists()
+    assert partial_path(path).read_bytes() == b"one row"
+    with open_partial(path) as file:
+        file.write(b"all rows")
+    assert path.read_bytes() == b"all rows"
+    assert not partial_path(path).exists()
+
+
+def test_partial_file_that_cannot_be_written_names_the_output(tmp_path):
+    opened = open_partial(tmp_path / "gone" / "rows.csv")
+    with pytest.raises(TwlError, match=r"rows.csv: cannot be written \("):
+        opened.__enter__()
+
+
+def test_check_free(tmp_path):
+    there = tmp_path / "there.csv"
+    there.touch()
+    check_free(there, force=True)
+    check_free(tmp_path / "new.csv", force=False)
+    with pytest.raises(TwlError, match="exists already; `force` replaces it"):
+        check_free(there, force=False)
+    with pytest.raises(TwlError, match="is a folder"):
+        check_free(tmp_path, force=True)
+    with pytest.raises(TwlError, match="null: exists and is not a regular file"):
+        check_free(Path(os.devnull), force=True)
+    with pytest.raises(TwlError, match="there is no folder"):
+        check_free(tmp_path / "gone" / "a.csv", force=True)
+
+
+def test_values_are_read():
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+    assert parse_json(b"[1]") == [1]
+    assert parse_toml("a.b = 1") == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 5000, b"\xff", "x = " + "[" * 5000]
+)
+def test_what_is_wrong_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        parse_json(text)
+    if isinstance(text, str):
+        with pytest.raises(ValueError):
+            parse_toml(text or "=")

@@ -1,0 +1,181 @@
+"""Cutting a table's text into cells, and finding out which column holds what."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from twlcli.annotations.builder import normal_label
+from twlcli.annotations.encoding import find_encoding, open_text
+from twlcli.errors import AnnotationError
+
+# What a column may be called, the first name found wins; upper and lower case are alike.
+IMAGE_COLUMNS = (
+    "image",
+    "file_name",
+    "filename",
+    "path",
+    "file",
+    "image_path",
+    "image_name",
+    "file_path",
+    "filepath",
+)
+LABEL_COLUMNS = ("labels", "label", "tags")
+
+DELIMITERS = (",", "\t", ";")  # between cells
+
+# A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
+_LONGEST_CELL = 2**31 - 1
+_limit_lock = threading.Lock()
+_limit_holders: list[int] = []  # the bound as it was before each of those who read now
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length inside the block.
+
+    Its bound is the whole interpreter's; the last of those who read at the same time sets it back.
+    """
+    with _limit_lock:
+        _limit_holders.append(csv.field_size_limit(_LONGEST_CELL))
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            before = _limit_holders.pop()
+            if not _limit_holders:
+                csv.field_size_limit(before)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table's text is cut into cells, and which column holds what.
+
+    `labels`, `unknown` and `vocabulary` are None in a table with one column per label, whose
+    columns are `label_columns`.
+    """
+
+    encoding: str
+    delimiter: str
+    header: tuple[str, ...]
+    image: int
+    split: int | None
+    labels: int | None
+    unknown: int | None
+    vocabulary: int | None
+    label_columns: tuple[int, ...]
+
+
+def find_layout(path: Path, delimiter: str | None = None) -> Layout:
+    """The layout that a table's header tells.
+
+    Args:
+        path: the table.
+        delimiter: what stands between cells; without it, the one of `DELIMITERS` by which the
+            header has an image column and the most columns.
+
+    Raises:
+        AnnotationError: the file is not text, or its header names no image or no labels.
+    """
+    encoding = find_encoding(path)
+    headers = {
+        each: _read_header(path, encoding, each)
+        for each in ([delimiter] if delimiter else DELIMITERS)
+    }
+    with_image = {each: cells for each, cells in headers.items() if _first(cells, IMAGE_COLUMNS)}
+    if not with_image:
+        widest = max(headers.values(), key=len)
+        raise AnnotationError.at(
+            path,
+            1,
+            f"no column is called {', '.join(IMAGE_COLUMNS[:4])} or {IMAGE_COLUMNS[4]}; the first "
+            f"line must name the columns, and holds: {', '.join(widest[:6])}",
+        )
+    chosen = max(with_image, key=lambda each: len(with_image[each]))
+    header = with_image[chosen]
+    _check_names_once(path, header)
+    image = _column(header, IMAGE_COLUMNS)
+    split = _column(header, ("split",))
+    labels = _column(header, LABEL_COLUMNS)
+    one_per_label = labels is None
+    rest = [i for i, name in enumerate(header) if name and i not in (image, split)]
+    if one_per_label and not rest:
+        raise AnnotationError.at(path, 1, "there is neither a column 'labels' nor one per label")
+    assert image is not None
+    return Layout(
+        encoding=encoding,
+        delimiter=chosen,
+        header=header,
+        image=image,
+        split=split,
+        labels=labels,
+        unknown=None if one_per_label else _column(header, ("unknown",)),
+        vocabulary=None if one_per_label else _column(header, ("vocabulary",)),
+        label_columns=tuple(rest) if one_per_label else (),
+    )
+
+
+def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
+    with long_cells(), open_text(path, encoding) as file:
+        try:
+            cells = next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
+        except csv.Error as error:
+            raise AnnotationError.at(
+                path, 1, f"the header is not a row of cells ({error})"
+            ) from error
+    return tuple(cell.strip() for cell in cells)
+
+
+def _first(header: Sequence[str], names: Sequence[str]) -> str | None:
+    there = {cell.casefold() for cell in header}
+    return next((name for name in names if name in there), None)
+
+
+def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
+    name = _first(header, names)
+    return None if name is None else [cell.casefold() for cell in header].index(name)
+
+
+def _check_names_once(path: Path, header: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in map(normal_label, header):
+        if name and name in seen:
+            raise AnnotationError.at(path, 1, f"two columns are called '{name}'")
+        seen.add(name)
+
+
+def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Each row after the header with the line on which it begins; rows without text are skipped."""
+    width = len(layout.header)
+    with long_cells(), open_text(path, layout.encoding) as file:
+        reader = csv.reader(file, delimiter=layout.delimiter, strict=True)
+        line, header_seen = 1, False
+        try:
+            for cells in reader:
+                if header_seen and any(cells):
+                    if len(cells) != width:
+                        raise AnnotationError.at(path, line, _width_message(len(cells), width))
+                    yield line, cells
+                header_seen = header_seen or bool(cells)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise AnnotationError.at(path, line, _csv_message(error)) from error
+
+
+def _width_message(count: int, width: int) -> str:
+    cells = "1 cell" if count == 1 else f"{count} cells"
+    message = f"{cells} where the header names {width}"
+    if count > width:
+        message += "; a cell that holds the delimiter must stand in double quotes"
+    return message
+
+
+def _csv_message(error: csv.Error) -> str:
+    if "unexpected end of data" in str(error):
+        return "a quoted cell begins in this row and is never closed"
+    return f"the quotes in this row do not match ({error})"

@@ -1,0 +1,269 @@
+"""Opening labels in any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from twlcli.annotations import coco, nus_wide, voc
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.csv_layout import find_layout
+from twlcli.annotations.encoding import find_encoding, open_text, readable
+from twlcli.annotations.folders import is_folders, read_folders, walk
+from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
+from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.missing import with_forward_slashes
+from twlcli.annotations.sidecars import is_sidecars, read_sidecars
+from twlcli.annotations.table import read_table
+from twlcli.errors import AnnotationError, did_you_mean
+from twlcli.images.image_file import is_image
+from twlcli.io import parse_json
+from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What may be said about a format's details; see `read_labels`."""
+
+    separator: str | None = None
+    images: Path | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is read, what it lies in, and which options mean something to it."""
+
+    read: Callable[[Path, ReadOptions], Annotations]
+    lies_in: Literal["file", "folder", "either"]
+    separator: bool = False
+    images: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(
+        lambda path, options: read_table(path, separator=options.separator),
+        lies_in="file",
+        separator=True,
+        images=True,
+    ),
+    "tsv": Format(
+        lambda path, options: read_table(path, separator=options.separator, delimiter="\t"),
+        lies_in="file",
+        separator=True,
+        images=True,
+    ),
+    "jsonl": Format(
+        lambda path, options: read_jsonl(path, separator=options.separator),
+        lies_in="file",
+        separator=True,
+        images=True,
+    ),
+    "imagefolder": Format(
+        lambda path, options: read_imagefolder(path, separator=options.separator),
+        lies_in="folder",
+        separator=True,
+        images=True,
+    ),
+    "coco": Format(
+        lambda path, options: coco.read(path, images=options.images),
+        lies_in="either",
+        images=True,
+    ),
+    "voc": Format(lambda path, _: voc.read(path), lies_in="folder", images=True),
+    "nus-wide": Format(lambda path, _: nus_wide.read(path), lies_in="folder", images=True),
+    "sidecars": Format(
+        lambda path, options: read_sidecars(path, separator=options.separator),
+        lies_in="folder",
+        separator=True,
+    ),
+    "folders": Format(lambda path, _: read_folders(path), lies_in="folder"),
+}
+
+# Read when a folder is given; before anything else is looked for in it.
+TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
+
+_START = 1 << 16  # characters that show what a file is
+
+FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def read_labels(
+    path: Path | str,
+    *,
+    format: str | None = None,  # noqa: A002  the word for it everywhere
+    images: Path | str | None = None,
+    coco_images: Path | str | None = None,
+    separator: str | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Annotations:
+    """Read labels from a file or folder.
+
+    Whether the images' files exist is not looked at; `missing.check_images` does.
+
+    Args:
+        path: a label file, or a folder that a format describes or that holds `labels.csv`.
+        format: one of `FORMATS`; found by name and content without it.
+        images: the folder that image paths are relative to, where it is not the label file's.
+        coco_images: the folder of the photographs of a COCO file.
+        separator: what stands between labels in a cell; see `table.read_table`.
+        vocabulary: the labels of an existing model; the columns then are these, in this order.
+            Without it they are sorted by name, or stand in the order that the format gives.
+
+    Raises:
+        AnnotationError: the format is unknown, the labels cannot be read, an option means nothing
+            to the format, or an image has a label that is not in `vocabulary`.
+    """
+    path = Path(path)
+    images = None if images is None else Path(images)
+    coco_images = None if coco_images is None else Path(coco_images)
+    if format is not None and format not in FORMATS:
+        hint = did_you_mean(format, FORMATS) or f"; formats are {', '.join(FORMATS)}"
+        raise AnnotationError(f"there is no format '{format}'{hint}")
+    if format is None or FORMATS[format].lies_in == "file":
+        path = _table_inside(path)
+    name = format if format is not None else find_format(path)
+    _check_place(path, name)
+    _check_options(path, name, images=images, coco_images=coco_images, separator=separator)
+    annotations = FORMATS[name].read(path, ReadOptions(separator, coco_images or images))
+    if images is not None and name != "coco":
+        annotations = replace(annotations, root=images)
+    annotations = with_forward_slashes(annotations)
+    return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
+
+
+def find_format(path: Path) -> str:
+    """The format of a label file or folder, a key of `FORMATS`.
+
+    Raises:
+        AnnotationError: nothing there looks like labels; says what was expected.
+    """
+    with readable(path):
+        path.stat()
+    return _folder_format(path) if path.is_dir() else _file_format(path)
+
+
+def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """The same annotations with the columns of another vocabulary.
+
+    A label of `vocabulary` that the annotations do not know is absent everywhere.
+
+    Raises:
+        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
+    """
+    if annotations.vocabulary == vocabulary:
+        return annotations
+    labels = annotations.labels
+    column_of = {name: column for column, name in enumerate(vocabulary)}
+    order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)
+    columns = order[labels.columns]
+    rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))
+    outside = np.flatnonzero((columns < 0) & (labels.values == PRESENT))
+    if len(outside):
+        name = annotations.vocabulary.names[labels.columns[outside[0]]]
+        try:
+            vocabulary.column(name)
+        except AnnotationError as error:
+            place = annotations.place(int(rows[outside[0]]))
+            raise AnnotationError.at(*place, str(error)) from None
+    kept = np.flatnonzero(columns >= 0)
+    kept = kept[np.lexsort((columns[kept], rows[kept]))]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(rows[kept], minlength=len(labels)))))
+    matrix = LabelMatrix(
+        starts.astype(np.int64), columns[kept], labels.values[kept], len(vocabulary)
+    )
+    return replace(annotations, labels=matrix, vocabulary=vocabulary)
+
+
+def _table_inside(path: Path) -> Path:
+    if path.is_dir():
+        return next((path / name for name in TABLES_IN_FOLDER if (path / name).is_file()), path)
+    return path
+
+
+def _check_place(path: Path, name: str) -> None:
+    with readable(path):
+        path.stat()
+    lies_in, found = FORMATS[name].lies_in, "folder" if path.is_dir() else "file"
+    if lies_in not in (found, "either"):
+        raise AnnotationError(f"{path}: is a {found}; the format '{name}' lies in a {lies_in}")
+
+
+def _check_options(
+    path: Path,
+    name: str,
+    *,
+    images: Path | None,
+    coco_images: Path | None,
+    separator: str | None,
+) -> None:
+    refused = [
+        ("a separator", "separator", separator, FORMATS[name].separator),
+        ("a folder of images", "images", images, FORMATS[name].images),
+        ("a folder of COCO images", "coco_images", coco_images, name == "coco"),
+    ]
+    for what, option, value, understood in refused:
+        if value is not None and not understood:
+            raise AnnotationError(
+                f"{path}: {what} means nothing to the format '{name}'",
+                hint=f"leave out {{{option}}}",
+            )
+    if separator == "":
+        raise AnnotationError("the separator is empty")
+    for folder in (images, coco_images):
+        if folder is not None and not folder.is_dir():
+            raise AnnotationError(f"{folder}: there is no such folder of images")
+
+
+def _folder_format(path: Path) -> str:
+    looks_like: dict[str, Callable[[Path], bool]] = {
+        "imagefolder": is_imagefolder,
+        "voc": voc.is_voc,
+        "coco": coco.is_coco,
+        "nus-wide": nus_wide.is_nus_wide,
+        "sidecars": is_sidecars,
+        "folders": is_folders,
+    }
+    for name, looks in looks_like.items():
+        if looks(path):
+            return name
+    photographs = any(is_image(name) for _, names in walk(path) for name in names)
+    what = (
+        "holds photographs but no labels" if photographs else "holds neither labels nor photographs"
+    )
+    raise AnnotationError(
+        f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each photograph, "
+        "a folder per class, or the layout of VOC, COCO or NUS-WIDE"
+    )
+
+
+def _file_format(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in FORMAT_OF_SUFFIX:
+        return FORMAT_OF_SUFFIX[suffix]
+    if is_image(path.name):
+        raise AnnotationError(f"{path}: is a photograph; expected a label file or a folder")
+    if coco.is_coco(path):
+        return "coco"
+    with open_text(path, find_encoding(path)) as file:
+        start = file.read(_START).lstrip()
+    if start.startswith("{"):
+        return (
+            "jsonl" if _is_object(start.replace("\r", "\n").split("\n", 1)[0]) else "coco"
+        )  # which says what is wrong
+    if suffix != ".json":
+        find_layout(path)  # says what is wrong with it, if it is not a table
+        return "csv"
+    raise AnnotationError.at(
+        path, 1, "expected a COCO instances file or one JSON object per line, beginning with {"
+    )
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,112 @@
+"""`twl recipe`: which recipes there are, and what can stand in one."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twlcli.errors import TwlError, needs_extra
+
+if TYPE_CHECKING:
+    from twlcli.model.spec import ModelSpec
+    from twlcli.recipe import Recipe
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List recipes, and show what can stand in one.",
+)
+
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="A name of `twl recipe list`, a TOML file, a run folder, a .safetensors or an .onnx; "
+        "without one, the defaults.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def show(
+    name: Name = None,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="As TOML with comments: a recipe to start from.")
+    ] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="The documentation of every key, docs/recipe.md.")
+    ] = False,
+) -> None:
+    """Show every key of a recipe: its value, what it takes, and what it means.
+
+    Example: twl recipe show runs/voc
+    """
+    from twlcli.recipe import describe_in_markdown, describe_in_text, describe_in_toml
+
+    if as_markdown and (as_toml or name is not None):
+        raise TwlError("--markdown is about recipes in general; give it no NAME and no --toml")
+    if as_markdown:
+        typer.echo(describe_in_markdown(), nl=False)
+        return
+    recipe = None if name is None else _recipe_at(name)
+    describe = describe_in_toml if as_toml else describe_in_text
+    typer.echo(describe(recipe), nl=False)
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """List the recipes that come with twl, as --recipe takes them.
+
+    Example: twl recipe list
+    """
+    from twlcli.model.bundled import recipe_files
+
+    for file in recipe_files():
+        typer.echo(file.parent.name)
+        typer.echo(
+            textwrap.fill(_first_comment(file), 80, initial_indent="    ", subsequent_indent="    ")
+        )
+
+
+def show_keys(asked: bool) -> None:
+    """Print what `twl recipe show` prints, and exit: the callback of --help-recipe."""
+    if asked:
+        show()
+        raise typer.Exit
+
+
+def _recipe_at(name: str) -> Recipe:
+    """The recipe of that name, of a file or of a run, or the one that a model carries."""
+    from twlcli.model.bundled import recipe_file
+    from twlcli.recipe import read_recipe, recipe_of
+
+    path = Path(name)
+    if path.suffix in (".safetensors", ".onnx"):
+        return recipe_of(_spec_of(path).provenance, source=path)
+    in_run = path / "recipe.toml"
+    return read_recipe(in_run if in_run.is_file() else recipe_file(name))
+
+
+def _spec_of(model: Path) -> ModelSpec:
+    if model.suffix == ".onnx":
+        from twlcli.model.onnx import OnnxPredictor
+
+        return OnnxPredictor(model, provider="cpu").spec
+    with needs_extra("reading a checkpoint", "train"):
+        from twlcli.model.checkpoint import read_spec
+    return read_spec(model)
+
+
+def _first_comment(file: Path) -> str:
+    """The comment with which a TOML file begins, in one line."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comment = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    return " ".join(comment)

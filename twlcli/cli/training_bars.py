@@ -1,0 +1,139 @@
+"""A training in the terminal: progress and Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from twlcli.cli.console import err
+
+if TYPE_CHECKING:
+    from twlcli.training.trainer import TrainStart
+
+_SOME = 3  # names shown of a list that may be long
+_ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
+
+
+class TrainingBars:
+    """Watches a training: bars on a terminal, one line per epoch elsewhere."""
+
+    def __init__(self) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self.epochs = self.validation_count = 0
+        self.last = ""  # the last validation's score
+        self.training: TaskID | None = None
+        self.validating: TaskID | None = None
+
+    def __enter__(self) -> TrainingBars:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def began(self, start: TrainStart) -> None:
+        """Say what was loaded."""
+        schedule = start.run.recipe.schedule
+        self.epochs, self.validation_count = schedule.epochs, start.validation
+        many = f", {start.ranks} ranks" if start.ranks > 1 else ""
+        err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
+        err.print(
+            f"{start.training:,} training images in batches of {schedule.batch_size}, "
+            f"{start.validation:,} validation images"
+        )
+        if start.weights is None:
+            kept = "those of the interrupted run" if start.resumed else "random"
+            err.print(f"weights: {kept}")
+            return
+        err.print(f"weights: {start.weights.fitted} tensors loaded")
+        for what, names in (
+            ("not in the file, left random", start.weights.missing),
+            ("in the file, but not in the network", start.weights.unused),
+        ):
+            if names:
+                more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+                err.print(f"  {what}: {', '.join(names[:_SOME])}{more}")
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Begin a bar of steps."""
+        self._remove()
+        title = f"epoch {epoch + 1}/{self.epochs}"
+        self.training = self.bars.add_task(title, total=steps, completed=first, note=self.last)
+        self.images = 0
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """Advance the bar of steps."""
+        assert self.training is not None
+        self.images += images
+        elapsed = self.bars.tasks[-1].elapsed or 0.0
+        rate = f"{self.images / elapsed:.0f} images/s" if elapsed else ""
+        shown = f"loss {loss:.3f}" if loss is not None else ""
+        note = "  ".join(part for part in (shown, rate, self.last) if part)
+        self.bars.update(self.training, advance=1, note=note)
+
+    def validated(self, done: int) -> None:
+        """Advance the bar of validation images."""
+        if self.validating is None:
+            total = self.validation_count
+            self.validating = self.bars.add_task("validation", total=total, note="images")
+        self.bars.update(self.validating, advance=done)
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Print the epoch's line."""
+        self._remove()
+        parts = [f"epoch {record['epoch']}/{self.epochs}", f"loss {record['loss']:.4f}"]
+        if "map_class" in record:
+            self.last = f"mAP@class {100 * record['map_class']:.2f}"
+            parts += [self.last, f"mAP@sample {100 * record['map_sample']:.2f}"]
+        parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
+        err.print("  ".join(parts))
+
+    def _remove(self) -> None:
+        for task in (self.training, self.validating):
+            if task is not None:
+                self.bars.remove_task(task)
+        self.training = self.validating = None
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and termination set a flag so that training can save; a later one stops at once."""
+    first: float | None = None
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        first = first or time.monotonic()
+        if time.monotonic() - first > _ECHO:
+            raise KeyboardInterrupt
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in signals]
+    try:
+        yield lambda: first is not None
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Comparing losses, or settings, on one's own data."""

@@ -1,0 +1,178 @@
+"""A run or checkpoint to one ONNX file that carries everything a user needs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from twlcli.errors import ModelError, TwlError
+from twlcli.io import check_free, replacing
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.spec import SPEC_KEY, ModelSpec
+from twlcli.model.torch import normalise, to_unit
+
+_OPSET = 18  # what torch exports to without converting; ONNX Runtime reads it since 1.14
+_TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
+CHECKED_BATCHES = (1, 2, 5)
+# Float32 sums in another order: a deep network's logits may differ by this share of their size.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` made.
+
+    Attributes:
+        path: the ONNX file.
+        size: of the file, bytes.
+        spec: that it carries.
+        difference: largest absolute difference of a logit between torch and ONNX Runtime.
+        scale: largest absolute logit, to judge the difference by.
+    """
+
+    path: Path
+    size: int
+    spec: ModelSpec
+    difference: float
+    scale: float
+
+
+class Deployable(nn.Module):
+    """The exported graph: pixels in, logits and calibrated probabilities out."""
+
+    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        assert spec.calibration is not None
+        self.register_buffer("slope", torch.tensor(spec.calibration.slope))
+        self.register_buffer("offset", torch.tensor(spec.calibration.offset))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint8 RGB images (N, H, W, 3) to logits and probabilities (N, C)."""
+        logits = self.network(normalise(to_unit(images), self.spec.preprocessing))
+        return logits, torch.sigmoid(self.slope * logits + self.offset)
+
+
+def export(source: Path | str, out: Path | str | None = None, *, force: bool = False) -> Exported:
+    """Export a run folder or checkpoint, and check it against torch before it is moved into place.
+
+    The graph takes `images`, uint8 (N, crop, crop, 3) RGB with any N, and gives `logits` and
+    `probabilities`, float32 (N, C). The spec is JSON in the metadata under `twl.spec`, and the
+    labels also, by themselves, under `names`.
+
+    Args:
+        source: run folder or `.safetensors` checkpoint.
+        out: the ONNX file to write; None is `model.onnx` in the run folder.
+        force: replace an existing file.
+
+    Raises:
+        ModelError: there is no checkpoint, or torch and ONNX Runtime do not agree.
+        TwlError: the file exists, or cannot be written there.
+    """
+    source = Path(source)
+    out = beside(source, "model.onnx") if out is None else Path(out)
+    check_out(out, force=force)
+    network, spec = load_checkpoint(source)
+    if spec.calibration is None or spec.thresholds is None:
+        raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
+    model = Deployable(network, spec).eval()
+    with replacing(out) as temporary:
+        _write(model, spec, temporary)
+        difference, scale = _largest_difference(model, spec, temporary)
+        if not difference <= TOLERANCE * max(1.0, scale):
+            raise ModelError(
+                f"{source}: the exported model differs from torch by {difference:.2g} "
+                f"in logits of up to {scale:.2g}; nothing was written"
+            )
+    return Exported(out, out.stat().st_size, spec, difference, scale)
+
+
+def beside(source: Path, name: str) -> Path:
+    """A file in the folder of a run or checkpoint."""
+    return (source if source.is_dir() else source.parent) / name
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raise TwlError where an exported model may not be written."""
+    check_free(out, force=force)
+    if out.suffix != ".onnx":
+        raise TwlError(f"{out}: expected a name that ends in .onnx")
+
+
+def _write(model: Deployable, spec: ModelSpec, path: Path) -> None:
+    side = spec.preprocessing.crop
+    images = torch.zeros((_TRACED_BATCH, side, side, 3), dtype=torch.uint8)
+    with _quiet(), torch.inference_mode():
+        program = torch.onnx.export(
+            model,
+            (images,),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["logits", "probabilities"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    # The exporter notes for each node the source lines that it came from, with their paths.
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    set_spec(proto, spec)
+    onnx.save(proto, path)
+
+
+def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Make the spec, and the labels by themselves, the model's only metadata."""
+    names = "\n".join(spec.vocabulary.names)
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json(), "names": names})
+
+
+def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple[float, float]:
+    """The largest difference between torch and ONNX Runtime, and the largest logit."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    side = spec.preprocessing.crop
+    difference = scale = 0.0
+    for batch in CHECKED_BATCHES:
+        images = generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            logits, probabilities = (output.numpy() for output in model(torch.from_numpy(images)))
+        outputs = session.run(["logits", "probabilities"], {"images": images})
+        if any(output.shape != logits.shape for output in outputs):
+            raise ModelError(
+                f"exported outputs have shape {outputs[0].shape} for a batch of {batch}"
+            )
+        of_logits = float(np.abs(outputs[0] - logits).max())
+        of_probabilities = float(np.abs(outputs[1] - probabilities).max())
+        difference = max(difference, of_logits, of_probabilities)
+        scale = max(scale, float(np.abs(logits).max()))
+    return difference, scale
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings about its own workings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,87 @@
+"""What a scan finds: an image's file, or the part of a tar that holds it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from twlcli.errors import ImageError
+
+IMAGE_SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+    )
+)
+
+MAX_BYTES = 1 << 30  # bytes; what a worker reads into memory at once. No camera writes 1 GiB.
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Where the bytes of an image lie inside a larger file.
+
+    Attributes:
+        offset: of the first byte.
+        size: number of bytes.
+        mtime_ns: when the larger file was last changed, as it was found.
+    """
+
+    offset: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image file, or what stands where one was looked for.
+
+    Attributes:
+        path: absolute path; that of the tar where the image lies in one.
+        name: what the file is called in outputs, with forward slashes. Bytes that are not UTF-8
+            are kept as `os.fsdecode` does.
+        failure: why it cannot be read, where that is known already; for a folder that cannot be
+            listed the name ends with a slash.
+        byte_range: the part of `path` that is the image; None where it is the whole file.
+    """
+
+    path: Path
+    name: str
+    failure: str | None = None
+    byte_range: ByteRange | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image from which nothing came, and why."""
+
+    image: str
+    reason: str
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 -- names, by the million
+
+
+def read_range(path: Path, part: ByteRange) -> bytes:
+    """The bytes of an image inside a larger file.
+
+    Raises:
+        ImageError: they cannot be read, are no longer all there, or are more than `MAX_BYTES`; the
+            message is the reason alone.
+    """
+    if part.size > MAX_BYTES:
+        raise ImageError(f"too large: {part.size:,} bytes, the limit is {MAX_BYTES:,}")
+    try:
+        with path.open("rb") as file:
+            file.seek(part.offset)
+            content = file.read(part.size)
+    except FileNotFoundError:
+        raise ImageError(f"no such file: {path.name}") from None
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+    if len(content) < part.size:
+        raise ImageError(f"{path.name} has become shorter meanwhile")
+    return content

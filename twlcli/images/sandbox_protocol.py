@@ -1,0 +1,15 @@
+"""What is asked of a process that decodes, and how it answers.
+
+It begins with the pickled numbers of its `Limits`, and READY is the answer. A request is a pickled
+tuple: the path's bytes, the numbers of the `ByteRange` or None, those of the `Preprocessing`, and
+whether JPEG is decoded at full size. An answer begins with a LENGTH: PIXELS, and they follow, or
+that of the reason why there are none, in UTF-8.
+"""
+
+from __future__ import annotations
+
+import struct
+
+READY = b"!"
+PIXELS = -1
+LENGTH = struct.Struct("<i")

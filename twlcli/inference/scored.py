@@ -1,0 +1,105 @@
+"""What a model says of labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.detect import with_vocabulary
+from twlcli.annotations.missing import check_images
+from twlcli.errors import AnnotationError
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.sandbox import LocalDecoder
+from twlcli.inference.stream import stream, usable_cores
+from twlcli.model.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """What a model said of the n images that could be read, in the order of the data.
+
+    Attributes:
+        images: their names, as the label file has them.
+        logits: (n, C) float32.
+        targets: (n, C) int8 of 1 present, 0 absent, -1 unknown.
+        unreadable: the other images.
+    """
+
+    images: tuple[str, ...]
+    logits: NDArray[np.float32]
+    targets: NDArray[np.int8]
+    unreadable: tuple[Failure, ...] = ()
+
+
+def score_images(
+    predictor: Predictor,
+    annotations: Annotations,
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    exact: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> ScoredImages:
+    """Read the images and let the model score them; unreadable ones are left out and named.
+
+    Args:
+        predictor: the model.
+        annotations: the images; their labels are brought into the model's order.
+        batch_size: images in one call of the model; None is what suits it.
+        workers: threads that decode and predict; None is one for each core.
+        exact: decode JPEG at full size.
+        progress: told how many more images are done.
+
+    Raises:
+        AnnotationError: a label that is present is not one of the model's, or no image can be read.
+    """
+    annotations = with_vocabulary(annotations, predictor.spec.vocabulary)
+    logits = np.empty(annotations.labels.shape, dtype=np.float32)
+    unreadable: dict[int, Failure] = {}
+    rows = iter(range(len(annotations)))
+    size = batch_size or predictor.batch_size
+
+    def files_of(group: Sequence[int]) -> list[ImageFile]:
+        return [ImageFile(annotations.path(row), annotations.images[row]) for row in group]
+
+    chunks = stream(
+        iter(lambda: list(islice(rows, size)), []),
+        predictor,
+        files_of=files_of,
+        decoders=[LocalDecoder()] * (workers or usable_cores()),
+        exact=exact,
+    )
+    with closing(chunks):
+        for chunk in chunks:
+            logits[chunk.group] = chunk.logits
+            for row, error in zip(chunk.group, chunk.errors, strict=True):
+                if error is not None:
+                    unreadable[row] = Failure(annotations.images[row], str(error))
+            if progress is not None:
+                progress(len(chunk.group))
+    readable = [row for row in range(len(annotations)) if row not in unreadable]
+    if not readable:
+        _raise_nothing_readable(annotations, unreadable)
+    return ScoredImages(
+        tuple(annotations.images[row] for row in readable),
+        logits[readable] if unreadable else logits,
+        annotations.labels.dense(readable),
+        tuple(unreadable.values()),
+    )
+
+
+def _raise_nothing_readable(annotations: Annotations, unreadable: dict[int, Failure]) -> None:
+    check_images(annotations)  # where they are missing it says where they were looked for
+    if not unreadable:
+        raise AnnotationError(f"{annotations.source}: there are no images to evaluate")
+    first = next(iter(unreadable.values()))
+    raise AnnotationError(
+        f"{annotations.source}: none of the {len(unreadable):,} images can be read "
+        f"(the first: {first.image}: {first.reason})"
+    )

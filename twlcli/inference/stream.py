@@ -1,0 +1,151 @@
+"""Images through a model: decoded and predicted in parallel, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import ImageError
+from twlcli.images.image_file import ImageFile
+from twlcli.images.sandbox import Decoder
+from twlcli.model.predictor import Predictor
+
+Group = TypeVar("Group")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Chunk(Generic[Group]):
+    """A group that went in, and what the model said of its n images.
+
+    Attributes:
+        group: as it went in.
+        logits: (n, C); the row of an image that failed is NaN.
+        errors: n entries, None where the image was read.
+    """
+
+    group: Group
+    logits: NDArray[np.float32]
+    errors: tuple[ImageError | None, ...]
+
+
+def stream(
+    groups: Iterable[Group],
+    predictor: Predictor,
+    *,
+    files_of: Callable[[Group], Sequence[ImageFile]],
+    decoders: Sequence[Decoder],
+    exact: bool = False,
+    ordered: bool = True,
+) -> Generator[Chunk[Group], None, None]:
+    """Decode and predict groups of files in threads, one for each decoder, each a group at a time.
+
+    Every thread has a whole group decoded and calls the model itself, so that no queue lies
+    between decoding and inference. At most twice as many groups as decoders are in flight: memory
+    does not grow with the number of files, which are drawn from the iterable only as threads come
+    free. Closing the generator, or an exception in it, cancels what waits, closes the decoders and
+    ends the threads.
+
+    Args:
+        groups: anything that holds images; a group comes out again in its chunk.
+        predictor: the model; called from as many threads as there are decoders.
+        files_of: the images of a group; where there are none, the model is not called.
+        decoders: what decodes, each in one thread at a time; closed in the end.
+        exact: decode JPEG at full size.
+        ordered: False gives the chunks as they are done, so that one slow image holds up its own
+            group only.
+
+    Yields:
+        A chunk for each group. An image that cannot be read is an error in its place.
+
+    Raises:
+        TwlError: the model raised it, or a decoder cannot work at all.
+    """
+    stop = threading.Event()
+    idle: SimpleQueue[Decoder] = SimpleQueue()
+    for decoder in decoders:
+        idle.put(decoder)
+    job = _Job(predictor, files_of, idle, exact, stop)
+    waiting: deque[Future[Chunk[Group]]] = deque()
+    pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="twl-images")
+    try:
+        for group in groups:
+            waiting.append(pool.submit(job, group))
+            if len(waiting) == 2 * len(decoders):
+                yield _next(waiting, ordered=ordered)
+        while waiting:
+            yield _next(waiting, ordered=ordered)
+    finally:
+        stop.set()
+        for decoder in decoders:
+            decoder.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def _next(waiting: deque[Future[Chunk[Group]]], *, ordered: bool) -> Chunk[Group]:
+    """Wait for the first of the chunks, or for any of them, and take it out."""
+    future = waiting[0]
+    if not ordered:
+        done = wait(waiting, return_when=FIRST_COMPLETED).done
+        future = next(each for each in waiting if each in done)
+    waiting.remove(future)
+    return future.result()
+
+
+@dataclass(frozen=True)
+class _Job(Generic[Group]):
+    predictor: Predictor
+    files_of: Callable[[Group], Sequence[ImageFile]]
+    idle: SimpleQueue[Decoder]
+    exact: bool
+    stop: threading.Event
+
+    def __call__(self, group: Group) -> Chunk[Group]:
+        files = self.files_of(group)
+        decoder = self.idle.get()
+        try:
+            images, errors = self._decoded(files, decoder)
+        finally:
+            self.idle.put(decoder)
+        label_count = len(self.predictor.spec.vocabulary)
+        logits = np.full((len(files), label_count), np.nan, dtype=np.float32)
+        if len(images) and not self.stop.is_set():  # else nobody waits for it
+            logits[[error is None for error in errors]] = self.predictor(images)
+        return Chunk(group, logits, tuple(errors))
+
+    def _decoded(
+        self, files: Sequence[ImageFile], decoder: Decoder
+    ) -> tuple[NDArray[np.uint8], list[ImageError | None]]:
+        """The readable images of a group, and each one's error."""
+        preprocessing = self.predictor.spec.preprocessing
+        side = preprocessing.crop
+        images = np.empty((len(files), side, side, 3), dtype=np.uint8)
+        errors: list[ImageError | None] = []
+        good = 0
+        for file in files:
+            try:
+                if self.stop.is_set():
+                    raise ImageError("stopped")
+                if file.failure is not None:
+                    raise ImageError(file.failure)
+                decoder.decode(file, preprocessing, images[good], exact=self.exact)
+                good += 1
+                errors.append(None)
+            except ImageError as error:
+                errors.append(error)
+        return images[:good], errors

@@ -1,0 +1,230 @@
+"""A model to call from Python: images in, labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from twlcli.errors import ImageError
+from twlcli.images.decode import open_upright, read_upright, upright
+from twlcli.images.preprocess import cropped
+from twlcli.inference.stream import usable_cores
+from twlcli.model.decisions import (
+    calibration_of,
+    given_labels,
+    probabilities,
+    thresholds_of,
+    wish_text,
+)
+from twlcli.model.load import load_predictor
+from twlcli.model.predictor import Predictor
+from twlcli.model.spec import ModelSpec
+
+ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        labels: the labels given, the most probable first; empty where there is an error.
+        probabilities: of the labels, calibrated, in 0..1.
+        error: why the image cannot be read; None where it could be.
+    """
+
+    labels: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """Probabilities by label, the most probable first."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
+
+
+class Tagger:
+    """A model that tags images in this process; made by `load_model`.
+
+    Images are paths, the bytes of image files, Pillow images, or uint8 arrays: (H, W, 3) RGB or
+    (H, W) grey. The model is loaded when it is first needed, in each process anew, so that a tagger
+    can be pickled and sent to workers. It may be called from several threads. Images are decoded in
+    this process: for many files of unknown origin, `tag_files` is faster and survives decoders that
+    crash.
+    """
+
+    def __init__(
+        self,
+        source: Path | str,
+        *,
+        provider: str | None = None,
+        device: str | None = None,
+        threshold: str | float | None = None,
+        top_k: int | None = None,
+        exact: bool = False,
+        batch_size: int | None = None,
+    ) -> None:
+        """Note what is wanted; see `load_model`."""
+        self._source = Path(source)
+        self._provider = provider
+        self._device = device
+        self._threshold = None if top_k is not None and threshold is None else wish_text(threshold)
+        self._top_k = top_k
+        self._exact = exact
+        self._batch_size = batch_size
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key.startswith("_")}
+
+    def __repr__(self) -> str:
+        return f"Tagger({str(self._source)!r})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The C labels of the model, in the order of its columns."""
+        return self.spec.vocabulary.names
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Labels, preprocessing, calibration, thresholds and provenance of the model."""
+        return self.predictor.spec
+
+    def tag(self, images: Sequence[ImageSource]) -> list[Prediction]:
+        """The labels of each image, in the order given.
+
+        An image that cannot be read is an error in its place.
+
+        Raises:
+            ModelError: the model cannot be loaded or run.
+            DeviceError: the memory does not suffice.
+        """
+        predictions: list[Prediction] = []
+        for crops, errors in self._decoded(images):
+            certain = iter(self._probabilities(crops))
+            for error in errors:
+                if error is not None:
+                    predictions.append(Prediction(error=str(error)))
+                else:
+                    predictions.append(self._prediction(next(certain)))
+        return predictions
+
+    __call__ = tag
+
+    def predict_proba(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C) float32 in 0..1.
+
+        Raises:
+            ImageError: an image cannot be read; says which.
+            ModelError: the model cannot be loaded or run.
+        """
+        rows = [np.empty((0, len(self.labels)), dtype=np.float32)]
+        done = 0
+        for crops, errors in self._decoded(images):
+            for place, error in enumerate(errors):
+                if error is not None:
+                    raise ImageError(f"image {done + place}: {error}") from error
+            rows.append(self._probabilities(crops))
+            done += len(errors)
+        return np.concatenate(rows)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What runs the model: uint8 crops (N, H, W, 3) to logits (N, C)."""
+        every_core = 0
+        return load_predictor(
+            self._source, provider=self._provider, device=self._device, threads=every_core
+        )
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.float32] | None:
+        """The threshold of each label, (C,); None where `top_k` alone decides."""
+        return None if self._threshold is None else thresholds_of(self.spec, self._threshold)
+
+    def _prediction(self, certain: NDArray[np.float32]) -> Prediction:
+        columns = given_labels(certain, self.thresholds, self._top_k)
+        labels = tuple(self.labels[column] for column in columns)
+        return Prediction(labels, tuple(certain[columns].tolist()))
+
+    def _probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        calibration = calibration_of(self.spec)
+        if not len(crops):
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        return probabilities(self.predictor(crops), calibration)
+
+    def _decoded(
+        self, images: Sequence[ImageSource]
+    ) -> Iterator[tuple[NDArray[np.uint8], list[ImageError | None]]]:
+        """Batches: the crops of the readable images, and each image's error."""
+        size = self._batch_size or max(self.predictor.batch_size, usable_cores())
+        side = self.spec.preprocessing.crop
+        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-decode") as pool:
+            for start in range(0, len(images), size):
+                results = list(pool.map(self._crop, images[start : start + size]))
+                good = [each for each in results if not isinstance(each, ImageError)]
+                crops = np.stack(good) if good else np.empty((0, side, side, 3), dtype=np.uint8)
+                yield crops, [each if isinstance(each, ImageError) else None for each in results]
+
+    def _crop(self, image: ImageSource) -> NDArray[np.uint8] | ImageError:
+        preprocessing = self.spec.preprocessing
+        shorter_side = None if self._exact else preprocessing.resize
+        try:
+            if isinstance(image, str | Path):
+                decoded = read_upright(image, shorter_side=shorter_side)
+            elif isinstance(image, bytes):
+                decoded = open_upright(image, shorter_side=shorter_side)
+            else:
+                decoded = upright(image)
+            return np.asarray(cropped(decoded, preprocessing))
+        except ImageError as error:
+            return error
+
+
+def load_model(
+    source: Path | str,
+    *,
+    provider: str | None = None,
+    device: str | None = None,
+    threshold: str | float | None = None,
+    top_k: int | None = None,
+    exact: bool = False,
+    batch_size: int | None = None,
+) -> Tagger:
+    """A model to tag images with.
+
+    Args:
+        source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        provider: what runs an `.onnx`, such as `cpu` or `cuda`; None for the best there is.
+        device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
+        threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
+        top_k: at most so many labels, the most probable; without a threshold, exactly so many.
+        exact: decode JPEG at full size: slower, and scores barely change.
+        batch_size: images in one call of the model; None for what suits it.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged or not twl's.
+        DeviceError: the provider or device is not there.
+        MissingExtraError: a run or checkpoint without the `train` extra.
+        TwlError: the threshold means nothing.
+
+    Example:
+        tagger = twlcli.load_model("voc.onnx")
+        tagger.tag(["a.jpg", "b.jpg"])[0].to_dict()  # {"dog": 0.98, "person": 0.71}
+    """
+    tagger = Tagger(
+        source,
+        provider=provider,
+        device=device,
+        threshold=threshold,
+        top_k=top_k,
+        exact=exact,
+        batch_size=batch_size,
+    )
+    _ = tagger.predictor, tagger.thresholds  # what is wrong is said here, not at the first image
+    return tagger

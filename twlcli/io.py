@@ -1,0 +1,181 @@
+"""Files: written whole or not at all, replaced only on request, and parsed without trust."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, TextIO, cast
+
+from twlcli.errors import TwlError
+
+# --- may a file be written ------------------------------------------------------------------------
+
+
+def check_free(path: Path, *, force: bool = False) -> None:
+    """Raise TwlError where a file must not or cannot be written.
+
+    Args:
+        path: the file to write.
+        force: whether a file that exists may be replaced.
+    """
+    if path.is_dir():
+        raise TwlError(f"{path}: is a folder, expected the name of a file")
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise TwlError(f"{path}: exists and is not a regular file")
+    if path.exists() and not force:
+        raise TwlError(f"{path}: exists already", hint="{force} replaces it")
+    if not path.parent.is_dir():
+        raise TwlError(f"{path}: there is no folder {path.parent}")
+
+
+@contextmanager
+def write_errors(place: Path | str) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into one line about `place`.
+
+    Raises:
+        TwlError: for every OSError but a broken pipe: whoever reads it has seen enough.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TwlError(f"{place}: cannot be written ({error.strerror or error})") from error
+
+
+# --- written whole or not at all ------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    The block writes the file at that path. Where it raises, `path` is as it was before and the
+    temporary file is gone.
+
+    Raises:
+        OSError: the file cannot be moved into place.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under a temporary name and move it into place once it is on the disk.
+
+    Args:
+        path: the file; replaced if it is there.
+        write: writes the content into the open file that it is given.
+
+    Raises:
+        OSError: the file cannot be written; then `path` is as it was before.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def partial_path(path: Path) -> Path:
+    """Where `open_partial` keeps the content until `path` is complete."""
+    return path.with_name(path.name + ".partial")
+
+
+@contextmanager
+def open_partial(path: Path) -> Iterator[BinaryIO]:
+    """A file that grows for hours and gets its name when the block ends well.
+
+    Until then, and for good where the block ends by an exception, it is `partial_path(path)`.
+    Errors name `path`, wherever in a run of several outputs they come up.
+
+    Raises:
+        TwlError: the file cannot be written.
+    """
+    partial = partial_path(path)
+    with write_errors(path):
+        raw = _NamedFile(partial, "wb")
+    raw.path = path
+    with io.BufferedWriter(raw) as file:
+        yield cast(BinaryIO, file)
+    with write_errors(path):
+        partial.replace(path)
+
+
+@contextmanager
+def open_text(file: Path | None, stream: BinaryIO | None = None) -> Iterator[TextIO]:
+    """UTF-8 text into a file as `open_partial` makes it, or into a stream that stays open.
+
+    Names of files that are not UTF-8 keep their bytes. What goes into a stream is there at once.
+
+    Raises:
+        TwlError: it cannot be written.
+    """
+    form: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    if file is not None:
+        with open_partial(file) as binary, io.TextIOWrapper(binary, **form) as text:
+            yield text
+        return
+    assert stream is not None, "a file or a stream"
+    streamed = _Stream(stream, **form)
+    try:
+        yield streamed
+    finally:
+        streamed.detach()
+
+
+class _Stream(io.TextIOWrapper):
+    """Text that is flushed at once."""
+
+    def write(self, text: str) -> int:
+        with write_errors("the output stream"):
+            count = super().write(text)
+            self.flush()
+        return count
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors say which output it is."""
+
+    path: Path
+
+    def write(self, data: Any) -> int:
+        with write_errors(self.path):
+            return super().write(data)
+
+
+# --- parsed without trust -------------------------------------------------------------------------
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none (a JSONDecodeError), is nested too deeply, or holds a number of more
+            digits than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: as for `parse_json`.
+    """
+    import tomllib  # most runs read no TOML
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -1,0 +1,1 @@
+"""A trained model: its spec, and what runs it."""

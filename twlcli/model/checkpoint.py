@@ -1,0 +1,64 @@
+"""Checkpoints: a network's weights with its spec, in one safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from twlcli.errors import ModelError
+from twlcli.io import write_whole
+from twlcli.model.backbones import build_backbone, load_state
+from twlcli.model.spec import SPEC_KEY, ModelSpec
+
+CHECKPOINT_NAME = "model.safetensors"  # in a run folder
+
+
+def write_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Write a network's weights and its spec; the file is whole or as it was before."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    data = save(tensors, metadata={SPEC_KEY: spec.to_json()})
+    write_whole(path, lambda file: file.write(data))
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """The network and spec in a run folder or `.safetensors` file, on the CPU.
+
+    Raises:
+        ModelError: no checkpoint is there, or it is damaged or not twl's.
+    """
+    file, spec, state = _read(path, with_weights=True)
+    network = build_backbone(
+        spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
+    )
+    try:
+        load_state(network, state)
+    except RuntimeError as error:
+        raise ModelError(f"{file}: its weights do not fit a {spec.backbone}") from error
+    return network.eval(), spec
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The spec in a run folder or `.safetensors` file; errors are those of `load_checkpoint`."""
+    return _read(path, with_weights=False)[1]
+
+
+def _read(path: Path, *, with_weights: bool) -> tuple[Path, ModelSpec, dict[str, Tensor]]:
+    file = path / CHECKPOINT_NAME if path.is_dir() else path
+    if not file.is_file():
+        what = "run has no checkpoint yet" if path.is_dir() else "no such model"
+        raise ModelError(f"{file}: {what}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            names = opened.keys() if with_weights else ()
+            state = {name: opened.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ModelError(f"{file}: not a safetensors checkpoint ({error})") from error
+    if SPEC_KEY not in metadata:
+        raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
+    return file, ModelSpec.from_json(metadata[SPEC_KEY], source=file), state

@@ -1,0 +1,140 @@
+"""From logits to probabilities to labels: applying what was fitted and lies in a model's spec."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import ModelError, TwlError
+from twlcli.model.spec import Calibration, ModelSpec, Thresholds
+
+BEST_F1 = "best-f1"
+PRECISION = "precision="
+SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
+
+
+def calibration_of(spec: ModelSpec) -> Calibration:
+    """The model's calibration.
+
+    Raises:
+        ModelError: it carries none.
+    """
+    if spec.calibration is None:
+        raise ModelError(
+            "the model carries no calibration, so its logits are not probabilities; "
+            "expected a model whose training came to its end"
+        )
+    return spec.calibration
+
+
+def probabilities(logits: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float32]:
+    """Calibrated probabilities of logits, in float32 throughout as in the exported graph.
+
+    Args:
+        logits: (N, C).
+        calibration: C slopes and offsets.
+
+    Returns:
+        (N, C) float32 in 0..1; below 1.7e-38 it stops falling. NaN where a logit is.
+
+    Example:
+        >>> calibration = Calibration(slope=(2.0,), offset=(-1.0,))
+        >>> probabilities(np.array([[0.5]], dtype=np.float32), calibration).tolist()
+        [[0.5]]
+    """
+    exponent = logits.astype(np.float32)
+    exponent *= np.array(calibration.slope, dtype=np.float32)
+    exponent += np.array(calibration.offset, dtype=np.float32)
+    np.maximum(exponent, SMALLEST_EXPONENT, out=exponent)
+    np.negative(exponent, out=exponent)
+    np.exp(exponent, out=exponent)
+    exponent += 1
+    return np.reciprocal(exponent, out=exponent)
+
+
+def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float32]:
+    """The threshold of each label, (C,) float32.
+
+    Args:
+        spec: the model's.
+        wish: `best-f1` or None for the fitted default, `precision=0.9` for the fitted thresholds
+            that reached this precision, or one number in 0..1 for all labels, perhaps as text.
+
+    Raises:
+        ModelError: the model carries no such thresholds; lists those that it does.
+        TwlError: the wish means nothing; says what is accepted.
+    """
+    text = wish_text(wish)
+    if text == BEST_F1:
+        return np.array(_fitted(spec).best_f1, dtype=np.float32)
+    if text.startswith(PRECISION):
+        target = _number(text.removeprefix(PRECISION), text)
+        stored = _fitted(spec).precision
+        for key, values in stored.items():
+            if float(key) == target:
+                return np.array(values, dtype=np.float32)
+        raise ModelError(
+            f"the model has no thresholds for precision={target:g} "
+            f"(it has: {', '.join(stored) or 'none'})"
+        )
+    return np.full(len(spec.vocabulary), _number(text, text), dtype=np.float32)
+
+
+def decide(
+    probabilities: NDArray[np.float32], thresholds: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Which labels each image is given, (N, C): where probability >= threshold.
+
+    Example:
+        >>> thresholds = np.array([0.5, 0.7], dtype=np.float32)
+        >>> decide(np.array([[0.5, 0.6]], dtype=np.float32), thresholds).tolist()
+        [[True, False]]
+    """
+    return probabilities >= thresholds
+
+
+def wish_text(wish: str | float | None) -> str:
+    """What was asked of `thresholds_of`, as text."""
+    return BEST_F1 if wish is None else str(wish).strip()
+
+
+def _fitted(spec: ModelSpec) -> Thresholds:
+    if spec.thresholds is None:
+        raise ModelError("the model carries no fitted thresholds; give a number in 0..1")
+    return spec.thresholds
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number <= 1:
+        raise TwlError(
+            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9' or the like, "
+            f"or '{BEST_F1}'"
+        )
+    return number
+
+
+def given_labels(
+    probabilities: NDArray[np.float32],
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None,
+) -> NDArray[np.intp]:
+    """The columns of the labels that one image is given, the most probable first.
+
+    Args:
+        probabilities: (C,), calibrated.
+        thresholds: (C,); None gives every label.
+        top_k: at most so many; None is any number.
+
+    Example:
+        >>> given_labels(np.array([0.2, 0.9, 0.6], dtype=np.float32), None, 2).tolist()
+        [1, 2]
+    """
+    if thresholds is None:
+        columns = np.arange(len(probabilities))
+    else:
+        columns = np.flatnonzero(decide(probabilities, thresholds))
+    return columns[np.argsort(-probabilities[columns], kind="stable")][:top_k]

@@ -1,0 +1,39 @@
+"""Loading whatever file a model is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twlcli.errors import ModelError, TwlError, needs_extra
+from twlcli.model.predictor import Predictor
+
+
+def load_predictor(
+    source: Path, *, provider: str | None = None, device: str | None = None, threads: int = 1
+) -> Predictor:
+    """What runs a model.
+
+    Args:
+        source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the best there is.
+        device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
+        threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged or not twl's.
+        DeviceError: the provider or device is not there.
+        MissingExtraError: a run or checkpoint without the `train` extra.
+    """
+    if source.suffix.lower() == ".onnx":
+        from twlcli.model.onnx import OnnxPredictor
+
+        if device is not None:
+            raise TwlError(f"{source} runs on an execution provider", hint="give {provider}")
+        return OnnxPredictor(source, provider=provider, threads=threads)
+    if provider is not None:
+        raise TwlError(f"{source} runs on a device of torch", hint="give {device}")
+    if not source.exists():
+        raise ModelError(f"{source}: no such model")
+    with needs_extra("evaluating a run", "train"):
+        from twlcli.model.torch import TorchPredictor
+    return TorchPredictor.load(source, device=device or "auto")

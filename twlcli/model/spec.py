@@ -1,0 +1,159 @@
+"""What a model carries besides its weights, as JSON inside the model's own file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+from twlcli.errors import AnnotationError, ModelError
+from twlcli.io import parse_json
+from twlcli.labels import Vocabulary
+from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
+from twlcli.versions import FileFormat, unknown_keys
+
+SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
+SPEC_FORMAT = FileFormat("spec", 1)
+MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
+MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling per label: probability = sigmoid(slope * logit + offset), slope > 0."""
+
+    slope: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Per-label decisions on calibrated probabilities; a label is given where p >= threshold.
+
+    Attributes:
+        best_f1: the fitted default, C values.
+        precision: for each fitted target such as `0.9`, the C lowest thresholds that reach it
+            on the validation split; above 1 where a label never reaches it.
+    """
+
+    best_f1: tuple[float, ...]
+    precision: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Labels, preprocessing, calibration, thresholds and provenance of a model.
+
+    Calibration and thresholds are None only before they are fitted. `provenance` says how the
+    model came to be: twl's version, data set name, loss, recipe, validation scores;
+    `twlcli.recipe.recipe_of` reads the recipe.
+    """
+
+    vocabulary: Vocabulary
+    backbone: str
+    preprocessing: Preprocessing
+    calibration: Calibration | None = None
+    thresholds: Thresholds | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The spec as one JSON object."""
+        fields = asdict(self)
+        fields["labels"] = list(fields.pop("vocabulary")["names"])
+        return json.dumps({"version": SPEC_FORMAT.version, **fields}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: object) -> ModelSpec:
+        """Read `to_json`'s text; `source` is the file it came from, for error messages.
+
+        Raises:
+            ModelError: the text is not a spec, or comes from a newer twl and has keys that this
+                one does not know.
+        """
+        newer = ""
+        try:
+            version, fields = SPEC_FORMAT.opened(_of_kind(dict, parse_json(text)))
+            unknown = unknown_keys(fields, _KEYS)
+            newer = SPEC_FORMAT.newer(version, unknown)
+            if unknown:
+                raise ValueError(f"unknown keys: {', '.join(unknown)}")
+            spec = cls(
+                vocabulary=Vocabulary(tuple(fields["labels"])),
+                backbone=_of_kind(str, fields["backbone"]),
+                preprocessing=_preprocessing(**fields["preprocessing"]),
+                calibration=_optional_calibration(fields["calibration"]),
+                thresholds=_optional_thresholds(fields["thresholds"]),
+                provenance=_of_kind(dict, fields["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError, AnnotationError) as error:
+            if newer:
+                raise ModelError(f"{source}: {newer}") from error
+            raise ModelError(f"{source}: its '{SPEC_KEY}' metadata is damaged ({error})") from error
+        spec.check(source)
+        return spec
+
+    def check(self, source: object) -> None:
+        """Raise ModelError where a per-label list has not one value for each label."""
+        label_count = len(self.vocabulary)
+        lists: list[tuple[float, ...]] = []
+        if self.calibration is not None:
+            lists += [self.calibration.slope, self.calibration.offset]
+        if self.thresholds is not None:
+            lists += [self.thresholds.best_f1, *self.thresholds.precision.values()]
+        if any(len(values) != label_count for values in lists):
+            raise ModelError(
+                f"{source}: calibration and thresholds do not fit {label_count} labels"
+            )
+
+
+# What `to_json` writes; None where a value has no keys, or any.
+_KEYS = {
+    **dict.fromkeys(("labels", "backbone", "provenance")),
+    "preprocessing": Preprocessing.__dataclass_fields__,
+    "calibration": Calibration.__dataclass_fields__,
+    "thresholds": Thresholds.__dataclass_fields__,
+}
+
+
+def _preprocessing(**fields: Any) -> Preprocessing:
+    result = Preprocessing(**fields)
+    mean, std = _numbers(result.mean), _numbers(result.std)
+    sizes = _of_kind(int, result.crop), _of_kind(int, result.resize)
+    if not 1 <= sizes[0] <= sizes[1] <= MAX_SIZE:
+        raise ValueError(f"crop {sizes[0]} and resize {sizes[1]}, expected 1 to {MAX_SIZE}")
+    if result.interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation {result.interpolation!a}, expected bilinear or bicubic")
+    if not len(mean) == len(std) == 3:
+        raise ValueError("mean and std have not one value for each of three channels")
+    return replace(result, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
+
+
+def _optional_calibration(fields: Mapping[str, Any] | None) -> Calibration | None:
+    if fields is None:
+        return None
+    return Calibration(_numbers(fields["slope"]), _numbers(fields["offset"]))
+
+
+def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:
+    if fields is None:
+        return None
+    precision = _of_kind(dict, fields["precision"])
+    precision = {str(float(key)): _numbers(values) for key, values in precision.items()}
+    return Thresholds(_numbers(fields["best_f1"]), precision)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """A list of numbers that float32 holds."""
+    for value in values:
+        if type(value) not in (int, float) or not abs(value) < MAX_NUMBER:
+            raise ValueError(f"expected a number, found {str(value)[:40]!a}")
+    return tuple(map(float, values))
+
+
+def _of_kind(kind: type[Kind], value: Any) -> Kind:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, found {str(value)[:40]!a}")
+    return value

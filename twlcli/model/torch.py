@@ -1,0 +1,89 @@
+"""A torch network as a predictor."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from twlcli.errors import DeviceError
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import ModelSpec
+
+BATCH = 32  # images; more hardly help a CPU, and fit every GPU
+
+
+class TorchPredictor:
+    """Uint8 images to logits with a network, in float32 and evaluation mode."""
+
+    def __init__(self, network: nn.Module, spec: ModelSpec, device: torch.device) -> None:
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.device = device
+        self._spec = spec
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Labels, preprocessing, calibration and thresholds of the model."""
+        return self._spec
+
+    @property
+    def batch_size(self) -> int:
+        """How many images suit one call."""
+        return BATCH
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Uint8 RGB images (N, H, W, 3) to logits (N, C) float32."""
+        with self._one_at_a_time, torch.inference_mode():
+            self.network.eval()
+            batch = to_unit(torch.from_numpy(images).to(self.device))
+            logits = self.network(normalise(batch, self.spec.preprocessing))
+            result: NDArray[np.float32] = logits.float().cpu().numpy()
+        return result
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "auto") -> TorchPredictor:
+        """Load a run folder, or a checkpoint that twl wrote.
+
+        Raises:
+            ModelError: no checkpoint is there, or it is damaged or not twl's.
+            DeviceError: the device is not there.
+        """
+        network, spec = load_checkpoint(path)
+        return cls(network, spec, pick_device(device))
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` (a CUDA GPU, else Apple's, else the CPU), `cuda`, `cuda:1`, `mps` or `cpu`.
+
+    Raises:
+        DeviceError: the device is not one of these, or is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
+    kind, _, number = name.partition(":")
+    if kind not in (*available, "cpu") or (number and not number.isdecimal()):
+        raise DeviceError(f"device '{name}' is not known; expected auto, cuda, cuda:N, mps or cpu")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not available.get(kind, True) or int(number or 0) >= count:
+        there = [kind for kind, usable in available.items() if usable] + ["cpu"]
+        raise DeviceError(f"device '{name}' is not available here (there is {', '.join(there)})")
+    return torch.device(name)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in 0..1, in channels-last memory."""
+    return images.permute(0, 3, 1, 2).to(torch.float32) / 255
+
+
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Images (N, 3, H, W) in 0..1 less the mean, over the standard deviation."""
+    mean = images.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = images.new_tensor(preprocessing.std).view(1, 3, 1, 1)
+    return (images - mean) / std

@@ -1,0 +1,22 @@
+"""What `tag_files` can write; each is given to it in `outputs`."""
+
+from twlcli.tagging.outputs.csv import Csv, FailureTable
+from twlcli.tagging.outputs.gallery.page import Gallery
+from twlcli.tagging.outputs.jsonl import Jsonl
+from twlcli.tagging.outputs.output import Output, RunFacts, Sink
+from twlcli.tagging.outputs.parquet import Parquet
+from twlcli.tagging.outputs.txt import TxtSidecars
+from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+__all__ = [
+    "Csv",
+    "FailureTable",
+    "Gallery",
+    "Jsonl",
+    "Output",
+    "Parquet",
+    "RunFacts",
+    "Sink",
+    "TxtSidecars",
+    "XmpSidecars",
+]

@@ -1,0 +1,269 @@
+"""The sections of a recipe but for `[loss]`: type, range, default and meaning of every key.
+
+The defaults are those of the authors of the two-way loss (SGD with Nesterov momentum, cosine
+schedule, 224 pixels, crop, flip, colour jitter, lighting), with a warm-up and a bound on the
+gradient that keep the loss from collapsing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from twlcli.recipe.base import Section
+
+_MAX_RESIZE = 8192  # pixels; twlcli.model.spec takes no more
+
+
+def _of_unicode(text: str) -> str:
+    """Refuse what TOML cannot hold, such as the name of a file that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text of valid Unicode") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_of_unicode)]
+
+
+class DataRecipe(Section):
+    """What is trained on."""
+
+    section: ClassVar[str] = "data"
+
+    path: Text = Field(
+        default="", description="Label file or folder; `twl data show` says what is in it."
+    )
+    format: Text = Field(
+        default="", description="Format of the labels, such as csv or coco; empty detects it."
+    )
+    images: Text = Field(
+        default="",
+        description="Folder that image paths are relative to; empty is that of the label file.",
+    )
+    coco_images: Text = Field(
+        default="", description="Folder of a COCO file's images; empty is the usual place."
+    )
+    separator: Text = Field(
+        default="", description="What separates the labels in a table's cell; empty detects it."
+    )
+    train_split: Text = Field(default="train", description="The split to train on.")
+    validation_split: Text = Field(
+        default="val",
+        description="The split that is scored while training, and to which calibration and "
+        "thresholds are fitted.",
+    )
+    holdout: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Share of the training images that is held out where there is no validation "
+        "split.",
+    )
+    unlabelled: Literal["negative", "drop"] = Field(
+        default="negative",
+        description="Images without labels: negative trains on them with every label absent, drop "
+        "leaves them out.",
+    )
+
+
+class ModelRecipe(Section):
+    """What is trained."""
+
+    section: ClassVar[str] = "model"
+
+    backbone: Text = Field(
+        default="resnet50",
+        description="A torchvision classification network; `twl doctor --backbones` lists them.",
+    )
+    weights: Text = Field(
+        default="default",
+        description="Initial weights: default downloads torchvision's, none is random, and "
+        "anything else is a file.",
+    )
+
+
+class ImageRecipe(Section):
+    """How images become the network's input."""
+
+    section: ClassVar[str] = "image"
+
+    size: int = Field(
+        default=224,
+        ge=8,
+        le=4096,
+        description="Side of the square that the network sees, in pixels.",
+    )
+    resize: int = Field(
+        default=256,
+        ge=8,
+        le=_MAX_RESIZE,
+        description="Shorter side before the centre crop of evaluation, in pixels; at least "
+        "`size`, and 8/7 of it where only `size` is given.",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        default="bilinear",
+        description="How images are resized, in training and wherever the model runs later.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resize_follows(cls, values: Any) -> Any:
+        """With a size alone comes the usual 8/7 of it: 256 for 224."""
+        if isinstance(values, Mapping) and "resize" not in values:
+            size = values.get("size")
+            if type(size) is int:
+                return {**values, "resize": (16 * size + 7) // 14}  # 8/7, rounded; never a tie
+        return values
+
+    @field_validator("resize")
+    @classmethod
+    def _covers_the_crop(cls, resize: int, info: ValidationInfo) -> int:
+        size: int = info.data.get("size", 0)
+        if resize < size:
+            raise ValueError(f"a whole number from {size} to {_MAX_RESIZE}")
+        return resize
+
+    def kept(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """With a new size, `resize` follows again."""
+        return {key: value for key, value in self if key != "resize" or "size" not in given}
+
+
+class AugmentRecipe(Section):
+    """Random changes of training images."""
+
+    section: ClassVar[str] = "augment"
+
+    min_scale: float = Field(
+        default=0.08,
+        ge=1e-3,
+        le=1,
+        description="Smallest share of an image's area that a random crop keeps.",
+    )
+    max_stretch: float = Field(
+        default=4 / 3,
+        ge=1,
+        le=10,
+        description="Largest change of a crop's aspect ratio; 1 keeps every crop square.",
+    )
+    flip: float = Field(default=0.5, ge=0, le=1, description="Probability of a mirror image.")
+    jitter: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="Brightness, contrast and saturation each change by up to this share.",
+    )
+    lighting: float = Field(
+        default=0.1,
+        ge=0,
+        le=10,
+        description="Standard deviation of AlexNet's colour noise along the principal components "
+        "of ImageNet's colours.",
+    )
+
+
+class OptimizerRecipe(Section):
+    """How weights follow the gradient."""
+
+    section: ClassVar[str] = "optimizer"
+
+    name: Literal["sgd", "adamw"] = Field(
+        default="sgd",
+        description="SGD with Nesterov momentum, or AdamW, which does not decay biases and "
+        "normalisation.",
+    )
+    learning_rate: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="Highest learning rate of the new head; 0 picks one to suit loss and batch.",
+    )
+    backbone_rate: float = Field(
+        default=0.1,
+        ge=0,
+        le=1e3,
+        description="The backbone's learning rate as a share of the head's.",
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Momentum of SGD; the first beta of AdamW."
+    )
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e3, description="Weight decay.")
+    clip: float = Field(
+        default=20.0,
+        ge=0,
+        le=1e9,
+        description="Largest norm of the gradient, which is scaled down to it; 0 does not clip.",
+    )
+
+
+class ScheduleRecipe(Section):
+    """How long, and in what batches; the rate falls as a cosine after a linear warm-up."""
+
+    section: ClassVar[str] = "schedule"
+
+    epochs: int = Field(default=40, ge=1, le=10**6, description="Passes over the training images.")
+    batch_size: int = Field(
+        default=0,
+        ge=0,
+        le=2**31,
+        description="Images per step, over all ranks together; 0 picks one to suit the data.",
+    )
+    micro_batch: int = Field(
+        default=0,
+        ge=0,
+        le=2**31,
+        description="Images in a rank's memory at once, with the exact gradient of the whole "
+        "batch; 0 is the rank's whole share.",
+    )
+    warmup: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of all steps over which the learning rate rises from 0.",
+    )
+    validate_every: int = Field(
+        default=1,
+        ge=1,
+        le=10**6,
+        description="Epochs from one validation to the next; the last epoch always has one.",
+    )
+
+
+class TrainRecipe(Section):
+    """The run itself."""
+
+    section: ClassVar[str] = "train"
+
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**63 - 1,
+        description="Random seed of the held-out split, shuffling, augmentation and new weights.",
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        default="auto",
+        description="Precision of the network in training; auto is bf16 where the device has it.",
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of a moving average of the weights, which is then the model; "
+        "0 keeps none.",
+    )
+    compile: bool = Field(default=False, description="Compile the network with torch.compile.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads of torch on a CPU, on each rank; 0 leaves the choice to torch.",
+    )
+    workers: int = Field(
+        default=-1,
+        ge=-1,
+        le=1024,
+        description="Image loading processes on each rank; -1 picks a number to suit the machine.",
+    )

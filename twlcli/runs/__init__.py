@@ -1,0 +1,1 @@
+"""Run folders, and the labelled images that models are measured on."""

@@ -1,0 +1,65 @@
+"""From what a caller says to the recipe of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twlcli.model.bundled import recipe_file
+from twlcli.recipe import Recipe, Setting, read_recipe
+
+Settings = Mapping[str, Any] | Iterable[str | Setting]
+
+# Keys that hold paths, which a run has to find wherever it is continued from.
+_PATHS = {("data", "path"), ("data", "images"), ("data", "coco_images")}
+_NAMED_WEIGHTS = ("default", "none")
+
+
+def resolved_recipe(
+    data: Path | str,
+    recipe: Recipe | Path | str | None = None,
+    settings: Settings = (),
+    *,
+    place: str = "data",
+) -> Recipe:
+    """A recipe for some data, with changes; paths in the changes become absolute.
+
+    Args:
+        data: a label file or folder.
+        recipe: to start from: a recipe, a TOML file or the name of a bundled one; None for the
+            defaults.
+        settings: values by `section.key`, or texts such as `schedule.epochs=3`; of one key the last
+            counts.
+        place: what error messages call `data`.
+
+    Raises:
+        RecipeError: there is no such recipe, or a setting names what there is not or does not fit.
+    """
+    base = _base(recipe)
+    path = Setting("data", "path", str(data), place)
+    return base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
+
+
+def _base(recipe: Recipe | Path | str | None) -> Recipe:
+    if recipe is None:
+        return Recipe()
+    return recipe if isinstance(recipe, Recipe) else read_recipe(recipe_file(str(recipe)))
+
+
+def _listed(settings: Settings) -> list[Setting]:
+    if isinstance(settings, Mapping):
+        parts = [(key, *key.partition("."), value) for key, value in settings.items()]
+        return [
+            Setting.parse(key) if not dot else Setting(section, name, value, key)
+            for key, section, dot, name, value in parts
+        ]
+    return [Setting.parse(each) if isinstance(each, str) else each for each in settings]
+
+
+def _absolute(setting: Setting) -> Setting:
+    key, value = (setting.section, setting.key), setting.value
+    is_path = key in _PATHS or (key == ("model", "weights") and value not in _NAMED_WEIGHTS)
+    if is_path and isinstance(value, str | Path) and str(value):
+        return Setting(*key, str(Path(value).resolve()), setting.place)
+    return setting

@@ -1,0 +1,219 @@
+"""A model's scores on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from twlcli.images.image_file import Failure
+from twlcli.inference.scored import ScoredImages, score_images
+from twlcli.io import check_free
+from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of, wish_text
+from twlcli.model.load import load_predictor
+from twlcli.model.spec import ModelSpec
+from twlcli.runs.labelled import ReadOptions, open_labelled
+from twlcli.scoring.average_precision import (
+    MeanOverLines,
+    average_precision_per_image,
+    average_precision_per_label,
+    mean_over_lines,
+)
+from twlcli.scoring.metrics import (
+    DecisionScore,
+    brier_score,
+    calibration_error,
+    count_decisions,
+    decide_top,
+    score_decisions,
+)
+from twlcli.scoring.scores_file import check_suffix, write_scores
+
+TOP = 3  # labels per image of the second set of decisions, as the field reports it
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How one label fared.
+
+    Attributes:
+        label: its name.
+        average_precision: in 0..1; NaN where no image has the label.
+        precision: correct / given at the threshold; 0 where no image was given it.
+        recall: correct / present at the threshold; 0 where no image has it.
+        f1: their harmonic mean.
+        support: how many images have the label.
+        unknown: for how many images it is unknown; these are left out of the label's scores.
+        threshold: the least probability at which it is given.
+    """
+
+    label: str
+    average_precision: float
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    unknown: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores of a model on some images, in 0..1.
+
+    Attributes:
+        images: number of images that were scored.
+        unreadable: images that could not be read and are in no score.
+        threshold: what the decisions were made at: `best-f1`, `precision=0.9` or a number.
+        map_class: mAP@class, of the logits.
+        map_sample: mAP@sample, of the logits.
+        at_threshold: scores of the decisions at the thresholds.
+        at_top: scores of the decisions for the `TOP` most probable labels of each image.
+        brier: Brier score of the calibrated probabilities.
+        calibration_error: their expected calibration error.
+        labels: the C labels, in the vocabulary's order.
+        data: where they came from, if from a file.
+        split: which split of it was scored.
+    """
+
+    images: int
+    unreadable: tuple[Failure, ...]
+    threshold: str
+    map_class: MeanOverLines
+    map_sample: MeanOverLines
+    at_threshold: DecisionScore
+    at_top: DecisionScore
+    brier: float
+    calibration_error: float
+    labels: tuple[LabelScore, ...]
+    data: str = ""
+    split: str = ""
+
+
+def evaluate(
+    model: Path | str,
+    data: Path | str | None = None,
+    *,
+    split: str | None = None,
+    threshold: str | float | None = None,
+    format: str | None = None,  # noqa: A002  the word for it everywhere
+    images: Path | str | None = None,
+    coco_images: Path | str | None = None,
+    separator: str | None = None,
+    scores: Path | str | None = None,
+    force: bool = False,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    exact: bool = False,
+    provider: str | None = None,
+    device: str | None = None,
+    watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+) -> Evaluation:
+    """Measure a model on labelled images: mAP, precision, recall, F1 and calibration.
+
+    Images that cannot be read are left out of the scores and listed in the result.
+
+    Args:
+        model: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        data: a label file or folder; None for what the run was trained on.
+        split: a split of the data, or `all`; None for the run's validation split, of data for
+            `val`, and for all where there are no splits.
+        threshold: see `decisions.thresholds_of`.
+        format: of the data, see `read_labels`.
+        images: the folder that image paths are relative to.
+        coco_images: the folder of a COCO file's images.
+        separator: between labels in a table's cell.
+        scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
+        force: replace `scores` if it exists.
+        batch_size: images in one call of the model; None for what suits it.
+        workers: threads that decode and predict; None is one for each core.
+        exact: decode JPEG at full size: slower, and scores barely change.
+        provider: what runs an `.onnx`.
+        device: what runs a run or checkpoint.
+        watcher: told how many images there are; gives a context whose value is told how many
+            more of them are done.
+
+    Raises:
+        TwlError: the threshold or the file of scores is wrong.
+        ModelError: the model cannot be loaded or run.
+        AnnotationError: the data cannot be read, or none of its images.
+        MissingExtraError: a run or checkpoint without the `train` extra.
+    """
+    if scores is not None:
+        check_suffix(Path(scores))
+        check_free(Path(scores), force=force)
+    predictor = load_predictor(Path(model), provider=provider, device=device)
+    check_scorable(predictor.spec, threshold)
+    how = ReadOptions(format, images, coco_images, separator)
+    labelled = open_labelled(Path(model), data, split, predictor.spec.vocabulary, how)
+    with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
+        scored = score_images(
+            predictor,
+            labelled.annotations,
+            batch_size=batch_size,
+            workers=workers,
+            exact=exact,
+            progress=progress,
+        )
+    evaluation = score(scored, predictor.spec, threshold=threshold)
+    if scores is not None:
+        write_scores(scored, predictor.spec, Path(scores))
+    return replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
+
+
+def check_scorable(spec: ModelSpec, threshold: str | float | None) -> None:
+    """Raise what `score` would of the spec and the threshold, before images are read."""
+    thresholds_of(spec, threshold)
+    calibration_of(spec)
+
+
+def score(
+    scored: ScoredImages, spec: ModelSpec, *, threshold: str | float | None = None
+) -> Evaluation:
+    """All scores of what a model said of labelled images.
+
+    mAP is that of the logits, as the paper has it; decisions, Brier score and calibration error are
+    those of the calibrated probabilities. An unknown label that is among an image's most probable
+    takes its place there and is neither right nor wrong.
+
+    Args:
+        scored: logits and targets.
+        spec: labels, calibration and thresholds.
+        threshold: see `decisions.thresholds_of`.
+
+    Raises:
+        ModelError: a logit is not finite, or the spec has no calibration or no such thresholds.
+        TwlError: the threshold means nothing.
+        ValueError: the shapes differ.
+    """
+    logits, targets = scored.logits, scored.targets
+    thresholds, calibration = thresholds_of(spec, threshold), calibration_of(spec)
+    by_label = average_precision_per_label(logits, targets)
+    by_image = average_precision_per_image(logits, targets)
+    certain = probabilities(logits, calibration)
+    counts = count_decisions(decide(certain, thresholds), targets)
+    columns = (by_label, counts.precision, counts.recall, counts.f1, counts.present, counts.unknown)
+    rows = zip(spec.vocabulary, *(c.tolist() for c in (*columns, thresholds)), strict=True)
+    return Evaluation(
+        images=len(logits),
+        unreadable=scored.unreadable,
+        threshold=wish_text(threshold),
+        map_class=mean_over_lines(by_label),
+        map_sample=mean_over_lines(by_image),
+        at_threshold=score_decisions(counts),
+        at_top=score_decisions(count_decisions(decide_top(certain, TOP), targets)),
+        brier=brier_score(certain, targets),
+        calibration_error=calibration_error(certain, targets),
+        labels=tuple(LabelScore(*row) for row in rows),
+    )
+
+
+def map_scores(scored: ScoredImages) -> dict[str, float]:
+    """`map_class` and `map_sample`, in 0..1; NaN where no image has a label."""
+    by_label = average_precision_per_label(scored.logits, scored.targets)
+    by_image = average_precision_per_image(scored.logits, scored.targets)
+    return {
+        "map_class": mean_over_lines(by_label).value,
+        "map_sample": mean_over_lines(by_image).value,
+    }

@@ -1,0 +1,149 @@
+"""What tells whether an image, a sidecar or a whole run is still the same as before."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import ImageError
+from twlcli.images.image_file import ImageFile, read_range
+from twlcli.inference.stream import usable_cores
+
+ROWS = 1  # to be raised when another twl would decode or decide the same image differently
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One image file as it is now.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: time of the last change, nanoseconds; that of the tar for its member.
+        offset: where a member's bytes begin in its tar; 0 for a file.
+        sha256: of the content, where it was asked for.
+    """
+
+    size: int
+    mtime_ns: int
+    offset: int = 0
+    sha256: bytes | None = None
+
+    def same(self, stored: Identity) -> bool:
+        """Whether this is the content that `stored` was: by the hash, without one by the time."""
+        if self.sha256 is not None:
+            return (self.size, self.sha256) == (stored.size, stored.sha256)
+        now = (self.size, self.mtime_ns, self.offset)
+        return now == (stored.size, stored.mtime_ns, stored.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What twl last wrote beside an image.
+
+    Attributes:
+        name: the image's.
+        kind: of sidecar.
+        content: a digest of what the sidecar was made from.
+        status: size and time of the last change of the sidecar then; None where there was no need
+            for one.
+    """
+
+    name: str
+    kind: str
+    content: bytes
+    status: tuple[int, int] | None
+
+
+def identify(file: ImageFile, *, content: bool = False) -> Identity | None:
+    """The identity of a file, with its content's hash if asked for; None if it cannot be told."""
+    if file.failure is not None:
+        return None
+    try:
+        sha256 = _sha256(file) if content else None
+        if file.byte_range is not None:
+            return Identity(
+                file.byte_range.size, file.byte_range.mtime_ns, file.byte_range.offset, sha256
+            )
+        status = file.path.stat()
+        return Identity(status.st_size, status.st_mtime_ns, sha256=sha256)
+    except (OSError, ImageError):  # decoding will say why
+        return None
+
+
+@contextmanager
+def identifier(
+    *, content: bool
+) -> Iterator[Callable[[Sequence[ImageFile]], list[Identity | None]]]:
+    """A function from files to their identities; hashes are taken in several threads."""
+    if not content:
+        yield lambda files: [identify(file) for file in files]
+        return
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-hashes") as pool:
+        yield lambda files: list(pool.map(partial(identify, content=True), files))
+
+
+def model_digest(model: Path) -> str:
+    """SHA-256 of a model file, in hexadecimal."""
+    with model.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All that decides the tags of an image, apart from the image: what makes two runs the same.
+
+    Execution provider, batch size and workers are left out: they move a probability in its last
+    digits only, and a run may go on with others.
+
+    Attributes:
+        model: its `model_digest`; labels, preprocessing and calibration are inside.
+        threshold: what was asked for, as text; None where all labels are given.
+        thresholds: (C,), what that came to; None where all labels are given.
+        top_k: at most so many labels.
+        exact: whether JPEG is decoded at full size.
+        rules: digest of the tag rules; None without.
+    """
+
+    model: str
+    threshold: str | None
+    thresholds: NDArray[np.float32] | None
+    top_k: int | None = None
+    exact: bool = False
+    rules: str | None = None
+
+    @property
+    def key(self) -> bytes:
+        """A digest by which a journal knows its rows; tag rules work on rows, and are not in it."""
+        given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()
+        text = json.dumps([ROWS, self.model, given, self.top_k, self.exact])
+        return hashlib.sha256(text.encode()).digest()
+
+    @property
+    def conditions(self) -> dict[str, str | int | bool | None]:
+        """What has to be the same in all shards of a run, in the words of their records."""
+        return {
+            "model": self.model,
+            "threshold": self.threshold,
+            "top_k": self.top_k,
+            "exact": self.exact,
+            "policy": self.rules,
+        }
+
+
+def _sha256(file: ImageFile) -> bytes:
+    if file.byte_range is not None:
+        source: io.BufferedIOBase = io.BytesIO(read_range(file.path, file.byte_range))
+    else:
+        source = file.path.open("rb")
+    with source:
+        return hashlib.file_digest(source, "sha256").digest()

@@ -1,0 +1,1 @@
+"""What tags are written to."""

@@ -1,0 +1,154 @@
+"""Rows on their way out: through the tag rules to every output, and into the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twlcli.errors import ImageError
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.tagging.chunks import Item, JournalLookup
+from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.outputs.output import Output, RunFacts, Sink
+from twlcli.tagging.tags import Row, Tags
+
+if TYPE_CHECKING:
+    from twlcli.tagging.journal import Journal
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a run has come.
+
+    Attributes:
+        tagged: images tagged.
+        failed: images that cannot be read.
+        seconds: since the start.
+        stored: images among both whose row was in the journal.
+        unwritten: images among the tagged whose sidecars could not be written.
+    """
+
+    tagged: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    stored: int = 0
+    unwritten: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        """Images computed per second, failures among them."""
+        computed = self.tagged + self.failed - self.stored
+        return computed / self.seconds if self.seconds else 0.0
+
+
+class JournalLog:
+    """The `SidecarLog` of a journal: what was noted is in it after the next commit."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._pending: list[Written] = []
+
+    def written(self, name: str, kind: str) -> Written | None:
+        """What was last written beside the image of that name."""
+        return self._journal.written(name, kind)
+
+    def note(self, written: Written) -> None:
+        """Remember what was written now."""
+        self._pending.append(written)
+
+    def taken(self) -> list[Written]:
+        """What was noted since the last call."""
+        pending, self._pending = self._pending, []
+        return pending
+
+
+class FanOut:
+    """Takes rows; what it has taken is in the journal after `commit`."""
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        *,
+        rules: Callable[[Tags], Tags] | None = None,
+        on_failure: Callable[[Failure], None] = lambda failure: None,
+        lookup: JournalLookup | None = None,
+        log: JournalLog | None = None,
+    ) -> None:
+        """Join what takes rows; see `open_outputs`."""
+        self._sinks = sinks
+        self._rules = rules
+        self._on_failure = on_failure
+        self._lookup = lookup
+        self._log = log
+        self._computed: list[tuple[Identity, Row]] = []
+        self._tagged = self._failed = self._stored = self._unwritten = 0
+
+    def take(self, item: Item, row: Row) -> None:
+        """Give the row of one image to every output."""
+        if item.stored is not None:
+            self._stored += 1
+        elif self._lookup is not None and item.identity is not None:
+            self._computed.append((item.identity, row))
+        if isinstance(row, Failure):
+            self._failed += 1
+            self._fail(item.file, row)
+            return
+        self._tagged += 1
+        tags = row if self._rules is None else self._rules(row)
+        reasons: list[str] = []
+        for sink in self._sinks:
+            try:
+                sink.write(item.file, tags)
+            except ImageError as error:
+                reasons.append(str(error))
+        if reasons:
+            self._unwritten += 1
+            self._fail(item.file, Failure(item.file.name, "; ".join(reasons)))
+
+    def tally(self, seconds: float) -> Tally:
+        """What was taken so far, in so many seconds."""
+        return Tally(self._tagged, self._failed, seconds, self._stored, self._unwritten)
+
+    def commit(self) -> None:
+        """Make what was taken so far last."""
+        if self._lookup is not None:
+            written = self._log.taken() if self._log is not None else ()
+            self._lookup.journal.commit(self._computed, written)
+        self._computed = []
+
+    def _fail(self, file: ImageFile, failure: Failure) -> None:
+        self._on_failure(failure)
+        for sink in self._sinks:
+            sink.write(file, failure)
+
+
+@contextmanager
+def open_outputs(
+    outputs: Sequence[Output],
+    facts: RunFacts,
+    *,
+    rules: Callable[[Tags], Tags] | None = None,
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+    lookup: JournalLookup | None = None,
+) -> Iterator[FanOut]:
+    """All outputs of a run, which get their names when the block ends well.
+
+    Args:
+        outputs: take every image's row, in this order.
+        facts: what they may need to know; the log is that of `lookup`.
+        rules: what becomes of the tags that the model gives.
+        on_failure: told of each image that could not be read, and of each whose sidecars could
+            not be written.
+        lookup: the journal.
+
+    Raises:
+        TwlError: an output cannot be written.
+        MissingExtraError: an output needs a package that is not installed.
+    """
+    log = None if lookup is None else JournalLog(lookup.journal)
+    facts = RunFacts(facts.vocabulary, facts.model_digest, facts.force, log)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(output.open(facts)) for output in outputs]
+        yield FanOut(sinks, rules=rules, on_failure=on_failure, lookup=lookup, log=log)

@@ -1,0 +1,126 @@
+"""A page to look through tagged images in a browser, without a server or a network.
+
+The page shows the images themselves, by relative links; it holds their names and tags as compact
+JSON and has the images of one page in its document, so that it opens with 100,000 of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePath
+from string import Template
+from typing import BinaryIO
+from urllib.parse import quote
+
+from twlcli.images.image_file import ImageFile
+from twlcli.io import open_partial
+from twlcli.tagging.outputs.output import RunFacts, Sink
+from twlcli.tagging.tags import Row, Tags
+
+SCALE = 10_000  # probabilities are whole numbers of this; gallery.js has the same
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The page.
+
+    Attributes:
+        file: the HTML file; its links to the images are relative to its folder.
+        title: shown above the images.
+    """
+
+    file: Path
+    title: str = "images"
+
+    @contextmanager
+    def open(self, run: RunFacts) -> Iterator[Sink]:
+        """As an `Output` does."""
+        style, script = _part("gallery.css"), _part("gallery.js")
+        # Nothing but this style and script, and images from the same place; no network at all.
+        policy = (
+            "default-src 'none'; img-src 'self' file:; "
+            f"style-src {_digest(style)}; script-src {_digest(script)}"
+        )
+        head, tail = map(Template, _part("gallery.html").split("<!-- rows -->"))
+        with open_partial(self.file) as file:
+            sink = _GallerySink(file, self.file.absolute().parent)
+            begun = head.substitute(title=html.escape(self.title), policy=policy, style=style)
+            file.write(begun.encode(errors="replace"))
+            yield sink
+            file.write(tail.substitute(words=sink.words(), script=script).encode())
+
+
+class _GallerySink:
+    """Writes one line of JSON for each image: `["beach/caf%E9.jpg", [0, 9300, 4, 7100], 0],`.
+
+    They are the image's name with its bytes percent-encoded, which leaves nothing that HTML or JSON
+    would read otherwise; numbers of labels and probabilities in turn; and where the image lies: the
+    number of the address before its name, a whole address, or null where it has no file.
+    """
+
+    def __init__(self, file: BinaryIO, folder: Path) -> None:
+        self._file = file
+        self._folder = folder
+        self._labels: dict[str, int] = {}
+        self._folders: dict[str, int] = {}
+        self._last = ("", "")  # a folder and its address
+
+    def write(self, file: ImageFile, row: Row) -> None:
+        """Take the tags of one image."""
+        if not isinstance(row, Tags):
+            return
+        given: list[int] = []
+        for label, probability in zip(row.labels, row.probabilities, strict=True):
+            number = self._labels.setdefault(label, len(self._labels))
+            given += (number, round(probability * SCALE))
+        fields = [_quoted(row.image), given, self._place(file, row.image)]
+        self._file.write(json.dumps(fields, separators=(",", ":")).encode() + b",\n")
+
+    def _place(self, file: ImageFile, name: str) -> int | str | None:
+        if file.byte_range is not None:
+            return None
+        folder, base = os.path.split(file.path)
+        if folder != self._last[0]:  # the files come folder by folder
+            self._last = (folder, _address(Path(folder), self._folder))
+        address, end = self._last[1] + _quoted(base), _quoted(name)
+        if not address.endswith(end):
+            return address
+        before = address.removesuffix(end)
+        return self._folders.setdefault(before, len(self._folders))
+
+    def words(self) -> str:
+        """Labels and folders that the rows name by their numbers, safe inside of a script."""
+        words = {"labels": list(self._labels), "folders": list(self._folders)}
+        return json.dumps(words).replace("<", "\\u003c")
+
+
+def _address(folder: Path, start: Path) -> str:
+    """The address of a folder as seen from another one, ending with a slash unless empty."""
+    try:
+        # os.path: pathlib has no way up to a common folder before Python 3.12.
+        relative = PurePath(os.path.relpath(folder, start)).as_posix()
+    except ValueError:  # another drive of Windows
+        return folder.as_uri() + "/"
+    return "" if relative == "." else _quoted(relative) + "/"
+
+
+def _quoted(text: str) -> str:
+    return quote(os.fsencode(text), safe="/")
+
+
+def _part(name: str) -> str:
+    return (
+        resources.files("twlcli.tagging.outputs.gallery").joinpath(name).read_text(encoding="utf-8")
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

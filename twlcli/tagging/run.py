@@ -1,0 +1,382 @@
+"""Tagging files: what `twl tag` does, as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+from twlcli.errors import TwlError
+from twlcli.images.discover.scan import STANDARD_INPUT, scan
+from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.sandbox import Decoder, Limits, decoder_processes
+from twlcli.io import check_free, partial_path
+from twlcli.model.bundled import default_model
+from twlcli.model.decisions import thresholds_of, wish_text
+from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
+from twlcli.tagging import pipeline
+from twlcli.tagging.chunks import JournalLookup
+from twlcli.tagging.fingerprint import Decision, model_digest
+from twlcli.tagging.outputs.csv import FailureTable
+from twlcli.tagging.outputs.fan_out import Tally, open_outputs
+from twlcli.tagging.outputs.output import Output, RunFacts
+from twlcli.tagging.outputs.tables import is_table, table
+
+if TYPE_CHECKING:  # a run without them starts without them
+    from twlcli.tagging.shards import Shard, ShardRecord
+    from twlcli.tagging.tag_rules import TagRules
+
+AUTO: Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class TagStart:
+    """A run that is about to begin: nothing that it was given is wrong.
+
+    Attributes:
+        model: the model's file.
+        provider: the execution provider that runs it.
+        journal: where the run goes on from if it is interrupted; None if it cannot.
+        is_short: whether a single call of the model does everything.
+        count: walks through the images a second time, to count them; None if they come only once.
+    """
+
+    model: Path
+    provider: str
+    journal: Path | None
+    is_short: bool
+    count: Callable[[], Iterable[object]] | None
+
+
+class TagWatcher(Protocol):
+    """Told what happens in a run of `tag_files`, in the thread that called it."""
+
+    def began(self, start: TagStart) -> None:
+        """The model is loaded; the first image comes next."""
+
+    def advanced(self, tally: Tally) -> None:
+        """Some images more are done."""
+
+    def failed(self, failure: Failure) -> None:
+        """An image cannot be read, or not all of its sidecars can be written."""
+
+
+class Silent:
+    """A `TagWatcher` that says nothing."""
+
+    def began(self, start: TagStart) -> None:
+        """Say nothing."""
+
+    def advanced(self, tally: Tally) -> None:
+        """Say nothing."""
+
+    def failed(self, failure: Failure) -> None:
+        """Say nothing."""
+
+
+def tag_files(
+    paths: Iterable[Path | str] = (),
+    *,
+    model: Path | str | None = None,
+    outputs: Sequence[Output | Path | str] = (),
+    lists: Sequence[Path | str] = (),
+    null: bool = False,
+    standard_input: BinaryIO | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    hidden: bool = False,
+    shard: str | None = None,
+    threshold: str | float | None = None,
+    top_k: int | None = None,
+    rules: Path | str | None = None,
+    exact: bool = False,
+    ordered: bool = True,
+    force: bool = False,
+    journal: Path | str | Literal["auto"] | None = AUTO,
+    content_hash: bool = False,
+    retry_failed: bool = False,
+    provider: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    time_limit: float | None = None,
+    memory_limit: int | None = None,
+    watcher: TagWatcher | None = None,
+) -> Tally:
+    """Tag images and write each one's labels to every output.
+
+    Images that cannot be read do not stop the run. With a journal, a run that was interrupted goes
+    on where it stopped when it is called again, and one that was complete does only what is new or
+    has changed. Images are decoded in processes of their own: one that crashes, hangs or asks for
+    too much memory costs that image only.
+
+    Args:
+        paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
+        model: an exported `.onnx`; None for the small one that comes with twl.
+        outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
+            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
+        lists: files with more paths, one a line; `-` is `standard_input`.
+        null: the paths in lists end with NUL, not with a line.
+        standard_input: read where a list is `-`.
+        include: patterns as in .gitignore; only images that match are taken.
+        exclude: such patterns; images that match are left out.
+        hidden: also take what begins with a dot in folders, globs and tars.
+        shard: `2/8` for the second of eight parts, which `merge` joins; the tables need files.
+        threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
+        top_k: at most so many labels, the most probable; without a threshold, exactly so many.
+        rules: a TOML file of tag rules; see `TagRules`.
+        exact: decode JPEG at full size: slower, and scores barely change.
+        ordered: rows come in the order of the files, otherwise as they are done.
+        force: replace output files that exist.
+        journal: a file that remembers what is done. "auto" puts it beside the first output file, or
+            for sidecars alone into the first folder; None keeps none.
+        content_hash: tell changed files by a hash of their content, not by size and time.
+        retry_failed: try again what could not be read before.
+        provider: what runs the model, a key of `PROVIDERS`; None for the best there is.
+        batch_size: images in one call of the model; None for what suits it.
+        workers: batches decoded and predicted at once; None is one for each core.
+        time_limit: seconds for decoding one image; None is 60.
+        memory_limit: megabytes for decoding one image; None is 4096. Kept on Linux.
+        watcher: told what happens.
+
+    Returns:
+        How many images were tagged and how many failed.
+
+    Raises:
+        TwlError: a path, output, threshold, rule or the journal is wrong, or one cannot be written.
+        ModelError: the model cannot be loaded or run.
+        DeviceError: the provider is not there, or the memory does not suffice.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    paths = tuple(paths)
+    if not paths and not lists:
+        raise TwlError("there is nothing to tag", hint="name images or folders, or {lists} of them")
+    written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
+    kept = _journal_path(journal, written, paths)
+    if kept is None and (content_hash or retry_failed):
+        what = "retrying failed images" if retry_failed else "hashing content"
+        hint = "name one with {journal}, or give an output file"
+        raise TwlError(f"{what} needs a journal", hint=hint)
+    if shard is not None and not ordered:
+        raise TwlError("shards are joined in the order of the files, and need rows in that order")
+    limits = Limits()
+    run = _Run(
+        scan=partial(
+            scan,
+            paths,
+            lists=lists,
+            null=null,
+            standard_input=standard_input,
+            hidden=hidden,
+            include=include,
+            exclude=exclude,
+        ),
+        scans_once=STANDARD_INPUT in map(str, lists),
+        shard=_parsed_shard(shard),
+        outputs=written,
+        force=force,
+        ordered=ordered,
+        journal=kept,
+        content_hash=content_hash,
+        retry_failed=retry_failed,
+        model=default_model() if model is None else Path(model),
+        provider=provider,
+        threshold=None if top_k is not None and threshold is None else wish_text(threshold),
+        top_k=top_k,
+        rules=None if rules is None else Path(rules),
+        exact=exact,
+        batch_size=batch_size,
+        watcher=watcher or Silent(),
+    )
+    run.check_outputs()
+    work = pipeline.spread(run.scan(), workers=workers, batch_size=batch_size or CPU_BATCH)
+    limits = Limits(time_limit or limits.seconds, memory_limit or limits.megabytes)
+    # The processes start while this one loads the model.
+    with decoder_processes(work.workers, limits) as decoders:
+        return run.tag(work, decoders)
+
+
+def _journal_path(
+    wish: Path | str | None, outputs: Sequence[Output], paths: Sequence[Path | str]
+) -> Path | None:
+    if wish != AUTO:
+        return None if wish is None else Path(wish)
+    for output in outputs:
+        if output.file is not None and not isinstance(output, FailureTable):
+            return output.file.with_name(output.file.name + ".journal")
+    if any(output.file is None and not is_table(output) for output in outputs):
+        folders = (Path(path) for path in paths if Path(path).is_dir())
+        return next((folder / ".twl-journal" for folder in folders), None)
+    return None
+
+
+def _parsed_shard(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    from twlcli.tagging.shards import Shard
+
+    return Shard.parse(text)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The arguments of `tag_files`, with what is left open decided."""
+
+    scan: Callable[[], Iterator[ImageFile]]
+    scans_once: bool
+    shard: Shard | None
+    outputs: Sequence[Output]
+    force: bool
+    ordered: bool
+    journal: Path | None
+    content_hash: bool
+    retry_failed: bool
+    model: Path
+    provider: str | None
+    threshold: str | None
+    top_k: int | None
+    rules: Path | None
+    exact: bool
+    batch_size: int | None
+    watcher: TagWatcher
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files that are written anew."""
+        return [output.file for output in self.outputs if output.file is not None]
+
+    def check_outputs(self) -> None:
+        """Raise TwlError where a file cannot be written, as far as that is known beforehand.
+
+        What exists may still turn out to be this run's own, if there is a journal.
+        """
+        may_be_ours = self.journal is not None and self.journal.exists()
+        given = [path for path in (*self.files, self.journal) if path is not None]
+        places = [path.parent.resolve() / path.name for path in given]
+        for path, place in zip(given, places, strict=True):
+            if places.count(place) > 1:
+                raise TwlError(f"{path}: two outputs name the same file")
+        for path in self.files:
+            check_free(path, force=self.force or may_be_ours)
+        if self.shard is not None and not any(map(self._is_joined, self.outputs)):
+            raise TwlError("a shard needs a table in a file, for merging with the others")
+
+    def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder]) -> Tally:
+        """Load the model, then tag everything."""
+        predictor = OnnxPredictor(self.model, provider=self.provider, threads=work.threads)
+        spec = predictor.spec
+        thresholds = None if self.threshold is None else thresholds_of(spec, self.threshold)
+        rules = self._read_rules(predictor)
+        digest = _Digest(self.model)
+        facts = RunFacts(spec.vocabulary if rules is None else rules.vocabulary, digest, self.force)
+        start = TagStart(
+            self.model, predictor.provider, self.journal, work.is_one_chunk, self._count()
+        )
+
+        def decision() -> Decision:
+            """What makes two runs the same; reads the whole model file."""
+            return Decision(
+                digest(),
+                self.threshold,
+                thresholds,
+                self.top_k,
+                self.exact,
+                None if rules is None else rules.digest,
+            )
+
+        # The record comes after the journal, which may refuse the run: entering it removes the
+        # records of the outputs that are there.
+        with self._opened_journal(decision, predictor) as lookup, self._record() as record:
+            files = work.files if record is None else record.take(work.files)
+            opened = open_outputs(
+                self.outputs, facts, rules=rules, on_failure=self.watcher.failed, lookup=lookup
+            )
+            with opened as outputs:
+                self.watcher.began(start)
+                tally = pipeline.tag(
+                    files,
+                    predictor,
+                    outputs,
+                    decoders=decoders,
+                    thresholds=thresholds,
+                    top_k=self.top_k,
+                    batch_size=self.batch_size,
+                    exact=self.exact,
+                    ordered=self.ordered,
+                    lookup=lookup,
+                    progress=self.watcher.advanced,
+                )
+            if lookup is not None:
+                lookup.journal.finish(self.files)
+            if record is not None:
+                record.finish(self._rows_written(tally), decision().conditions)
+        return tally
+
+    def _read_rules(self, predictor: OnnxPredictor) -> TagRules | None:
+        if self.rules is None:
+            return None
+        from twlcli.tagging.tag_rules import TagRules
+
+        return TagRules.read(self.rules, predictor.spec.vocabulary)
+
+    def _count(self) -> Callable[[], Iterable[object]] | None:
+        shard = self.shard
+        if self.scans_once:
+            return None
+        return lambda: (file for file in self.scan() if shard is None or shard.takes(file.name))
+
+    @contextmanager
+    def _opened_journal(
+        self, decision: Callable[[], Decision], predictor: OnnxPredictor
+    ) -> Iterator[JournalLookup | None]:
+        if self.journal is None:
+            yield None
+            return
+        from twlcli.tagging.journal import open_journal
+
+        opened = open_journal(
+            self.journal, decision().key, predictor.spec.vocabulary, model=str(self.model)
+        )
+        with opened as journal:
+            for path in self.files:
+                ours = self.force or not path.exists() or journal.made(path, partial_path(path))
+                check_free(path, force=ours)
+            journal.begin(self.files)
+            yield JournalLookup(journal, content=self.content_hash, retry_failed=self.retry_failed)
+
+    def _record(self) -> AbstractContextManager[ShardRecord | None]:
+        if self.shard is None:
+            return nullcontext()
+        from twlcli.tagging.shards import ShardRecord
+
+        joined = [output.file for output in self.outputs if self._is_joined(output)]
+        return ShardRecord(self.shard, [path for path in joined if path is not None])
+
+    def _rows_written(self, tally: Tally) -> dict[Path, int]:
+        rows = {}
+        for output in filter(self._is_joined, self.outputs):
+            failures = isinstance(output, FailureTable)
+            assert output.file is not None
+            rows[output.file] = tally.failed + tally.unwritten if failures else tally.tagged
+        return rows
+
+    @staticmethod
+    def _is_joined(output: Output) -> bool:
+        """Whether `merge` joins the output of this shard with those of the others."""
+        return output.file is not None and (is_table(output) or isinstance(output, FailureTable))
+
+
+class _Digest:
+    """The model's digest, taken when it is first asked for."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    def __call__(self) -> str:
+        return self._value
+
+    @cached_property
+    def _value(self) -> str:
+        return model_digest(self._model)
