@@ -20,9 +20,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["metrics", "outputs"],
+    ["outputs"],
     ["comparison", "exporting", "tagging"],
-    ["training"],
+    ["training", "metrics"],
     ["scoring", "shapes"],
     ["inference"],
     ["runs"],
