@@ -102,7 +102,7 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
         (["--resume", "{out}", "--epochs", "3"], "give no other options"),
         (["--resume", "{out}"], "not a run folder"),
-        ([], "expected DATA"),
+        ([], "DATA"),
     ],
 )
 def test_what_is_wrong_leaves_nothing_behind(photographs, tmp_path, arguments, message):
