@@ -90,7 +90,7 @@ def test_help_explains_a_command():
         ("train --model resnet50", "--backbone"),
         ("eval --model a.onnx", "see twl eval -h"),
         ("eval --conf 0.5 m d", "--threshold"),
-        ("tag --hlep", "--help"),
+        ("tag --hlep", "--help?"),
         ("export", "'RUN'"),
         ("tag --top-k 0", "'--top-k'"),
         ("train --seed", "'--seed'"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import typer
 from typer.core import TyperGroup
 
 from twlcli import __version__
-from twlcli.cli import hints
 from twlcli.cli.compare import compare
 from twlcli.cli.data import app as data
 from twlcli.cli.doctor import doctor
@@ -46,16 +44,19 @@ class ErrorBoundary(TyperGroup):
     def _reported(self, ctx: Any) -> Iterator[None]:
         try:
             yield
-            return
-        except TwlError as error:
-            hint = error.hinted(hints.names_of_arguments(self, ctx))
-            text = f"{error.message}; {hint}" if hint else error.message
-        except _UsageError as error:
+        except (TwlError, _UsageError) as error:
             if "NoArgs" in type(error).__name__:  # a group without a command shows its help
                 raise
-            text = hints.usage_text(error)
-        typer.echo(f"twl: error: {printable(text)}", err=True)
-        raise typer.Exit(2)
+            typer.echo(f"twl: error: {printable(self._text(ctx, error))}", err=True)
+            raise typer.Exit(2) from error
+
+    def _text(self, ctx: Any, error: Any) -> str:
+        from twlcli.cli import hints
+
+        if not isinstance(error, TwlError):
+            return hints.usage_text(error)
+        hint = error.hinted(hints.names_of_arguments(self, ctx))
+        return f"{error.message}; {hint}" if hint else error.message
 
 
 app = typer.Typer(
@@ -81,6 +82,10 @@ def _options(
     ] = False,
 ) -> None:
     """Options of `twl` itself; its help is the app's."""
+    import logging
+
+    # Without any handler Python would print Pillow's log warnings about odd files on stderr.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def help_(
@@ -97,7 +102,9 @@ def help_(
         return
     found = root.command.get_command(root, command)
     if found is None:
-        raise TwlError(hints.unknown_command(root, command))
+        from twlcli.cli.hints import unknown_command
+
+        raise TwlError(unknown_command(root, command))
     with found.make_context(command, ["--help"], parent=root):
         """Its help ends the program."""
 
@@ -126,8 +133,6 @@ app.command("version", short_help="Show the version.")(version)
 
 def main() -> None:
     """Entry point of the console script."""
-    # Without any handler Python would print Pillow's log warnings about odd files on stderr.
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     app(prog_name="twl")

@@ -78,9 +78,11 @@ def usage_text(error: Any) -> str:
     parameters = error.ctx.command.get_params(error.ctx)
     options = [name for each in parameters for name in each.opts if name.startswith("-")]
     other = _OTHER_OPTIONS.get(wrong)
-    nearest = difflib.get_close_matches(wrong, options, n=1, cutoff=0.75)  # the dashes are alike
-    meant = f"; use {other}" if other in options else f"; did you mean {nearest[0]}?" * len(nearest)
-    return f"there is no option {wrong}{meant or where}"
+    if other in options:
+        return f"there is no option {wrong}; use {other}"
+    for nearest in difflib.get_close_matches(wrong, options, n=1, cutoff=0.75):  # dashes are alike
+        return f"there is no option {wrong}; did you mean {nearest}?"
+    return f"there is no option {wrong}{where}"
 
 
 def names_of_arguments(group: Any, ctx: Any) -> Callable[[str], str]:
