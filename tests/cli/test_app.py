@@ -97,7 +97,7 @@ def test_help_explains_a_command():
     ],
 )
 def test_wrong_commands_and_options_say_what_is_meant(words, expected):
-    result = CliRunner().invoke(app, words.split())
+    result = CliRunner().invoke(app, words.split(), prog_name="twl")
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("twl: error: ")

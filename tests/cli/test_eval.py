@@ -214,7 +214,7 @@ def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, without_torch
     run.mkdir()
     message = refusal(run, table)
     assert message.strip().endswith(
-        "evaluating a run needs the 'train' extra: pip install 'twlcli[train]'"
+        "running a checkpoint needs the 'train' extra: pip install 'twlcli[train]'"
     )
 
 

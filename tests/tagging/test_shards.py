@@ -183,9 +183,7 @@ def test_what_is_no_record_is_named(tmp_path, first):
 
 
 def test_a_record_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(
-        TwlError, match=r"a\.csv: no a\.csv\.shard beside it; expected an output of"
-    ):
+    with pytest.raises(TwlError, match=r"a\.csv: .* a\.csv\.shard "):
         read_summary(tmp_path / "a.csv")
 
 

@@ -59,8 +59,8 @@ def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module
     """
     known = backbone_names()
     if name not in known:
-        hint = did_you_mean(name, known) or "; `twl doctor --backbones` lists them"
-        raise RecipeError(f"backbone '{name}' is not one of torchvision's{hint}")
+        hint = did_you_mean(name, known) or f", which has {len(known)} others"
+        raise RecipeError(f"there is no backbone '{name}' in torchvision{hint}")
     options = dict(_OPTIONS.get(name, {}))
     if name.startswith("vit_"):
         options["image_size"] = image_size

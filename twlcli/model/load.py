@@ -34,6 +34,6 @@ def load_predictor(
         raise TwlError(f"{source} runs on a device of torch", hint="give {device}")
     if not source.exists():
         raise ModelError(f"{source}: no such model")
-    with needs_extra("evaluating a run", "train"):
+    with needs_extra("running a checkpoint", "train"):
         from twlcli.model.torch import TorchPredictor
     return TorchPredictor.load(source, device=device or "auto")

@@ -112,7 +112,7 @@ def read_summary(output: Path) -> Summary:
         Shard.parse(summary.shard)
     except FileNotFoundError:
         raise TwlError(
-            f"{output}: no {path.name} beside it; expected an output of 'twl tag --shard'"
+            f"{output}: there is no {path.name} beside it; expected a table of one shard"
         ) from None
     except OSError as error:
         raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
