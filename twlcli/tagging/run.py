@@ -152,7 +152,7 @@ def tag_files(
     """
     paths = tuple(paths)
     if not paths and not lists:
-        raise TwlError("there is nothing to tag", hint="name images or folders, or {lists} of them")
+        raise TwlError("nothing to tag", hint="name images or folders, or {lists} of them")
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):

@@ -152,7 +152,9 @@ def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
     except (ValueError, TypeError) as error:
         raise TwlError(f"{path}:{line}: damaged: {error}") from error
     if line - 1 != summary.taken:
-        raise TwlError(f"{path}: has {line - 1:,} images, expected {summary.taken:,}; is it whole?")
+        raise TwlError(
+            f"{path}: has {line - 1:,} images, expected {summary.taken:,}; it may be incomplete"
+        )
 
 
 class ShardRecord:
