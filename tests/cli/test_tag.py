@@ -272,7 +272,7 @@ def test_tag_with_a_closed_stream(model, photos, arguments, closed, message):
     done = subprocess.run(
         command,
         cwd=photos.parent,
-        env={**os.environ, "PYTHONPATH": str(Path(shipped.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(shipped.__file__).parents[2])},
         stderr=subprocess.PIPE,
         text=True,
     )
