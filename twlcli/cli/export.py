@@ -87,6 +87,9 @@ def export(
     }.items():
         if value is not None and not int8:
             raise TwlError(f"--{name} requires --int8")
+    from twlcli.model.load import check_there
+
+    check_there(run)
     if not int8:
         _export_float(run, out, force=force)
         return

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from twlcli.errors import AnnotationError
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_free
@@ -143,6 +144,8 @@ def evaluate(
     if scores is not None:
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)
+    if data is not None and not Path(data).exists():
+        raise AnnotationError(f"{data}: there is no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
     how = ReadOptions(format, images, coco_images, separator)
