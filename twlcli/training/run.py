@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import ModelError, needs_extra
+from twlcli.errors import needs_extra
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import InterruptedRunError, Run, kept_images, read_data
+from twlcli.runs.run_folder import InterruptedRunError, Run, check_weights, kept_images, read_data
 
 if TYPE_CHECKING:
     from twlcli.training.trainer import Watcher
@@ -102,9 +102,7 @@ def _free_folder(recipe: Recipe) -> Path:
 
 def _read(recipe: Recipe) -> Annotations:
     """The data of a recipe, once its weights are known to be there."""
-    weights = recipe.model.weights
-    if weights not in ("default", "none") and not Path(weights).is_file():
-        raise ModelError(f"{weights}: there is no such file of weights")
+    check_weights(recipe)
     return kept_images(read_data(recipe.data), recipe.data)
 
 
