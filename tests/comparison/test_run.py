@@ -71,6 +71,17 @@ def test_plots_are_files_that_stand_alone(found):
     assert "bce" in (found.folder / "plots" / "rates.svg").read_text("utf-8")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of reportlab's own code
+def test_plots_are_written_as_pdf_where_that_is_asked_for(found, photographs):
+    pytest.importorskip("svglib")
+    compared(photographs, found.folder, command="twl compare it", pdf=True)
+    plots = found.folder / "plots"
+    names = {path.stem for path in plots.glob("*.svg")}
+    assert {path.stem for path in plots.glob("*.pdf")} == names
+    compared(photographs, found.folder, command="twl compare it")
+    assert not list(plots.glob("*.pdf"))  # those of another comparison would be left otherwise
+
+
 def test_the_same_call_trains_nothing_and_writes_the_same(found, photographs):
     before = {path: path.read_bytes() for path in found.folder.rglob("*.*") if path.is_file()}
     listener = Listener()

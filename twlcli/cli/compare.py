@@ -55,6 +55,7 @@ Limit = Annotated[
         "in a separate folder.",
     ),
 ]
+Pdf = Annotated[bool, typer.Option("--pdf", help="Also write the plots as PDF, for LaTeX.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead of a table.")]
 
 
@@ -66,6 +67,7 @@ def compare(
     same_rate: SameRate = False,
     out: Out = None,
     limit: Limit = None,
+    pdf: Pdf = False,
     as_json: AsJson = False,
     recipe: options.RecipeName = None,
     backbone: options.Backbone = None,
@@ -125,6 +127,7 @@ def compare(
                 same_rate=same_rate,
                 out=out,
                 limit=limit,
+                pdf=pdf,
                 device=device,
                 watcher=bar,
                 should_stop=interrupted,

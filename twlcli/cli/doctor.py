@@ -9,7 +9,9 @@ import typer
 _PACKAGES = (
     ("", ("numpy", "pillow", "onnxruntime", "typer", "rich", "pydantic", "jinja2")),
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
+    ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),
+    ("pdf", ("svglib",)),
 )
 
 

@@ -20,6 +20,7 @@ from twlcli.comparison.statistics import compare_scores, enough_resamples
 from twlcli.comparison.tables import latex, markdown
 from twlcli.errors import needs_extra
 from twlcli.io import write_whole
+from twlcli.pages.pdf import check_pdf, write_pdf
 from twlcli.pages.plot import write_svg
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
@@ -56,6 +57,7 @@ def compare(
     recipe: Recipe | Path | str | None = None,
     settings: Settings = (),
     limit: int | None = None,
+    pdf: bool = False,
     resamples: int | None = None,
     device: str = "auto",
     watcher: ComparisonWatcher | None = None,
@@ -82,6 +84,7 @@ def compare(
         settings: changes of the recipe, as for `train`.
         limit: a dry run: all of it, on at most so many training and so many validation images and
             with at most 2 epochs, in a folder of its own: `out` with `-limit-N` at its end.
+        pdf: also write the plots as PDF.
         resamples: of the images, for intervals; None is 100 for each pair, at least 1,000.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
         watcher: told how it goes.
@@ -98,7 +101,7 @@ def compare(
         DeviceError: the device is not there, or its memory does not suffice.
         TwlError: the folder holds runs of another recipe or other images; there is no learning
             rate for all; or too few resamples to show that anything is real.
-        MissingExtraError: the `train` extra is not installed.
+        MissingExtraError: the `train` extra is not installed, or for PDF the `pdf` extra.
     """
     if isinstance(data, Recipe):
         base = resolved_recipe(data.data.path, data, settings)
@@ -113,6 +116,8 @@ def compare(
         out=None if out is None else Path(out),
         limit=limit,
     )
+    if pdf:
+        check_pdf()
     enough_resamples(len(plan.candidates), resamples)
     for candidate in plan.candidates:
         check_network(candidate.recipe)
@@ -132,11 +137,11 @@ def compare(
             progress=told.resampled if ranks.first else lambda runs: None,
         )
         if ranks.first:
-            _write(comparison, plan.folder, about(plan, found.recipe, command))
+            _write(comparison, plan.folder, about(plan, found.recipe, command), pdf=pdf)
     return Compared(comparison, plan.folder)
 
 
-def _write(comparison: Comparison, folder: Path, said: About) -> None:
+def _write(comparison: Comparison, folder: Path, said: About, *, pdf: bool) -> None:
     """Write the page, the tables and the plots into the folder of a comparison."""
     texts = {
         JSON_NAME: to_json(comparison, limit=said.limit),
@@ -158,6 +163,9 @@ def _write(comparison: Comparison, folder: Path, said: About) -> None:
             write_svg(path, several, description=f"{said.title}: {name}", columns=3)
         else:
             path.unlink(missing_ok=True)  # an earlier call may have had them
+        path.with_suffix(".pdf").unlink(missing_ok=True)
+        if several and pdf:
+            write_pdf(path)
     write_page(comparison, folder / PAGE_NAME, said)
 
 
