@@ -41,7 +41,6 @@ Out = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        min=8,
         help="Dry run: all of it, on at most N training and N validation images and 2 epochs, in "
         "a folder of its own.",
         metavar="N",

@@ -19,7 +19,7 @@ from twlcli.comparison.result import Comparison
 from twlcli.comparison.statistics import compare_scores, enough_resamples
 from twlcli.comparison.tables import latex, markdown
 from twlcli.errors import needs_extra
-from twlcli.io import write_whole
+from twlcli.io import write_errors, write_whole
 from twlcli.pages.plot import write_svg
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
@@ -149,16 +149,17 @@ def _write(comparison: Comparison, folder: Path, said: About) -> None:
         "validation": validation_plots(comparison),
         "loss": loss_plots(comparison),
     }
-    (folder / PLOTS_NAME).mkdir(exist_ok=True)
-    for name, text in texts.items():
-        write_whole(folder / name, partial(_write_text, text))
-    for name, several in plots.items():
-        path = folder / PLOTS_NAME / f"{name}.svg"
-        if several:
-            write_svg(path, several, description=f"{said.title}: {name}", columns=3)
-        else:
-            path.unlink(missing_ok=True)  # an earlier call may have had them
-    write_page(comparison, folder / PAGE_NAME, said)
+    with write_errors(folder):
+        for name, text in texts.items():
+            write_whole(folder / name, partial(_write_text, text))
+        (folder / PLOTS_NAME).mkdir(exist_ok=True)
+        for name, several in plots.items():
+            path = folder / PLOTS_NAME / f"{name}.svg"
+            if several:
+                write_svg(path, several, description=f"{said.title}: {name}", columns=3)
+            else:
+                path.unlink(missing_ok=True)  # an earlier call may have had them
+        write_page(comparison, folder / PAGE_NAME, said)
 
 
 def _write_text(text: str, file: IO[bytes]) -> None:
