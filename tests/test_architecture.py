@@ -20,9 +20,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["metrics", "outputs"],
+    ["outputs"],
     ["comparison", "exporting", "tagging"],
-    ["training"],
+    ["training", "metrics"],
     ["scoring", "shapes"],
     ["inference"],
     ["runs"],
@@ -155,3 +155,27 @@ def test_one_photograph_is_tagged_without_what_draws_bars(tmp_path):
     )
     assert not loaded_by(code) & {"PIL", "torch", "jinja2"}
     assert (tmp_path / "t.csv").exists()
+
+
+def test_few_files_lead_from_the_command_to_the_rows(tmp_path):
+    """What a reader opens to follow `twl tag`, apart from the processes that decode."""
+    (tmp_path / "a.png").write_bytes(encode(picture(), "PNG"))
+    model = write_model(tmp_path / "model.onnx")
+    arguments = [str(each) for each in (tmp_path, "--model", model, "--out", tmp_path / "t.csv")]
+    code = (
+        "import sys, threading\n"
+        "seen = set()\n"
+        "def note(frame, event, argument):\n"
+        "    is_function = frame.f_code.co_flags & 1  # not the body of a class or module\n"
+        "    if event == 'call' and is_function and 'twlcli' in frame.f_code.co_filename:\n"
+        "        seen.add(frame.f_code.co_filename)\n"
+        f"sys.argv = ['twl', 'tag', *{arguments!r}]\n"
+        "from twlcli.cli.app import main\n"
+        "threading.setprofile(note); sys.setprofile(note)\n"
+        "try: main()\n"
+        "except SystemExit as exit: assert exit.code == 0\n"
+        "sys.setprofile(None)\n"
+        "print(*sorted(seen), sep='\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 10 < len(done.stdout.splitlines()) <= 24, done.stdout

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from twlcli.annotations import folders
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.errors import AnnotationError
+from twlcli.images.discover import walk as discover_walk
 
 
 def touch(folder, *names):
@@ -59,7 +59,7 @@ def test_folders_loose_photographs_are_noted(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", ".hidden/d.jpg", "dog/.e.jpg")
     annotations = read_folders(tmp_path)
     assert annotations.images == ("dog/c.jpg",)
-    assert annotations.notes == ("photographs left out, as they lie in no class's folder: 2",)
+    assert annotations.notes == ("images left out because they are in no class folder: 2",)
 
 
 def test_folders_split_without_classes(tmp_path):
@@ -74,7 +74,7 @@ def test_folders_split_without_classes(tmp_path):
 def test_folders_without_photographs(tmp_path):
     touch(tmp_path, "a.jpg", "dog/a.txt")
     assert not is_folders(tmp_path)
-    with pytest.raises(AnnotationError, match="no photograph lies in a sub-folder"):
+    with pytest.raises(AnnotationError, match="no image is in a sub-folder"):
         read_folders(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_walk_goes_as_deep_as_folders_lie(tmp_path, monkeypatch):
 
 
 def test_walk_ends_among_folders_that_link_to_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MAX_WAYS", 20)
+    monkeypatch.setattr(discover_walk, "MAX_WAYS", 20)
     names = [str(number) for number in range(9)]
     for name in names:
         (tmp_path / name).mkdir()

@@ -37,7 +37,13 @@ def test_number_that_is_no_mark_is_refused(name, dtype, value):
 @pytest.mark.parametrize("name", MARKS)
 @pytest.mark.parametrize(
     ("value", "dtype"),
-    [(0.9, torch.float32), (1e-30, torch.float32), (1 - 2**-53, torch.float64)],
+    [
+        (0.9, torch.float32),
+        (1e-30, torch.float32),
+        (5e-324, torch.float64),
+        (1 - 2**-53, torch.float64),
+        (1 + 2**-52, torch.float64),
+    ],
 )
 def test_nearest_neighbours_of_marks_are_refused(name, value, dtype):
     with pytest.raises(ValueError, match=rf"got {value} at \(3, 1\)$"):

@@ -32,7 +32,7 @@ def trained(ranks: Ranks, rows: slice, *settings: str) -> Trained:
         "optimizer.learning_rate=0.5",
         "optimizer.clip=1",
         "schedule.batch_size=10",
-        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
+        "train.precision=float32",  # bf16 rounds each part by itself
         *settings,
     )
     recipe = Recipe().with_settings(settings)

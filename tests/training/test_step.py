@@ -17,7 +17,6 @@ def stepper(net: nn.Module, *settings: str) -> Stepper:
         "optimizer.clip=1",
         "train.precision=float32",  # bf16 rounds each part by itself
         "schedule.batch_size=10",
-        "train.precision=float32",  # on machines with bf16 too, whose rounding depends on the batch
         *settings,
     )
     return Stepper(net, Recipe().with_settings(settings), Preprocessing(8, 8), Ranks(CPU))

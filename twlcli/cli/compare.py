@@ -1,4 +1,4 @@
-"""`twl compare`: which loss, or which setting, is best on one's own data."""
+"""`twl compare`: compare losses or settings on your own data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
 from twlcli.errors import TwlError
 from twlcli.recipe.names import LOSS_NAMES
@@ -17,40 +18,47 @@ from twlcli.recipe.names import LOSS_NAMES
 if TYPE_CHECKING:
     from twlcli.comparison.run import Compared
 
-Data = Annotated[
-    Path, typer.Argument(help="Label file or folder; `twl data show DATA` says what is in it.")
+Losses = Annotated[
+    str,
+    typer.Option(metavar="A,B,C", help=f"The losses to compare: {', '.join(LOSS_NAMES)}; or all."),
 ]
-Losses = Annotated[str, typer.Option(help=f"Of {', '.join(LOSS_NAMES)}; or all.", metavar="A,B,C")]
-Seeds = Annotated[int, typer.Option(min=1, help="Runs of each: with the seeds 0, 1, 2...")]
+Seeds = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Runs of each loss, with the seeds 0, 1, 2...")
+]
 Grid = Annotated[
     list[str] | None,
-    typer.Option(help="Compare values of a recipe's key too.", metavar="SECTION.KEY=A,B,C"),
+    typer.Option(
+        help="Also compare values of a key of the recipe (repeatable).", metavar="SECTION.KEY=A,B,C"
+    ),
 ]
 SameRate = Annotated[
     bool,
     typer.Option(
         "--same-rate",
-        help="The recipe's learning rate for all, instead of each its best on held-out "
-        "training images.",
+        help="Train all with the recipe's learning rate, instead of tuning it for each loss on "
+        "held-out training images; requires --learning-rate.",
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder; the same command continues in it [default: runs/compare-DATA]"),
+    typer.Option(
+        metavar="DIR",
+        help="Folder to write; the same command continues in it [default: runs/compare-DATA]",
+    ),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        help="Dry run: all of it, on at most N training and N validation images and 2 epochs, in "
-        "a folder of its own.",
         metavar="N",
+        help="Dry run: every step, but on at most N training and N validation images and 2 epochs, "
+        "in a separate folder.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead of a table.")]
 
 
 def compare(
-    data: Data,
+    data: shared.Data,
     losses: Losses = "two-way,softmax,bce,asl",
     seeds: Seeds = 3,
     grid: Grid = None,
@@ -69,15 +77,16 @@ def compare(
     workers: options.Workers = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
+    format_: shared.Format = None,
+    images: shared.Images = None,
+    coco_images: shared.CocoImages = None,
+    separator: shared.Separator = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
 
-    Every loss starts from the same weights and sees the same images in the same order, seed by
-    seed. The scores are those of the last epoch on the validation split.
+    For each seed, all losses start from the same weights and see the same images in the same order.
+    The scores are those of the last epoch on the validation split. A table, a page and plots say
+    which differences are statistically significant.
 
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """

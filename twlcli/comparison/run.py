@@ -23,7 +23,7 @@ from twlcli.io import write_errors, write_whole
 from twlcli.pages.plot import write_svg
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import check_weights, read_data
+from twlcli.runs.run_folder import check_network, read_data
 
 if TYPE_CHECKING:
     from twlcli.comparison.runner import ComparisonWatcher
@@ -115,7 +115,7 @@ def compare(
     )
     enough_resamples(len(plan.candidates), resamples)
     for candidate in plan.candidates:
-        check_weights(candidate.recipe)
+        check_network(candidate.recipe)
     read_data(base.data)
     with needs_extra("comparing", "train"):
         from twlcli.comparison.runner import SilentComparison, train_plan

@@ -28,6 +28,7 @@ from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import hold_out
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_whole
+from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ class Run:
         """Make a new run folder and write the recipe into it.
 
         Raises:
-            TwlError: the folder exists and is not empty.
+            TwlError: the folder exists and is not empty, or cannot be made.
         """
         cls.check_free(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
         run = cls(folder, recipe)
         run.write_recipe()
         return run
@@ -77,6 +81,9 @@ class Run:
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
+        nearest = next(each for each in folder.absolute().parents if each.exists())
+        if not nearest.is_dir():
+            raise TwlError(f"{folder}: {nearest} is not a folder")
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -233,8 +240,9 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
     write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
 
 
-def check_weights(recipe: Recipe) -> None:
-    """Raise ModelError where the file of weights that a recipe names is not there."""
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there."""
+    check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if weights not in ("default", "none") and not Path(weights).is_file():
         raise ModelError(f"{weights}: there is no such file of weights")

@@ -1,4 +1,7 @@
+import pathspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
 from twlcli.images.discover.gitignore import Patterns
@@ -53,7 +56,42 @@ def test_stars_take_little_time(pattern, name):
 
 @pytest.mark.parametrize("pattern", ["!", "", "/", "!/", "a[b", "[z-a]", "a\\", "[[:alpha:]]"])
 def test_what_is_no_pattern_is_refused(pattern):
-    with pytest.raises(TwlError, match=r"--exclude '.*gitignore"):
+    with pytest.raises(TwlError, match=r"exclude '.*gitignore"):
         Patterns(exclude=["fine", pattern])
-    with pytest.raises(TwlError, match="--include"):
+    with pytest.raises(TwlError, match="include"):
         Patterns(include=[pattern])
+
+
+NAMES = st.lists(st.from_regex(r"[ab*][ab.*]{0,3}", fullmatch=True), min_size=1, max_size=4).map(
+    "/".join
+)
+PARTS = st.sampled_from(["a", "b", "*", "?", "**", "a*", "*b", "[ab]", "[!a]", "a.b", "*.a", "b?"])
+
+
+@st.composite
+def gitignore_patterns(draw):
+    parts = draw(st.lists(PARTS, min_size=1, max_size=4))
+    before = draw(st.sampled_from(["", "/"]))
+    # Of `a/**/` pathspec takes files in a for folders, which git does not.
+    after = "" if parts[-1] == "**" else draw(st.sampled_from(["", "/"]))
+    return before + "/".join(parts) + after
+
+
+@settings(deadline=None, max_examples=400)
+@given(pattern=gitignore_patterns(), names=st.lists(NAMES))
+def test_a_pattern_matches_as_it_does_in_pathspec(pattern, names):
+    """Several patterns that take back from each other are another matter: git differs there."""
+    reference = pathspec.GitIgnoreSpec.from_lines([pattern])
+    ours = Patterns(exclude=[pattern])
+    for name in names:
+        parts = name.split("/")
+        folders = ["/".join(parts[: count + 1]) + "/" for count in range(len(parts) - 1)]
+        matched = any(map(reference.match_file, [*folders, name]))
+        assert ours.takes(name) != matched, name
+
+
+def test_what_is_taken_back_is_taken_back_as_in_git():
+    """As `git check-ignore` has it, where pathspec says otherwise."""
+    assert not Patterns(exclude=["a", "!/a"]).takes("a/a/b")
+    assert Patterns(exclude=["a", "!/a"]).takes("a/b")
+    assert Patterns(exclude=["!a", "a/**/"]).takes("a/a")

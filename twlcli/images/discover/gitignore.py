@@ -1,4 +1,10 @@
-"""Which images are wanted, in the words of .gitignore."""
+"""Which images are wanted, in the words of .gitignore.
+
+Written here, and single patterns tested against pathspec. Its expressions try every way to share a
+name out among the stars of a pattern, so that one long name can hold up a scan for hours, where
+these look once for what follows a star. Where a pattern takes back what another matches below a
+folder, these do as git does.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +39,8 @@ class Patterns:
         Raises:
             TwlError: one of them is not a pattern.
         """
-        self._include = _Rules([_read(pattern, "--include") for pattern in include])
-        self._exclude = _Rules([_read(pattern, "--exclude") for pattern in exclude])
+        self._include = _Rules([_read(pattern, "include") for pattern in include])
+        self._exclude = _Rules([_read(pattern, "exclude") for pattern in exclude])
 
     @property
     def are_empty(self) -> bool:
@@ -86,7 +92,7 @@ class _Rules:
         return False
 
 
-def _read(text: str, option: str) -> _Pattern:
+def _read(text: str, kind: str) -> _Pattern:
     body = text.removeprefix("!")
     for_folders = body.endswith("/")
     body = body.removesuffix("/")
@@ -95,10 +101,10 @@ def _read(text: str, option: str) -> _Pattern:
     body = re.sub(r"(?<![^/])(\*\*/)+", "**/", body.removeprefix("/"))
     try:
         if not body:
-            raise ValueError("there is nothing to match")
+            raise ValueError("it is empty")
         expression = re.compile(_expression(body.split("/")), re.DOTALL)
     except (ValueError, re.error) as error:
-        raise TwlError(f"{option} '{text}': not a pattern as in .gitignore: {error}") from error
+        raise TwlError(f"{kind} '{text}': not a .gitignore-style pattern: {error}") from error
     return _Pattern(expression, floats, for_folders, takes_back=text.startswith("!"))
 
 
@@ -128,12 +134,14 @@ def _translated(part: str) -> str:
             # A ] that comes first, maybe after ! or ^, is a member of the class.
             found = re.compile(r"([!^]?)(\]?(?:\\.|[^\]\\])*)\]", re.DOTALL).match(part, place)
             if found is None or "[:" in found[2]:
-                raise ValueError("a [ that nothing closes" if not found else "a class with [:")
+                raise ValueError(
+                    "a [ without its ]" if not found else "[: :] classes are not supported"
+                )
             chunks[-1].append(f"(?!/)[{'^' if found[1] else ''}{_class_members(found[2])}]")
             place = found.end()
         elif sign == "\\":
             if place == len(part):
-                raise ValueError("a \\ with nothing behind it")
+                raise ValueError("a \\ at its end")
             chunks[-1].append(re.escape(part[place]))
             place += 1
         else:

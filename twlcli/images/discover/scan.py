@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from twlcli.errors import TwlError
-from twlcli.images.discover.compact_set import CompactSet
+from twlcli.images.discover.compact import CompactSet
 from twlcli.images.discover.gitignore import Patterns
 from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members
@@ -73,7 +73,7 @@ def scan(
     for each in lists:
         if str(each) == STANDARD_INPUT:
             if standard_input is None:
-                raise TwlError("a list on the standard input, which is not at hand")
+                raise TwlError("the list is standard input, which is not available")
         elif Path(each).is_dir() or not Path(each).exists():
             what = "is a folder" if Path(each).is_dir() else "no such file"
             raise TwlError(f"{each}: {what}, expected a list of file names")

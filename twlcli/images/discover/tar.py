@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from twlcli.images.discover.compact_set import CompactSet
+from twlcli.images.discover.compact import CompactSet
 from twlcli.images.image_file import ByteRange, ImageFile, is_image
 
 MAX_HEADER = 1 << 16  # bytes of all headers before one member; the longest path takes 4 KiB
