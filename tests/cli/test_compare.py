@@ -1,3 +1,4 @@
+import inspect
 import json
 import signal
 from collections.abc import Callable
@@ -7,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from twlcli.cli.app import app
+from twlcli.cli.compare import compare
+from twlcli.comparison.plan import DEFAULT_LOSSES
 from twlcli.runs.run_folder import InterruptedRunError
 
 SMALL = [
@@ -82,7 +85,7 @@ def test_finished_comparison_prints_again_without_training(compared, photographs
         ),
         (["--same-rate"], "--same-rate requires --learning-rate"),
         (["--learning-rate", "0.1"], "--learning-rate requires --same-rate; without it each loss"),
-        (["--limit", "7"], "value for '--limit'"),
+        (["--limit", "7"], "a dry run on 7 images; --limit is at least 8"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(
@@ -95,6 +98,10 @@ def test_what_cannot_be_compared_is_refused_before_training(
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_losses_compared_are_those_of_the_function():
+    assert inspect.signature(compare).parameters["losses"].default == ",".join(DEFAULT_LOSSES)
 
 
 def test_dry_run_is_not_mistaken_for_the_comparison(compared, photographs):

@@ -1,5 +1,4 @@
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ HISTORY = [
 
 
 @pytest.fixture
-def svg(tmp_path) -> Path:
+def svg(tmp_path):
     path = tmp_path / "curves.svg"
     write_curves(path, HISTORY)
     return path

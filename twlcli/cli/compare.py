@@ -49,7 +49,6 @@ Out = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        min=8,
         metavar="N",
         help="Dry run: every step, but on at most N training and N validation images and 2 epochs, "
         "in a separate folder.",

@@ -19,7 +19,7 @@ from twlcli.comparison.result import Comparison
 from twlcli.comparison.statistics import compare_scores, enough_resamples
 from twlcli.comparison.tables import latex, markdown
 from twlcli.errors import needs_extra
-from twlcli.io import write_whole
+from twlcli.io import write_errors, write_whole
 from twlcli.pages.pdf import check_pdf, write_pdf
 from twlcli.pages.plot import write_svg
 from twlcli.recipe import Recipe
@@ -154,19 +154,20 @@ def _write(comparison: Comparison, folder: Path, said: About, *, pdf: bool) -> N
         "validation": validation_plots(comparison),
         "loss": loss_plots(comparison),
     }
-    (folder / PLOTS_NAME).mkdir(exist_ok=True)
-    for name, text in texts.items():
-        write_whole(folder / name, partial(_write_text, text))
-    for name, several in plots.items():
-        path = folder / PLOTS_NAME / f"{name}.svg"
-        if several:
-            write_svg(path, several, description=f"{said.title}: {name}", columns=3)
-        else:
-            path.unlink(missing_ok=True)  # an earlier call may have had them
-        path.with_suffix(".pdf").unlink(missing_ok=True)
-        if several and pdf:
-            write_pdf(path)
-    write_page(comparison, folder / PAGE_NAME, said)
+    with write_errors(folder):
+        for name, text in texts.items():
+            write_whole(folder / name, partial(_write_text, text))
+        (folder / PLOTS_NAME).mkdir(exist_ok=True)
+        for name, several in plots.items():
+            path = folder / PLOTS_NAME / f"{name}.svg"
+            if several:
+                write_svg(path, several, description=f"{said.title}: {name}", columns=3)
+            else:
+                path.unlink(missing_ok=True)  # an earlier call may have had them
+            path.with_suffix(".pdf").unlink(missing_ok=True)
+            if several and pdf:
+                write_pdf(path)
+        write_page(comparison, folder / PAGE_NAME, said)
 
 
 def _write_text(text: str, file: IO[bytes]) -> None:

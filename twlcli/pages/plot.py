@@ -93,16 +93,8 @@ class Plot:
 
 def svg(plot: Plot) -> Markup:
     """The plot as an `<svg>` element of a page."""
-    elements = _elements(plot, 0, 0)
-    return render(
-        "pages/plot.svg",
-        description=plot.description.translate(_UNPRINTABLE),
-        width=_short(plot.width),
-        height=_short(plot.height),
-        elements=elements,
-        colours=VARIABLES,
-        standalone=False,
-    )
+    size = plot.width, plot.height
+    return _rendered(_elements(plot, 0, 0), size, plot.description, standalone=False)
 
 
 def write_svg(path: Path, plots: Sequence[Plot], *, description: str, columns: int = 1) -> None:
@@ -126,15 +118,11 @@ def write_svg(path: Path, plots: Sequence[Plot], *, description: str, columns: i
         elements += _text(left, top + above - own + _FONT, heading, bold=True)
         elements += _elements(plot, left, top + above)
     rows = math.ceil(len(plots) / columns)
-    text = render(
-        "pages/plot.svg",
-        description=description.translate(_UNPRINTABLE),
-        width=_short(columns * (width + _BETWEEN) - _BETWEEN + 2 * _MARGIN),
-        height=_short(rows * (height + above + _BETWEEN) - _BETWEEN + 2 * _MARGIN),
-        elements=elements,
-        colours=LIGHT,
-        standalone=True,
+    size = (
+        columns * (width + _BETWEEN) - _BETWEEN + 2 * _MARGIN,
+        rows * (height + above + _BETWEEN) - _BETWEEN + 2 * _MARGIN,
     )
+    text = _rendered(elements, size, description, standalone=True)
     write_whole(path, lambda file: file.write(text.encode(errors="replace")))
 
 
@@ -187,6 +175,21 @@ class _Element:
     title: str = ""
 
 
+def _rendered(
+    elements: Sequence[_Element], size: tuple[float, float], description: str, *, standalone: bool
+) -> Markup:
+    return render(
+        "pages/plot.svg",
+        elements=elements,
+        width=_short(size[0]),
+        height=_short(size[1]),
+        font_size=_FONT,
+        description=description.translate(_UNPRINTABLE),
+        colours=LIGHT if standalone else VARIABLES,
+        standalone=standalone,
+    )
+
+
 @dataclass(frozen=True)
 class _Frame:
     """The rectangle between the axes of a plot."""
@@ -203,9 +206,10 @@ class _Frame:
     def y(self, value: float) -> float:
         return self.bottom - self.plot.y.place(value) * (self.bottom - self.top)
 
-    def points(self, points: Sequence[Point]) -> list[Point]:
-        """Where points are drawn; those without a place are NaN."""
-        return [(self.x(x), self.y(y)) for x, y in points]
+    def point(self, point: Point) -> Point | None:
+        """Where a point is drawn; None where it has no place."""
+        x, y = self.x(point[0]), self.y(point[1])
+        return None if math.isnan(x + y) else (x, y)
 
 
 def _elements(plot: Plot, left: float, top: float) -> list[_Element]:
@@ -257,27 +261,32 @@ def _x_axis(frame: _Frame, left: float) -> Iterator[_Element]:
 
 
 def _mark(frame: _Frame, mark: Mark) -> Iterator[_Element]:
-    points = frame.points(mark.points)
+    points = [frame.point(point) for point in mark.points]
     if isinstance(mark, Line):
-        there = [point for point in points if not any(map(math.isnan, point))]
+        there = [point for point in points if point is not None]
         if len(there) > 1:
             yield _stroke(there, mark.colour, mark.width, mark.opacity, dashed=mark.dashed)
         return
     titles = [*mark.titles, *[""] * (len(points) - len(mark.titles))]
-    for (x, y), title in zip(points, titles, strict=True):
-        if math.isnan(x) or math.isnan(y):
-            continue
-        if isinstance(mark, Crosses):
-            style = {"stroke": mark.colour, "stroke-width": "1.6", "fill": "none"}
-            shape = {"d": f"M{_short(x - 4)},{_short(y - 4)}l8,8m0,-8l-8,8", **style}
-            yield _Element("path", shape, title=title)
-            continue
-        shape = {"cx": _short(x), "cy": _short(y), "r": _short(mark.radius), "fill": mark.colour}
-        if mark.hollow:
-            shape |= {"fill": "paper", "stroke": mark.colour, "stroke-width": "1.2"}
-        if mark.opacity < 1:
-            shape["opacity"] = _short(mark.opacity, 2)
-        yield _Element("circle", shape, title=title)
+    for point, title in zip(points, titles, strict=True):
+        if point is not None:
+            yield _dot(point, mark, title) if isinstance(mark, Dots) else _cross(point, mark, title)
+
+
+def _dot(point: Point, mark: Dots, title: str) -> _Element:
+    x, y = map(_short, point)
+    shape: dict[str, str] = {"cx": x, "cy": y, "r": _short(mark.radius), "fill": mark.colour}
+    if mark.hollow:
+        shape |= {"fill": "paper", "stroke": mark.colour, "stroke-width": "1.2"}
+    if mark.opacity < 1:
+        shape["opacity"] = _short(mark.opacity, 2)
+    return _Element("circle", shape, title=title)
+
+
+def _cross(point: Point, mark: Crosses, title: str) -> _Element:
+    corner = f"{_short(point[0] - 4)},{_short(point[1] - 4)}"
+    style = {"fill": "none", "stroke": mark.colour, "stroke-width": "1.6"}
+    return _Element("path", {"d": f"M{corner}l8,8m0,-8l-8,8", **style}, title=title)
 
 
 def _stroke(
