@@ -79,7 +79,7 @@ def test_every_part_is_there(page):
         assert f"<h2>{heading}</h2>" in page
     assert tags.seen.count("svg") == 1 + 3 + 3 + 3
     assert "Holm's correction for 3 pairs" in tags.text
-    assert "2 seeds hardly show" in tags.text
+    assert "2 seeds say little" in tags.text
     assert "clip = 0.1" in tags.text
     assert "All 4 labels, the largest difference first" in tags.text
 
@@ -132,10 +132,10 @@ def test_the_matrix_turns_its_signs():
             assert below is not None
             assert above is not None
             assert above.text.replace("+", "−") == below.text
-            assert above.is_real == below.is_real
+            assert above.is_significant == below.is_significant
     first = matrix[0][1]
     assert first is not None
-    assert first.is_real
+    assert first.is_significant
     assert "var(--above)" in first.style
     assert re.fullmatch(r"two-way − .*: 95 % \+[\d.]+ to \+[\d.]+, adjusted p 0\.\d+", first.title)
 

@@ -89,11 +89,11 @@ def test_the_best_comes_first_and_pairs_point_down(comparison):
     assert comparison.to_best("asl").second == "asl"
 
 
-def test_a_large_difference_is_real_and_a_small_one_is_not(comparison):
+def test_a_large_difference_is_significant_and_a_small_one_is_not(comparison):
     large, _, small = (each.map_class for each in comparison.differences)
-    assert large.real
+    assert large.significant
     assert 0 < large.low < large.value < large.high
-    assert not small.real
+    assert not small.significant
     assert small.low < 0 < small.high
     for gap in (large, small):
         assert gap.adjusted_p >= gap.p
@@ -122,7 +122,7 @@ def test_a_candidate_does_not_differ_from_its_double():
     assert difference.map_class.value == 0
     assert (difference.map_class.low, difference.map_class.high) == (0, 0)
     assert difference.map_class.adjusted_p == 1
-    assert not difference.map_class.real
+    assert not difference.map_class.significant
 
 
 def test_the_order_of_runs_and_candidates_changes_nothing():
@@ -154,7 +154,7 @@ def test_one_seed_has_no_deviation():
     assert alone.results[0].map_class.std is None
     assert alone.results[0].label_std is None
     assert "±" not in text_of(alone)
-    assert any("One seed cannot" in note for note in notes(alone))
+    assert any("One seed says" in note for note in notes(alone))
     json.dumps(to_dict(alone), allow_nan=False)
 
 
@@ -247,7 +247,7 @@ def test_json_names_its_units_and_holds_everything(comparison):
         "high",
         "p",
         "adjusted_p",
-        "real",
+        "significant",
     }
     assert fields["seeds"] == [0, 1, 2]
 

@@ -86,11 +86,11 @@ def comparison_table(comparison: Comparison) -> Table:
         result.add_column(heading, justify="right", no_wrap=True)
     if has_pairs:
         result.add_column("mAP@class to the best", justify="right", no_wrap=True)
-        result.add_column("real", no_wrap=True)
+        result.add_column("p < 0.05", no_wrap=True)
     for row in comparison.results:
         difference = comparison.to_best(row.name)
         gap = (
-            (to_the_best(difference.map_class), "yes" if difference.map_class.real else "no")
+            (to_the_best(difference.map_class), "yes" if difference.map_class.significant else "no")
             if difference
             else ("", "")
         )

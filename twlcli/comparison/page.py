@@ -39,7 +39,7 @@ class Cell:
 
     text: str
     style: str
-    is_real: bool = False
+    is_significant: bool = False
     title: str = ""
 
 
@@ -112,8 +112,8 @@ def pair_matrix(comparison: Comparison) -> list[list[Cell | None]]:
         gap = gaps[(row, column) if first_is_row else (column, row)]
         sign = 1 if first_is_row else -1
         title = f"{row} − {column}: {_interval(gap, sign)}, adjusted p {p_value(gap.adjusted_p)}"
-        style = _colour(sign * gap.value, scale) if gap.real else ""
-        return Cell(signed(sign * gap.value), style, gap.real, title)
+        style = _colour(sign * gap.value, scale) if gap.significant else ""
+        return Cell(signed(sign * gap.value), style, gap.significant, title)
 
     return [[cell(row, column) for column in names] for row in names]
 

@@ -112,7 +112,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
             f"of {of}."
         )
         correction = f" after Holm's correction for {pairs:,} pairs" if pairs > 1 else ""
-        lines.append(f"real: p < 0.05{correction}.")
+        lines.append(f"p < 0.05: the difference is statistically significant{correction}.")
         if seeds < _ENOUGH_SEEDS:
             lines.append(_warning(seeds))
     return tuple(lines)
@@ -120,10 +120,10 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
 
 def _warning(seeds: int) -> str:
     if seeds == 1:
-        return "One seed cannot show how much another seed would change: take three or more."
+        return "One seed says nothing about the spread between seeds: use three or more."
     return (
-        f"{seeds} seeds hardly show how widely seeds spread: where ± is about as large as the "
-        "difference, do not rely on 'real'."
+        f"{seeds} seeds say little about the spread between seeds: where ± is about as large as "
+        "the difference, do not rely on p."
     )
 
 

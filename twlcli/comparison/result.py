@@ -96,7 +96,7 @@ class Gap:
         high: the upper end.
         p: two-sided, of this pair alone.
         adjusted_p: after Holm's correction for all pairs.
-        real: `adjusted_p` is below 0.05.
+        significant: `adjusted_p` is below 0.05.
     """
 
     value: float
@@ -104,7 +104,7 @@ class Gap:
     high: float
     p: float
     adjusted_p: float = float("nan")
-    real: bool = False
+    significant: bool = False
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def compare(
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
 ) -> Compared:
-    """Train several losses under one recipe and find which differences between them are real.
+    """Train several losses under one recipe and find which differences are significant.
 
     Every loss starts from the same weights and sees the same images in the same order, seed by
     seed. Its learning rate is the best of a grid on held-out training images. The scores are those
@@ -100,7 +100,7 @@ def compare(
         DivergedError: a run's loss is not a number any more.
         DeviceError: the device is not there, or its memory does not suffice.
         TwlError: the folder holds runs of another recipe or other images; there is no learning
-            rate for all; or too few resamples to show that anything is real.
+            rate for all; or too few resamples to show that anything is significant.
         MissingExtraError: the `train` extra is not installed, or for PDF the `pdf` extra.
     """
     if isinstance(data, Recipe):

@@ -1,4 +1,4 @@
-"""Runs scored on the same images: which is best, and which differences are real."""
+"""Runs scored on the same images: which is best, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from twlcli.scoring.bootstrap import (
     two_sided_p,
 )
 
-REAL_BELOW = 0.05  # adjusted p
+SIGNIFICANT_BELOW = 0.05  # adjusted p
 _FEWEST_RESAMPLES = 1000  # for the ends of a 95 % interval
-_RESAMPLES_PER_PAIR = 100  # 40 are the fewest with which anything can be real
+_RESAMPLES_PER_PAIR = 100  # 40 are the fewest with which anything can be significant
 
 
 def compare_scores(
@@ -50,7 +50,7 @@ def compare_scores(
     seed: int = 0,
     progress: Callable[[int], None] = lambda runs: None,
 ) -> Comparison:
-    """Score all runs and find which differences between candidates are real.
+    """Score all runs and find which differences between candidates are significant.
 
     Images and seeds are drawn with replacement, and for both candidates of a pair the same images
     and the same seeds: runs of one seed begin with the same weights and see the same order. The
@@ -58,10 +58,10 @@ def compare_scores(
     mean is the difference itself; p is twice the share of draws on the other side of 0, adjusted by
     Holm for all pairs of candidates.
 
-    It tells whether a difference would survive other validation images. With one seed it tells
-    nothing about seeds; two or three cannot show how widely seeds spread, and so how often training
-    favours one side by chance. It knows nothing of another split of the data or another recipe. Of
-    equal candidates it calls real, instead of 5 % (simulated with normal noise), where seeds
+    The test asks whether a difference would hold on other validation images. One seed says nothing
+    about the spread between seeds, two or three say little, and no number of them says anything
+    about another split of the data or another recipe. False positives among equal candidates,
+    nominally 5 % (simulated with normal noise), where seeds
 
     move the mean difference    with 2 seeds    with 3 seeds
     half as much as images          6 %             6 %
@@ -78,7 +78,7 @@ def compare_scores(
 
     Raises:
         TwlError: no candidate, one name or seed twice, seeds that differ between candidates,
-            no image with a label, or too few resamples to show that anything is real.
+            no image with a label, or too few resamples to show that anything is significant.
         ModelError: a logit is not finite.
         ValueError: the shapes differ.
     """
@@ -119,14 +119,14 @@ def enough_resamples(candidates: int, resamples: int | None) -> int:
     """How many resamples to draw.
 
     Raises:
-        TwlError: those asked for are too few to show any difference between pairs to be real.
+        TwlError: those asked for are too few to show any difference to be significant.
     """
     pairs = math.comb(candidates, 2)
     if resamples is None:
         return max(_FEWEST_RESAMPLES, _RESAMPLES_PER_PAIR * pairs)
     if resamples < 40 * pairs:
         raise TwlError(
-            f"{resamples} resamples cannot show any of {pairs} differences to be real; "
+            f"{resamples} resamples cannot show any of {pairs} differences to be significant; "
             f"at least {40 * pairs} can"
         )
     return resamples
@@ -195,6 +195,6 @@ def _gap(first: Spread, second: Spread, draws: NDArray[np.float64]) -> Gap:
 
 def _adjusted(gaps: Sequence[Gap]) -> list[Gap]:
     return [
-        replace(gap, adjusted_p=p, real=p < REAL_BELOW)
+        replace(gap, adjusted_p=p, significant=p < SIGNIFICANT_BELOW)
         for gap, p in zip(gaps, holm([gap.p for gap in gaps]), strict=True)
     ]

@@ -10,7 +10,7 @@ from twlcli.comparison.report import About, dry_run, mean_and_deviation, notes, 
 from twlcli.comparison.result import Comparison, Result
 
 _SCORES = ("map_class", "map_sample")
-_BOLD = "Bold: the best scores, and the differences to the best that are real."
+_BOLD = "Bold: the best scores, and the differences to the best that are significant."
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$&])")
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -98,7 +98,7 @@ def _cells(comparison: Comparison, result: Result, best: list[float]) -> list[_C
     difference = comparison.to_best(result.name)
     if difference:
         gap = difference.map_class
-        return [*cells, _Cell(to_the_best(gap), gap.real), _Cell(p_value(gap.adjusted_p))]
+        return [*cells, _Cell(to_the_best(gap), gap.significant), _Cell(p_value(gap.adjusted_p))]
     return [*cells, *[_Cell("")] * (2 if several else 0)]
 
 

@@ -250,7 +250,7 @@ def two_sided_p(draws: NDArray[np.float64]) -> float:
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """The p-values adjusted for how many there are (Holm, 1979).
 
-    Calling those below 0.05 real is wrong anywhere among them at most one time in twenty.
+    Calling those below 0.05 significant is wrong anywhere among them at most one time in twenty.
 
     Example:
         >>> holm([0.04, 0.01])
