@@ -1,8 +1,8 @@
 """The code blocks of a page of Markdown, run from top to bottom as a reader would.
 
-A block of `console` holds commands after `$ ` and below each what it prints; of `python` statements,
-and of `pycon` a session with `>>>`. A block with a `title="NAME"` is a file of that name. An HTML
-comment above a block says how it is run, in words with commas between:
+A `console` block holds commands after `$ ` and below each what it prints, a `python` block
+statements, a `pycon` block a session with `>>>`. A block with a `title="NAME"` is a file of that
+name. An HTML comment above a block says how it is run, in words with commas between:
 
     slow            it takes more than a few seconds
     exit 3          its last command ends with this code
@@ -32,7 +32,7 @@ _FENCE = re.compile(
     r"(?P<text>.*?)^(?P=ticks)$",
     re.MULTILINE | re.DOTALL,
 )
-_NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]\d+)?")  # noqa: RUF001
+_NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]\d+)?")
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def _module_list() -> str:
         rooms.setdefault("" if folder == "." else f"{folder}/", []).append(_row(module))
     return "\n".join(
         f"### `twlcli/{room}`\n\n" + "\n".join(rows) + "\n" for room, rows in rooms.items()
-    ).rstrip("\n") + "\n"
+    )
 
 
 def _row(module: Path) -> str:
