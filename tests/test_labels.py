@@ -24,13 +24,13 @@ def test_vocabulary_gives_columns_and_names_the_nearest():
 
 
 def test_vocabulary_with_a_label_twice_is_refused():
-    with pytest.raises(AnnotationError, match="label 'b' stands twice"):
+    with pytest.raises(AnnotationError, match=r"label 'b' is .* twice"):
         Vocabulary(("a", "b", "b"))
 
 
 @pytest.mark.parametrize("label", ["caf\udce9", "dog\ud83d", "a\0b"])
 def test_vocabulary_with_a_label_that_is_no_text_is_refused(label):
-    with pytest.raises(AnnotationError, match="is no text") as error:
+    with pytest.raises(AnnotationError, match="is not valid text") as error:
         Vocabulary(("a", label))
     assert f"label {label!a} " in str(error.value)
 

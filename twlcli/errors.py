@@ -15,7 +15,6 @@ and exits with 2. Anything else that escapes is a bug and shows its traceback.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -93,6 +92,8 @@ class MissingExtraError(TwlError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'cat'?` for the known word nearest to `word`, or an empty string."""
+    import difflib
+
     nearest = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 

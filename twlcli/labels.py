@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twlcli.errors import AnnotationError, did_you_mean
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
-NO_TEXT = "bytes that are not UTF-8, half a character of UTF-16, or NUL"
+NO_TEXT = "is not valid text (undecodable bytes, a lone surrogate or NUL)"
 
 
 def is_text(label: str) -> bool:
@@ -37,10 +37,10 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if len(self._column) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise AnnotationError(f"label '{twice}' stands twice in the vocabulary")
+            raise AnnotationError(f"label '{twice}' is in the vocabulary twice")
         if not is_text("".join(self.names)):
             name = next(name for name in self.names if not is_text(name))
-            raise AnnotationError(f"label {name!a} is no text: {NO_TEXT}")
+            raise AnnotationError(f"label {name!a} {NO_TEXT}")
 
     @cached_property
     def _column(self) -> dict[str, int]:

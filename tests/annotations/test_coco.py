@@ -152,7 +152,7 @@ def _without(key):
         (_changed("images", 1, file_name=5), r"images\[1\]: 'file_name' is 5; expected a text"),
         (_changed("categories", 1, id=90), r"categories\[1\]: id 90 was given before"),
         (_changed("categories", 1, id=True), r"categories\[1\]: 'id' is true; expected an integer"),
-        (_changed("categories", 1, name="dog"), r"label 'dog' stands twice in the vocabulary"),
+        (_changed("categories", 1, name="dog"), r"label 'dog' is in the vocabulary twice"),
     ],
 )
 def test_read_bad_file_names_the_place(tmp_path, content, message):

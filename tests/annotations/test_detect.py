@@ -215,9 +215,9 @@ def test_open_unknown_format(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("folders", {"separator": ","}, "a separator means nothing to the format 'folders'"),
-        ("sidecars", {"images": "."}, "a folder of images means nothing to the format 'sidecars'"),
-        ("csv", {"coco_images": "."}, "a folder of COCO images means nothing to the format 'csv'"),
+        ("folders", {"separator": ","}, "a separator does not apply to the format 'folders'"),
+        ("sidecars", {"images": "."}, "a folder of images does not apply to the format 'sidecars'"),
+        ("csv", {"coco_images": "."}, "a folder of COCO images does not apply to the format 'csv'"),
     ],
 )
 def test_open_option_without_meaning(tmp_path, name, options, message):
@@ -234,19 +234,19 @@ def test_open_options_out_of_range(tmp_path):
 
 
 def test_open_folder_without_labels(tmp_path):
-    assert error_of(tmp_path).startswith(f"{tmp_path}: holds neither labels nor photographs;")
+    assert error_of(tmp_path).startswith(f"{tmp_path}: holds neither labels nor images;")
     make(tmp_path, {"a.jpg": ""})
-    assert error_of(tmp_path).startswith(f"{tmp_path}: holds photographs but no labels; expected")
+    assert error_of(tmp_path).startswith(f"{tmp_path}: holds images but no labels; expected")
 
 
 def test_open_format_for_the_wrong_kind_of_place(tmp_path):
     make(tmp_path, {"photos.csv": "image,labels\na.jpg,dog\n", "folder/a.jpg": ""})
     file, folder = tmp_path / "photos.csv", tmp_path / "folder"
     for name in ("imagefolder", "voc", "nus-wide", "sidecars", "folders"):
-        message = f"{file}: is a file; the format '{name}' lies in a folder"
+        message = f"{file}: is a file; the format '{name}' is read from a folder"
         assert error_of(file, format=name) == message
     for name in ("csv", "tsv", "jsonl"):
-        message = f"{folder}: is a folder; the format '{name}' lies in a file"
+        message = f"{folder}: is a folder; the format '{name}' is read from a file"
         assert error_of(folder, format=name) == message
 
 
@@ -259,7 +259,7 @@ def test_open_json_that_is_no_labels(tmp_path):
 def test_open_a_photograph(tmp_path):
     make(tmp_path, {"a.JPG": "\xff\xd8\xff"})
     path = tmp_path / "a.JPG"
-    assert error_of(path) == f"{path}: is a photograph; expected a label file or a folder"
+    assert error_of(path) == f"{path}: is an image; expected a label file or a folder"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

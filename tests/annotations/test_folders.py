@@ -59,7 +59,7 @@ def test_folders_loose_photographs_are_noted(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", ".hidden/d.jpg", "dog/.e.jpg")
     annotations = read_folders(tmp_path)
     assert annotations.images == ("dog/c.jpg",)
-    assert annotations.notes == ("photographs left out, as they lie in no class's folder: 2",)
+    assert annotations.notes == ("images left out because they are in no class folder: 2",)
 
 
 def test_folders_split_without_classes(tmp_path):
@@ -74,7 +74,7 @@ def test_folders_split_without_classes(tmp_path):
 def test_folders_without_photographs(tmp_path):
     touch(tmp_path, "a.jpg", "dog/a.txt")
     assert not is_folders(tmp_path)
-    with pytest.raises(AnnotationError, match="no photograph lies in a sub-folder"):
+    with pytest.raises(AnnotationError, match="no image is in a sub-folder"):
         read_folders(tmp_path)
 
 

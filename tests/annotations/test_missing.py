@@ -78,7 +78,7 @@ def test_missing_error_other_letter_case(tmp_path):
 def test_missing_error_all(tmp_path):
     assert error_of(table(tmp_path, ["x/a.jpg", "x/b.jpg"])) == (
         "photos.csv:2: image 'x/a.jpg' is missing (looked for x/a.jpg), and so are all 2 images; "
-        "`images` says where they are"
+        "name their folder with `images`"
     )
 
 

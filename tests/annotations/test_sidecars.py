@@ -35,7 +35,7 @@ def test_sidecars_forms(tmp_path):
             "e.jpg": b"",
             "e.txt": b"",
             "f.jpg": b"",
-            "readme.txt": "of no photograph",
+            "readme.txt": "of no image",
         },
     )
     assert is_sidecars(tmp_path)
@@ -47,7 +47,7 @@ def test_sidecars_forms(tmp_path):
         "sub/c.png": ["caf\u00e9"],
         "sub/d.png": ["caf\u00e9"],
     }
-    assert annotations.notes == ("photographs left out, as no text file lies beside them: 1",)
+    assert annotations.notes == ("images left out because they have no text file: 1",)
     assert annotations.format == "sidecars"
 
 
@@ -84,5 +84,5 @@ def test_sidecars_boxes_are_refused(tmp_path):
 def test_sidecars_none(tmp_path):
     make(tmp_path, {"a.jpg": b"", "b.txt": "dog"})
     assert not is_sidecars(tmp_path)
-    with pytest.raises(AnnotationError, match="no photograph has a text file beside it"):
+    with pytest.raises(AnnotationError, match="no image has a text file beside it"):
         read_sidecars(tmp_path)

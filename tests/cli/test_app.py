@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 import twlcli
 from twlcli.cli.app import app
+from twlcli.cli.hints import _OTHER_COMMANDS, _OTHER_OPTIONS
 from twlcli.errors import TwlError
+from twlcli.recipe import Recipe
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -34,6 +36,7 @@ def test_every_command_has_help_and_stands_in_the_readme(words, command):
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
     assert command.help
+    assert "Example: twl " in command.help
     for parameter in command.params:
         assert parameter.help, f"twl {' '.join(words)}: {parameter.name} has no help"
     assert f"twl {' '.join(words)}" in README.read_text(encoding="utf-8")
@@ -49,9 +52,89 @@ def test_options_named_in_the_readme_exist():
 
 
 def test_version_is_the_packages():
-    result = CliRunner().invoke(app, ["--version"])
-    assert result.output == f"twl {twlcli.__version__}\n"
+    for words in (["--version"], ["version"]):
+        assert CliRunner().invoke(app, words).output == f"twl {twlcli.__version__}\n"
     assert version("twlcli") == twlcli.__version__
+
+
+@pytest.mark.parametrize("group", [[], ["data"], ["recipe"]])
+def test_lists_of_commands_are_not_cut_off(group):
+    for words in ([*group, "-h"], [*group, "--help"], ["help", *group]):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0
+        commands = result.output.partition("Commands:")[2].strip().splitlines()
+        assert len(commands) >= 2
+        assert all(line.endswith(".") and not line.endswith("..") for line in commands)
+
+
+def test_help_explains_a_command():
+    result = CliRunner().invoke(app, ["help", "tag"])
+    assert result.exit_code == 0
+    assert result.output == CliRunner().invoke(app, ["tag", "-h"]).output
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("predict", "twl tag"),
+        ("infer", "twl tag"),
+        ("label", "twl tag"),
+        ("run", "twl tag"),
+        ("untag", "twl tag --xmp"),
+        ("tga", "'tag'"),
+        ("help tga", "'tag'"),
+        ("data sho", "'show'"),
+        ("frobnicate", "train, eval"),
+        ("data frobnicate", "show, convert, sample"),
+        ("train --lr 0.1", "--learning-rate"),
+        ("train --model resnet50", "--backbone"),
+        ("eval --model a.onnx", "see twl eval -h"),
+        ("eval --conf 0.5 m d", "--threshold"),
+        ("tag --hlep", "--help?"),
+        ("export", "'RUN'"),
+        ("tag --top-k 0", "'--top-k'"),
+        ("train --seed", "'--seed'"),
+    ],
+)
+def test_wrong_commands_and_options_say_what_is_meant(words, expected):
+    result = CliRunner().invoke(app, words.split(), prog_name="twl")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("twl: error: ")
+    assert result.stderr.count("\n") == 1
+    assert expected in result.stderr
+
+
+def test_hints_name_commands_and_options_that_exist():
+    known = {" ".join(words): command for words, command in commands()}
+    for hint in _OTHER_COMMANDS.values():
+        for called in re.findall(r"twl ((?:data )?[a-z]+)", hint):
+            assert called in known
+        for option in re.findall(r"--[a-z0-9-]+", hint):
+            assert any(option in each.opts for command in known.values() for each in command.params)
+    options = {name for command in known.values() for each in command.params for name in each.opts}
+    assert set(_OTHER_OPTIONS.values()) <= options
+
+
+def test_help_of_training_names_the_defaults_of_a_recipe():
+    recipe = Recipe()
+    text = " ".join(CliRunner().invoke(app, ["train", "-h"]).output.split())
+    for option, default in {
+        "--backbone": recipe.model.backbone,
+        "--weights": recipe.model.weights,
+        "--loss": recipe.loss.name,
+        "--epochs": recipe.schedule.epochs,
+        "--size": recipe.image.size,
+        "--seed": recipe.train.seed,
+    }.items():
+        of_option = re.split(r" --[a-z]", text.partition(f" {option} ")[2])[0]
+        assert f"[default: {default}]" in of_option or f"[default: {default}]" in text, option
+
+
+def test_completion_can_be_shown():
+    shell = {"_TWL_COMPLETE": "complete_bash", "COMP_WORDS": "twl t", "COMP_CWORD": "1"}
+    result = CliRunner().invoke(app, [], prog_name="twl", env=shell)
+    assert {"train", "tag"} <= set(result.output.split())
 
 
 def test_errors_are_one_line_and_exit_with_2(monkeypatch):

@@ -141,7 +141,7 @@ def test_sample_draws_a_set_that_shows(tmp_path):
     folder = tmp_path / "shapes"
     result = run("sample", folder, "--images", 12, "--seed", 3)
     assert result.exit_code == 0
-    assert result.stderr == f"{folder}/labels.csv: 12 pictures drawn\n"
+    assert result.stderr == f"{folder}/labels.csv: 12 images drawn\n"
     record = json.loads(run("show", folder, "--json").stdout)
     assert record["images"] == 12
     assert set(record["splits"]) == {"train", "val"}

@@ -212,9 +212,10 @@ def test_eval_refuses_a_model_without_calibration(table, tmp_path):
 def test_eval_of_a_run_says_that_torch_is_missing(table, tmp_path, without_torch):
     run = tmp_path / "run"
     run.mkdir()
+    (run / "model.safetensors").touch()
     message = refusal(run, table)
     assert message.strip().endswith(
-        "evaluating a run needs the 'train' extra: pip install 'twlcli[train]'"
+        "running a checkpoint needs the 'train' extra: pip install 'twlcli[train]'"
     )
 
 

@@ -110,10 +110,10 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{run}", "--calibrate", "{table}"], "--calibrate is for int8 models; give --int8 too"),
-        (["{run}", "--max-drop", "2"], "--max-drop is for int8 models; give --int8 too"),
-        (["{run}", "--accept-drop"], "--accept-drop is for int8 models"),
-        (["{run}", "--coco-images", "."], "--coco-images is for int8 models"),
+        (["{run}", "--calibrate", "{table}"], "--calibrate requires --int8"),
+        (["{run}", "--max-drop", "2"], "--max-drop requires --int8"),
+        (["{run}", "--accept-drop"], "--accept-drop requires --int8"),
+        (["{run}", "--coco-images", "."], "--coco-images requires --int8"),
         (["{run}", "--int8", "--format", "csv"], "no labels are named; name them with --calibrate"),
         (
             ["{run}/model.safetensors", "--int8"],

@@ -84,7 +84,7 @@ def test_show_as_markdown_is_about_recipes_in_general():
     for others in (["shapes-small"], ["--toml"]):
         refused = invoke("recipe", "show", "--markdown", *others)
         assert refused.exit_code == 2
-        assert "--markdown is about recipes in general" in refused.stderr
+        assert "--markdown" in refused.stderr
 
 
 def test_show_refuses_what_is_not_there():

@@ -35,7 +35,7 @@ def test_tag_writes_several_outputs_at_once(model, photos, tmp_path):
     assert "green" in (photos / "sub" / "c.png.xmp").read_text()
     assert not (photos / "broken.txt").exists()
     again = twl_tag(photos, "--model", model, *outs, "--txt", "--xmp")
-    assert "3 images tagged, 1 failed, 4 of them as before" in again.stderr
+    assert "3 images tagged, 1 failed, 4 of them in an earlier run" in again.stderr
 
 
 def test_tag_writes_a_gallery(model, photos, tmp_path):
@@ -45,7 +45,7 @@ def test_tag_writes_a_gallery(model, photos, tmp_path):
     before = page.read_bytes()
     assert b"a.png" in before and b"green" in before
     again = twl_tag(photos, "--model", model, "--gallery", page)
-    assert "3 of them as before" in again.stderr and page.read_bytes() == before
+    assert "3 of them in an earlier run" in again.stderr and page.read_bytes() == before
 
 
 def test_tag_with_sidecars_alone_prints_no_rows(model, photos):
@@ -55,7 +55,7 @@ def test_tag_with_sidecars_alone_prints_no_rows(model, photos):
     (photos / "a.png.txt").unlink()
     (photos / "b.png.txt").write_text("green, and more by hand")
     again = twl_tag(photos, "--model", model, "--txt", "--sidecar-names", "full")
-    assert "3 of them as before" in again.stderr
+    assert "3 of them in an earlier run" in again.stderr
     assert (photos / "a.png.txt").read_text() == "red\n"
     assert (photos / "b.png.txt").read_text() == "green, and more by hand"
 
@@ -65,12 +65,12 @@ def test_sidecars_of_twl_follow_a_changed_image_those_of_others_stay(model, phot
     call = [photos, "--model", model, "--txt", "--out", tmp_path / "t.csv"]
     result = twl_tag(*call)
     assert result.exit_code == 3
-    assert "failed: b.png: its .txt exists already and says something else" in result.stderr
-    assert "3 images tagged, 0 failed, 1 without all their sidecars" in result.stderr
+    assert "failed: b.png: its .txt exists already with other content" in result.stderr
+    assert "3 images tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
     assert names_in(tmp_path / "t.csv") == ["a.png", "b.png", "sub/c.png"]
     (photos / "a.png").write_bytes((photos / "sub" / "c.png").read_bytes())
     result = twl_tag(*call)
-    assert "1 without all their sidecars, 2 of them as before" in result.stderr
+    assert "1 with sidecars that could not be written, 2 of them in an earlier run" in result.stderr
     assert (photos / "a.txt").read_text() == "red, green\n"
     assert (photos / "b.txt").read_text() == "by hand"
     assert twl_tag(*call, "--force").exit_code == 0
@@ -133,7 +133,7 @@ def test_another_policy_needs_no_new_prediction(model, photos, tmp_path):
     twl_tag(*call)
     policy.write_text('prefix = "auto:"\n[aliases]\nred = "crimson"\n')
     result = twl_tag(*call, "--policy", policy)
-    assert result.exit_code == 0 and "3 of them as before" in result.stderr, result.stderr
+    assert result.exit_code == 0 and "3 of them in an earlier run" in result.stderr, result.stderr
     assert [row["labels"] for row in rows_of(out.read_text())] == [
         "auto:crimson",
         "auto:green",
@@ -157,7 +157,7 @@ def test_shards_join_to_the_whole(model, tmp_path):
         call = [folder, "--model", model, "--shard", f"{index}/2", "--errors", errors[index - 1]]
         result = twl_tag(*call, "--out", parts[index - 1])
         assert result.exit_code in (0, 3), result.stderr
-    assert "of them as before" in result.stderr
+    assert "of them in an earlier run" in result.stderr
     refused = twl_tag(*call, "--out", parts[1], "--threshold", "0.1")
     assert refused.exit_code == 2  # and leaves what merge needs
     for name, files, want in [("m", parts, whole), ("me", errors, whole_errors)]:
@@ -172,7 +172,7 @@ def test_shards_join_to_the_whole(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "-", "--out", "-"], "--out - is given twice"),
+        (["--out", "-", "--out", "-"], "--out -"),
         (["--out", "t.csv", "--out", "./t.csv"], "two outputs name the same file"),
         (["--out", "t.csv", "--out", "photos/../t.csv"], "two outputs name the same file"),
         (["--out", os.devnull, "--format", "csv", "--force"], "not a regular file"),

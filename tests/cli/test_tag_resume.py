@@ -67,7 +67,7 @@ def test_same_call_again_computes_nothing_and_writes_the_same(model, photos, tmp
     before = out.read_bytes()
     again = twl_tag(*call)
     assert again.exit_code == 0, again.stderr
-    assert "3 images tagged, 0 failed, 3 of them as before, in " in again.stderr
+    assert "3 images tagged, 0 failed, 3 of them in an earlier run, in " in again.stderr
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model.onnx",
@@ -86,12 +86,15 @@ def test_call_again_does_what_is_new_or_has_changed(model, photos, tmp_path):
     (photos / "d.png").write_bytes((photos / "sub/c.png").read_bytes())
     result = twl_tag(*call)
     assert result.exit_code == 3
-    assert "2 images tagged, 1 failed, 1 of them as before" in result.stderr
+    assert "2 images tagged, 1 failed, 1 of them in an earlier run" in result.stderr
     assert re.findall(r'"image": "([^"]+)"', out.read_text()) == ["d.png", "sub/c.png"]
     result = twl_tag(*call)
     assert result.exit_code == 3
-    assert "failed: a.png: not an image" in result.stderr and "3 of them as before" in result.stderr
-    assert "2 of them as before" in twl_tag(*call, "--retry-failed").stderr
+    assert (
+        "failed: a.png: not an image" in result.stderr
+        and "3 of them in an earlier run" in result.stderr
+    )
+    assert "2 of them in an earlier run" in twl_tag(*call, "--retry-failed").stderr
 
 
 def test_only_what_this_run_wrote_is_replaced(model, photos, tmp_path):
@@ -107,7 +110,7 @@ def test_only_what_this_run_wrote_is_replaced(model, photos, tmp_path):
     assert twl_tag(*call).stderr == refused
     assert out.read_text() == edited
     forced = twl_tag(*call, "--force")
-    assert forced.exit_code == 0 and "3 of them as before" in forced.stderr
+    assert forced.exit_code == 0 and "3 of them in an earlier run" in forced.stderr
     assert twl_tag(*call).exit_code == 0
 
 
@@ -121,7 +124,7 @@ def test_another_model_or_threshold_is_another_run_of_the_same_journal(model, ph
     for options in (low, high):
         assert "as before" not in twl_tag(*call, *options).stderr
     for options in (low, high, other):  # the last is the same file under another name
-        assert "3 of them as before" in twl_tag(*call, *options).stderr
+        assert "3 of them in an earlier run" in twl_tag(*call, *options).stderr
     assert (tmp_path / "low.csv").read_bytes() != (tmp_path / "high.csv").read_bytes()
 
 
@@ -131,7 +134,9 @@ def test_journal_is_kept_only_where_it_can_be_of_use(model, photos, tmp_path, mo
     twl_tag(photos, "--model", model)
     assert sorted(tmp_path.rglob("*")) == there
     twl_tag(photos, "--model", model, "--journal", "j")
-    assert "3 of them as before" in twl_tag(photos, "--model", model, "--journal", "j").stderr
+    assert (
+        "3 of them in an earlier run" in twl_tag(photos, "--model", model, "--journal", "j").stderr
+    )
     twl_tag(photos, "--model", model, "--out", "t.csv", "--no-journal")
     assert not Path("t.csv.journal").exists()
     twl_tag(photos / "a.png", photos, "--model", model, "--txt")
@@ -143,7 +148,7 @@ def test_journal_is_kept_only_where_it_can_be_of_use(model, photos, tmp_path, mo
     [
         (["--retry-failed"], "retrying failed images needs a journal; name one with --journal"),
         (["--hash"], "hashing content needs a journal; name one with --journal"),
-        (["--journal", "j", "--no-journal"], "exclude each other"),
+        (["--journal", "j", "--no-journal"], "--no-journal"),
         (["--journal", "t.csv", "--out", "t.csv"], "two outputs name the same file"),
         (["--journal", "model.onnx"], "is not a journal"),
         (["--out", "no/t.csv"], "there is no folder"),
@@ -214,7 +219,7 @@ def test_signal_says_how_to_go_on(model, tmp_path, number):
     done = int(told[1].replace(",", "")) + int(told[2])
     assert 0 <= committed(tmp_path / "tags.csv.journal") - done <= BATCH
     again = twl_tag(folder, *call)
-    assert again.exit_code == 3 and " of them as before" in again.stderr
+    assert again.exit_code == 3 and " of them in an earlier run" in again.stderr
     assert len(rows_of(out.read_text())) == 1500 - 30
 
 
@@ -286,7 +291,7 @@ def _check_round(
 ) -> None:
     assert code == 3, error
     if done:
-        assert f"{done:,} of them as before" in error
+        assert f"{done:,} of them in an earlier run" in error
     for path, want in zip(outs, wanted, strict=True):
         assert path.read_bytes() == want.read_bytes()
         assert not path.with_name(path.name + ".partial").exists()

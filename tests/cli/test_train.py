@@ -98,11 +98,11 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
         (["nosuch.csv"], "nosuch.csv: there is no such file or folder"),
-        (["{data}", "--backbone", "resnet5"], "backbone 'resnet5' is not one of torchvision's"),
+        (["{data}", "--backbone", "resnet5"], "backbone 'resnet5'"),
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
         (["--resume", "{out}", "--epochs", "3"], "give no other options"),
         (["--resume", "{out}"], "not a run folder"),
-        ([], "expected DATA"),
+        ([], "DATA"),
     ],
 )
 def test_what_is_wrong_leaves_nothing_behind(photographs, tmp_path, arguments, message):
@@ -116,6 +116,12 @@ def test_what_is_wrong_leaves_nothing_behind(photographs, tmp_path, arguments, m
     assert len(errors) == 1 and message in errors[0]
     assert result.stderr.splitlines()[-1] == errors[0]
     assert not out.exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(photographs):
+    result = train(photographs, "--out", photographs / "x")
+    assert result.exit_code == 2
+    assert f"{photographs} is not a folder" in result.stderr
 
 
 def test_what_can_be_checked_without_torch_is(photographs, tmp_path):

@@ -45,7 +45,7 @@ def changed(**values: object) -> str:
         (changed(version="1"), "version is '1', expected a whole number"),
         (changed(tilt=1), "metadata is damaged .unknown keys: tilt"),
         (changed(labels=["a", "b", "c"]), "do not fit 3 labels"),
-        (changed(labels=["a", "dog\ud83d"]), r"label 'dog\\ud83d' is no text"),
+        (changed(labels=["a", "dog\ud83d"]), r"label 'dog\\ud83d' is not valid text"),
         (changed(labels=["a", 1]), "'twl.spec' metadata is damaged"),
         (changed(preprocessing={"crop": 1 << 40, "resize": 1 << 40}), "expected 1 to 8192"),
         (changed(preprocessing={"crop": True}), "expected int, found 'True'"),

@@ -84,14 +84,14 @@ def test_draw_refuses_what_is_there(tmp_path):
 
 
 def test_draw_interrupted_leaves_nothing(tmp_path, monkeypatch):
-    whole = sample.draw_picture
+    whole = sample.draw_image
 
     def interrupted(*, seed, index, size):
         if index == 3:
             raise KeyboardInterrupt
         return whole(seed=seed, index=index, size=size)
 
-    monkeypatch.setattr(sample, "draw_picture", interrupted)
+    monkeypatch.setattr(sample, "draw_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sample.draw(tmp_path / "new", count=5)
     assert list(tmp_path.iterdir()) == []

@@ -193,7 +193,7 @@ def damaged(path):
     ("make", "message"),
     [
         (lambda path: path.write_text("image,labels\n" * 100), "is not a journal"),
-        (foreign, "is an SQLite file, but no journal of twl"),
+        (foreign, "is an SQLite file, but not a journal of twl"),
         (
             of_another_layout,
             r"of another version of twl \(layout 99; this one reads 1\)",

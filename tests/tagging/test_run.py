@@ -142,7 +142,7 @@ def test_an_output_of_ones_own(model, photos):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"outputs": ["tags.xml"]}, r"tags\.xml: the suffix '\.xml' names no format"),
+        ({"outputs": ["tags.xml"]}, r"tags\.xml: the suffix '\.xml'"),
         ({"journal": None, "retry_failed": True}, "needs a journal; name one with `journal`"),
         ({"shard": "1/2", "ordered": False, "outputs": ["a.csv"]}, "shards are joined"),
         ({"shard": "1/2"}, "a shard needs a table"),
@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said_in_terms_of_arguments(
 
 
 def test_nothing_to_tag_is_an_error(model):
-    with pytest.raises(TwlError, match="there is nothing to tag; name images or folders"):
+    with pytest.raises(TwlError, match="nothing to tag; name images or folders"):
         twlcli.tag_files(model=model)
 
 

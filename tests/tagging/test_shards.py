@@ -183,16 +183,14 @@ def test_what_is_no_record_is_named(tmp_path, first):
 
 
 def test_a_record_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(
-        TwlError, match=r"a\.csv: no a\.csv\.shard beside it; expected an output of"
-    ):
+    with pytest.raises(TwlError, match=r"a\.csv: .* a\.csv\.shard "):
         read_summary(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([b'[0, "a"]\n', b'[1, "b"]\n'], "has 2 images, expected 3; is it whole"),
+        ([b'[0, "a"]\n', b'[1, "b"]\n'], "2 images, expected 3"),
         ([b'[0, "a"]\n', b'[1, "b'], ":3: damaged"),
         ([b'[0, "a"]\n', b'[0, "b"]\n'], ":3: damaged: expected a place and a name"),
         ([b'["a", 0]\n'], ":2: damaged: expected a place and a name"),

@@ -61,5 +61,5 @@ def test_running_out_of_memory_says_which_batch_to_try():
 
 
 def test_every_rank_needs_an_image():
-    with pytest.raises(RecipeError, match="batch size 3 is smaller than the 4 ranks"):
+    with pytest.raises(RecipeError, match=r"batch size 3 .* 4 ranks"):
         check_batch(3, Ranks(torch.device("cpu"), world=4))

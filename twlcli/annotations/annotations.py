@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,23 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary per image: `image` (its path, str), `labels`, `unknown` and `split`.
+
+        `labels` and `unknown` are tuples of names in the order of the vocabulary; labels in neither
+        are absent. `pandas.DataFrame(annotations.records())` makes a table of them.
+        """
+        names = self.vocabulary.names
+        return [
+            {
+                "image": str(self.path(row)),
+                "labels": tuple(names[column] for column in self.labels.present(row)),
+                "unknown": tuple(names[column] for column in self.labels.unknown(row)),
+                "split": self.splits[row],
+            }
+            for row in range(len(self))
+        ]
 
     def path(self, index: int) -> Path:
         """Where image `index` lies."""

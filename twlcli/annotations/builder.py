@@ -80,7 +80,7 @@ class AnnotationBuilder:
         if text not in self._column_of_text:
             name = normal_label(text)
             if not is_text(name):
-                raise AnnotationError(f"{self._file()}: label {name!a} is no text: {NO_TEXT}")
+                raise AnnotationError(f"{self._file()}: label {name!a} {NO_TEXT}")
             if name:
                 self._column_of_name.setdefault(name, len(self._column_of_name))
             self._column_of_text[text] = self._column_of_name.get(name)

@@ -54,7 +54,7 @@ def read(path: Path, *, images: Path | None = None) -> Annotations:
     Args:
         path: an instances file, or a folder with `annotations/instances_*.json`,
             `instances_*.json` or `*/_annotations.coco.json`; all of them are read.
-        images: the folder of the photographs, or the one that holds `train2017/` and so on.
+        images: the folder of the images, or the one that holds `train2017/` and so on.
 
     Raises:
         AnnotationError: no such file, broken or incomplete JSON, an annotation of an unknown

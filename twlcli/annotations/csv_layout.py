@@ -105,7 +105,7 @@ def find_layout(path: Path, delimiter: str | None = None) -> Layout:
     one_per_label = labels is None
     rest = [i for i, name in enumerate(header) if name and i not in (image, split)]
     if one_per_label and not rest:
-        raise AnnotationError.at(path, 1, "there is neither a column 'labels' nor one per label")
+        raise AnnotationError.at(path, 1, "expected a column 'labels' or one column per label")
     assert image is not None
     return Layout(
         encoding=encoding,

@@ -108,7 +108,7 @@ def read_labels(
         path: a label file, or a folder that a format describes or that holds `labels.csv`.
         format: one of `FORMATS`; found by name and content without it.
         images: the folder that image paths are relative to, where it is not the label file's.
-        coco_images: the folder of the photographs of a COCO file.
+        coco_images: the folder of the images of a COCO file.
         separator: what stands between labels in a cell; see `table.read_table`.
         vocabulary: the labels of an existing model; the columns then are these, in this order.
             Without it they are sorted by name, or stand in the order that the format gives.
@@ -189,7 +189,7 @@ def _check_place(path: Path, name: str) -> None:
         path.stat()
     lies_in, found = FORMATS[name].lies_in, "folder" if path.is_dir() else "file"
     if lies_in not in (found, "either"):
-        raise AnnotationError(f"{path}: is a {found}; the format '{name}' lies in a {lies_in}")
+        raise AnnotationError(f"{path}: is a {found}; the format '{name}' is read from a {lies_in}")
 
 
 def _check_options(
@@ -208,7 +208,7 @@ def _check_options(
     for what, option, value, understood in refused:
         if value is not None and not understood:
             raise AnnotationError(
-                f"{path}: {what} means nothing to the format '{name}'",
+                f"{path}: {what} does not apply to the format '{name}'",
                 hint=f"leave out {{{option}}}",
             )
     if separator == "":
@@ -230,12 +230,10 @@ def _folder_format(path: Path) -> str:
     for name, looks in looks_like.items():
         if looks(path):
             return name
-    photographs = any(is_image(name) for _, names in walk(path) for name in names)
-    what = (
-        "holds photographs but no labels" if photographs else "holds neither labels nor photographs"
-    )
+    images = any(is_image(name) for _, names in walk(path) for name in names)
+    what = "holds images but no labels" if images else "holds neither labels nor images"
     raise AnnotationError(
-        f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each photograph, "
+        f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each image, "
         "a folder per class, or the layout of VOC, COCO or NUS-WIDE"
     )
 
@@ -245,7 +243,7 @@ def _file_format(path: Path) -> str:
     if suffix in FORMAT_OF_SUFFIX:
         return FORMAT_OF_SUFFIX[suffix]
     if is_image(path.name):
-        raise AnnotationError(f"{path}: is a photograph; expected a label file or a folder")
+        raise AnnotationError(f"{path}: is an image; expected a label file or a folder")
     if coco.is_coco(path):
         return "coco"
     with open_text(path, find_encoding(path)) as file:

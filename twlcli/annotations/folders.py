@@ -27,20 +27,20 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def is_folders(path: Path) -> bool:
-    """Whether a folder has sub-folders that hold photographs."""
+    """Whether a folder has sub-folders that hold images."""
     return path.is_dir() and any(
         relative and any(map(is_image, names)) for relative, names in walk(path)
     )
 
 
 def read_folders(path: Path) -> Annotations:
-    """Read `CLASS/a.jpg`, or `train/CLASS/a.jpg` and `val/CLASS/b.jpg`: one label per photograph.
+    """Read `CLASS/a.jpg`, or `train/CLASS/a.jpg` and `val/CLASS/b.jpg`: one label per image.
 
-    The immediate sub-folder is the label; photographs may lie deeper inside it. Where every
-    sub-folder with photographs is named after a split, the next level are the labels.
+    The immediate sub-folder is the label; images may lie deeper inside it. Where every
+    sub-folder with images is named after a split, the next level are the labels.
 
     Raises:
-        AnnotationError: no photograph lies in a class's folder, or one lies in a split's folder
+        AnnotationError: no image is in a class folder, or one is in a split's folder
             outside all classes.
     """
     found = [
@@ -51,7 +51,7 @@ def read_folders(path: Path) -> Annotations:
     ]
     inside = [parts for parts, _, _ in found if parts]
     if not inside:
-        raise AnnotationError(f"{path}: no photograph lies in a sub-folder named after its class")
+        raise AnnotationError(f"{path}: no image is in a sub-folder named after its class")
     by_split = all(parts[0].casefold() in SPLIT_NAMES for parts in inside)
     builder = AnnotationBuilder(path, format_name="folders", root=path)
     for parts, relative, name in found:
@@ -64,5 +64,5 @@ def read_folders(path: Path) -> Annotations:
         split = parts[0] if by_split else ""
         builder.add(f"{relative}{name}", builder.columns([label]), split=split)
     if outside := len(found) - len(inside):
-        builder.note(f"photographs left out, as they lie in no class's folder: {outside:,}")
+        builder.note(f"images left out because they are in no class folder: {outside:,}")
     return builder.finish()

@@ -1,4 +1,4 @@
-"""Hugging Face's imagefolder layout: photographs beside a `metadata.jsonl` or `metadata.csv`."""
+"""Hugging Face's imagefolder layout: images beside a `metadata.jsonl` or `metadata.csv`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def check_images(annotations: Annotations) -> None:
         raise AnnotationError.at(
             *annotations.place(missing[0]),
             _missing_message(annotations, missing),
-            hint="{images} says where they are" if all_missing else "",
+            hint="name their folder with {images}" if all_missing else "",
         )
 
 

@@ -29,7 +29,7 @@ def read(path: Path) -> Annotations:
     r"""Read NUS-WIDE's official splits `train` and `test`; the paper evaluates on `test`.
 
     Images without any label are left out, as in the paper (125,448 training and 83,898 test
-    images stay). The vocabulary is `ConceptsList/Concepts81.txt`, in its order. Photographs are
+    images stay). The vocabulary is `ConceptsList/Concepts81.txt`, in its order. Images are
     looked for in `Flickr/` or `images/`, else in the folder itself; the lists name them as
     `actor\0001_2124494179.jpg`.
 

@@ -1,4 +1,4 @@
-"""Text files beside photographs, as taggers and captioning tools write them."""
+"""Text files beside images, as taggers and captioning tools write them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _BOX_LINE = re.compile(r"\d+(\s+[01]?\.\d+){4,}")
 
 
 def is_sidecars(path: Path) -> bool:
-    """Whether any photograph at or below a folder has a text file beside it."""
-    return path.is_dir() and any(sidecar for _, _, sidecar in _photographs(path))
+    """Whether any image at or below a folder has a text file beside it."""
+    return path.is_dir() and any(sidecar for _, _, sidecar in _images_of(path))
 
 
 def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
-    """Read photographs with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
+    """Read images with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
 
     Tags are separated by commas and line breaks, or by `separator` and line breaks. An empty text
     file is an image without labels; an image without a text file is left out. Where the topmost
     folder is named after a split (`train`, `val`, …), that is the image's split.
 
     Raises:
-        AnnotationError: no photograph has a text file, or one holds boxes instead of tags.
+        AnnotationError: no image has a text file, or one holds boxes instead of tags.
     """
     builder = AnnotationBuilder(path, format_name="sidecars", root=path)
     left_out = 0
-    for folder, name, sidecar in _photographs(path):
+    for folder, name, sidecar in _images_of(path):
         if sidecar is None:
             left_out += 1
             continue
@@ -43,14 +43,14 @@ def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
         tags = _tags(path / folder / sidecar, separator if separator is not None else ",")
         builder.add(f"{folder}{name}", builder.columns(tags), split=split)
     if not len(builder):
-        raise AnnotationError(f"{path}: no photograph has a text file beside it")
+        raise AnnotationError(f"{path}: no image has a text file beside it")
     if left_out:
-        builder.note(f"photographs left out, as no text file lies beside them: {left_out:,}")
+        builder.note(f"images left out because they have no text file: {left_out:,}")
     return builder.finish()
 
 
-def _photographs(path: Path) -> Iterator[tuple[str, str, str | None]]:
-    """Every photograph as its folder, its name, and its text file's name if it has one."""
+def _images_of(path: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Every image as its folder, its name, and its text file's name if it has one."""
     for folder, names in walk(path):
         texts = {name for name in names if name.lower().endswith(".txt")}
         for name in filter(is_image, names):

@@ -8,13 +8,11 @@ from typing import Annotated
 
 import typer
 
+from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
 from twlcli.errors import TwlError, did_you_mean, needs_extra
 from twlcli.recipe.names import LOSS_NAMES
 
-Data = Annotated[
-    Path, typer.Argument(help="Label file or folder; `twl data show DATA` says what is in it.")
-]
 Losses = Annotated[str, typer.Option(help=f"Of {', '.join(LOSS_NAMES)}; or all.", metavar="A,B,C")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each: with the seeds 0, 1, 2...")]
 Grid = Annotated[
@@ -37,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead
 
 
 def compare(
-    data: Data,
+    data: shared.Data,
     losses: Losses = "two-way,softmax,bce,asl",
     seeds: Seeds = 3,
     grid: Grid = None,
@@ -55,10 +53,10 @@ def compare(
     workers: options.Workers = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
+    format_: shared.Format = None,
+    images: shared.Images = None,
+    coco_images: shared.CocoImages = None,
+    separator: shared.Separator = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
 

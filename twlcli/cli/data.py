@@ -1,4 +1,4 @@
-"""`twl data`: look at labels, convert them, draw a sample set."""
+"""`twl data`: inspect labels, convert them, draw a sample data set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli import options
 from twlcli.cli.printable import printable
 from twlcli.errors import AnnotationError
 
@@ -21,55 +22,24 @@ SPLITS_SHOWN = 4
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Look at labels, convert them, draw a sample set.",
+    help="Inspect labels, convert them, draw a sample data set.",
 )
-
-Source = Annotated[
-    Path,
-    typer.Argument(help="Label file, or folder that holds labels.", show_default=False),
-]
-FormatOption = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="csv, tsv, jsonl, imagefolder, coco, voc, nus-wide, sidecars or folders; "
-        "found by itself otherwise.",
-        show_default=False,
-    ),
-]
-SeparatorOption = Annotated[
-    str | None,
-    typer.Option(
-        help="What stands between labels in a cell, or 'json'; otherwise the first of | ; , found.",
-        show_default=False,
-    ),
-]
-ImagesOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder that image paths are relative to; otherwise the label file's.",
-        show_default=False,
-    ),
-]
-CocoImagesOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the photographs of a COCO file.", show_default=False),
-]
 
 
 @app.command()
 def show(
-    source: Source,
-    format_name: FormatOption = None,
-    separator: SeparatorOption = None,
-    images: ImagesOption = None,
-    coco_images: CocoImagesOption = None,
+    data: options.Data,
+    format_: options.Format = None,
+    images: options.Images = None,
+    coco_images: options.CocoImages = None,
+    separator: options.Separator = None,
     all_labels: Annotated[
-        bool, typer.Option("--all", help=f"Every label, not only the {LABELS_SHOWN} most frequent.")
+        bool,
+        typer.Option("--all", help=f"List every label, not only the {LABELS_SHOWN} most frequent."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Show format, images, splits, labels and missing files.
+    """Show format, splits, labels and missing files.
 
     Example: twl data show photos.csv --images /mnt/photos --all
     """
@@ -80,11 +50,11 @@ def show(
     from twlcli.cli.console import out
 
     annotations = read_labels(
-        source,
-        format=format_name,
-        separator=separator,
+        data,
+        format=format_,
         images=images,
         coco_images=coco_images,
+        separator=separator,
     )
     summary = summarize(annotations)
     if as_json:
@@ -96,19 +66,23 @@ def show(
 
 @app.command()
 def convert(
-    source: Source,
+    data: options.Data,
     out: Annotated[
-        Path, typer.Option(help="The table to write, .csv or .tsv.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE", help="The table to write: a .csv or .tsv.", show_default=False
+        ),
     ],
-    format_name: FormatOption = None,
-    separator: SeparatorOption = None,
-    images: ImagesOption = None,
-    coco_images: CocoImagesOption = None,
+    format_: options.Format = None,
+    images: options.Images = None,
+    coco_images: options.CocoImages = None,
+    separator: options.Separator = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write labels of any format as one table.
+    """Convert labels of any format to one table.
 
-    The table holds every label, unknown and split. Image paths in it are relative to its folder.
+    The table holds every label, unknown label and split. Image paths in it are relative to its
+    own folder.
 
     Example: twl data convert VOCdevkit/VOC2007 --out voc.csv
     """
@@ -117,13 +91,13 @@ def convert(
     from twlcli.cli.console import err
 
     if out.exists() and not force:
-        raise AnnotationError(f"{out}: exists already; --force replaces it")
+        raise AnnotationError(f"{out}: exists already", hint="{force} replaces it")
     annotations = read_labels(
-        source,
-        format=format_name,
-        separator=separator,
+        data,
+        format=format_,
         images=images,
         coco_images=coco_images,
+        separator=separator,
     )
     write_table(annotations, out)
     images_count, labels_count = annotations.labels.shape
@@ -137,14 +111,17 @@ def convert(
 @app.command()
 def sample(
     folder: Annotated[
-        Path, typer.Argument(help="New or empty folder to draw into.", show_default=False)
+        Path,
+        typer.Argument(metavar="DIR", help="New or empty folder to write to.", show_default=False),
     ],
-    images: Annotated[int, typer.Option(min=5, help="How many pictures to draw.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+    images: Annotated[int, typer.Option(min=5, metavar="N", help="Number of images.")] = 2000,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The same seed draws the same images.")
+    ] = 0,
 ) -> None:
-    """Draw a multi-label sample set to try twl on.
+    """Draw a sample data set to try twl on.
 
-    Writes pictures of shapes and a labels.csv with the splits train and val.
+    Writes images of coloured shapes, and a labels.csv with the splits train and val.
 
     Example: twl data sample shapes --images 2000
     """
@@ -152,7 +129,7 @@ def sample(
     from twlcli.shapes.sample import draw
 
     draw(folder, count=images, seed=seed)
-    err.print(f"{folder / 'labels.csv'}: {images:,} pictures drawn", markup=False, soft_wrap=True)
+    err.print(f"{folder / 'labels.csv'}: {images:,} images drawn", markup=False, soft_wrap=True)
 
 
 def _print_facts(summary: Summary, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""`twl doctor`."""
+"""`twl doctor`: versions, devices and what twl will use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _PACKAGES = (
 
 def doctor(
     backbones: Annotated[
-        bool, typer.Option("--backbones", help="List the networks that can be trained.")
+        bool, typer.Option("--backbones", help="List the networks for --backbone.")
     ] = False,
 ) -> None:
-    """Show versions, devices and what twl will use of them."""
+    """Show versions, devices and what twl will use.
+
+    Example: twl doctor
+    """
     import platform
 
     from twlcli import __version__
@@ -32,7 +35,7 @@ def doctor(
         found = {package: _version(package) for package in packages}
         out.print(f"{f'extra {extra}' if extra else 'base'}: " + ", ".join(_shown(found)))
         if extra and None in found.values():
-            out.print(f"  to have all of it: pip install 'twlcli[{extra}]'", markup=False)
+            out.print(f"  install all of it: pip install 'twlcli[{extra}]'", markup=False)
     _show_tagging()
     _show_training()
 

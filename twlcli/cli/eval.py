@@ -1,4 +1,4 @@
-"""`twl eval`: how good a model is on labelled images."""
+"""`twl eval`: measure a model on labelled images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from twlcli.cli import options
 from twlcli.cli.printable import print_unreadable
 
 if TYPE_CHECKING:
@@ -15,73 +16,38 @@ if TYPE_CHECKING:
 
 
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="An exported .onnx, a run folder or .safetensors.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="An exported .onnx model, a run folder or a .safetensors checkpoint."
+    ),
 ]
 Data = Annotated[
     Path | None,
     typer.Argument(
-        metavar="DATA", help="Labels to evaluate on. Default: what the run was trained on."
+        metavar="DATA", help=f"{options.DATA_HELP} [default: what the run was trained on]"
     ),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="A split of DATA, or all. Default: val; all where there are no splits."
-    ),
-]
-Threshold = Annotated[
-    str | None,
-    typer.Option(
-        metavar="T",
-        help="A number for all labels, or precision=0.9 for the fitted ones. "
-        "Default: best-f1, fitted for the best F1 of each label.",
-    ),
-]
-Format = Annotated[
-    str | None,
-    typer.Option("--format", metavar="NAME", help="DATA's format; found by itself otherwise."),
-]
-Images = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder that DATA's image paths are relative to."),
-]
-CocoImages = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder with the photographs of a COCO file.")
-]
-Separator = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What stands between labels in a cell, or json.")
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON object instead, scores as fractions 0..1.")
+    bool, typer.Option("--json", help="Print one JSON object instead; scores are fractions 0..1.")
 ]
 Scores = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Also write every image's scores: probabilities as .csv, or logits, probabilities, "
-        "targets, labels and images as .npz.",
+        help="Also write the scores of every image: probabilities as .csv; or logits, "
+        "probabilities, targets, labels and images as .npz.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file of --scores if it exists.")]
 Sort = Annotated[
-    Literal["ap", "name"], typer.Option(help="Labels with the best AP first, or by name.")
+    Literal["ap", "name"],
+    typer.Option(help="Order of the labels: highest AP first, or by name."),
 ]
-AllLabels = Annotated[bool, typer.Option("--all", help="Every label of a long vocabulary.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Images in one call of the model.")
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads. Default: one for each core.")
-]
-Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEG at full size: slower.")]
+AllLabels = Annotated[bool, typer.Option("--all", help="List every label of a long vocabulary.")]
 Device = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="What runs a run or .safetensors: auto, cpu, cuda, mps."),
-]
-Provider = Annotated[
-    str | None,
     typer.Option(
-        metavar="NAME", help="What runs an .onnx, such as cpu or cuda. Default: the best."
+        metavar="NAME", help="What runs a run folder or checkpoint: auto, cuda, cuda:N, mps or cpu."
     ),
 ]
 
@@ -89,26 +55,26 @@ Provider = Annotated[
 def evaluate(
     model: Model,
     data: Data = None,
-    split: Split = None,
-    threshold: Threshold = None,
-    format_name: Format = None,
-    images: Images = None,
-    coco_images: CocoImages = None,
-    separator: Separator = None,
+    split: options.Split = None,
+    threshold: options.Threshold = None,
+    format_: options.Format = None,
+    images: options.Images = None,
+    coco_images: options.CocoImages = None,
+    separator: options.Separator = None,
     as_json: AsJson = False,
     scores: Scores = None,
     force: Force = False,
     sort: Sort = "ap",
     all_labels: AllLabels = False,
-    batch_size: BatchSize = None,
-    workers: Workers = None,
-    exact: Exact = False,
+    batch_size: options.BatchSize = None,
+    workers: options.Threads = None,
+    exact: options.Exact = False,
     device: Device = None,
-    provider: Provider = None,
+    provider: options.Provider = None,
 ) -> None:
     """Evaluate a model on labelled images: mAP, precision, recall, F1, calibration.
 
-    Images that cannot be read are left out of the scores and listed, and the exit code is then 3.
+    Images that cannot be read are listed and left out of the scores; the exit code is then 3.
 
     Example: twl eval voc.onnx VOCdevkit/VOC2007 --split val
     """
@@ -120,7 +86,7 @@ def evaluate(
         data,
         split=split,
         threshold=threshold,
-        format=format_name,
+        format=format_,
         images=images,
         coco_images=coco_images,
         separator=separator,

@@ -1,4 +1,4 @@
-"""`twl export`."""
+"""`twl export`: write a model as one ONNX file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twlcli.cli import recipe_options as options
+from twlcli.cli import options
 from twlcli.cli.printable import print_unreadable
 from twlcli.errors import TwlError, needs_extra
 
@@ -15,41 +15,40 @@ if TYPE_CHECKING:
     from twlcli.exporting.int8 import Quantized
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, or a .safetensors checkpoint.")
+    Path, typer.Argument(metavar="RUN", help="A run folder, or a .safetensors checkpoint.")
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="ONNX file [default: RUN/model.onnx, with --int8 RUN/model.int8.onnx]"),
+    typer.Option(
+        metavar="FILE",
+        help="The ONNX file to write [default: RUN/model.onnx; with --int8 RUN/model.int8.onnx]",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
 Int8 = Annotated[
     bool,
-    typer.Option("--int8", help="Quantise to int8, measured against float32 on labelled images."),
+    typer.Option(
+        "--int8",
+        help="Quantise to int8, and measure the result against float32 on labelled images.",
+    ),
 ]
 Calibrate = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA",
-        help="Labelled images for --int8 [default: the validation split that the run had]",
+        help="Labelled images for --int8 [default: the validation images of the run]",
     ),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A split of DATA, or all [default: val; all without splits]"),
 ]
 MaxDrop = Annotated[
     float | None,
     typer.Option(
         min=0,
         metavar="POINTS",
-        help="Write nothing where int8 loses more mAP@class (0..100) [default: 1.0]",
+        help="Refuse an int8 model that loses more mAP@class than this (0..100) [default: 1.0]",
     ),
 ]
 AcceptDrop = Annotated[
-    bool, typer.Option("--accept-drop", help="Write the int8 file whatever it loses.")
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads of --int8. Default: all cores.")
+    bool, typer.Option("--accept-drop", help="Write the int8 model however much it loses.")
 ]
 
 
@@ -59,19 +58,19 @@ def export(
     force: Force = False,
     int8: Int8 = False,
     calibrate: Calibrate = None,
-    split: Split = None,
+    split: options.Split = None,
     format_: options.Format = None,
     images: options.Images = None,
     coco_images: options.CocoImages = None,
     separator: options.Separator = None,
     max_drop: MaxDrop = None,
     accept_drop: AcceptDrop = False,
-    workers: Workers = None,
+    workers: options.Threads = None,
 ) -> None:
     """Write one ONNX file with labels, preprocessing, calibration and thresholds inside.
 
-    With --int8 the file is about a quarter as large; calibration and thresholds are fitted anew on
-    the quantised model, and a table says what it gains and loses.
+    --int8 shrinks the model to about a quarter. Calibration and thresholds are fitted again to the
+    quantised model, and a table compares it with the float32 model.
 
     Example: twl export runs/photos --out photos.onnx
     """
@@ -87,7 +86,10 @@ def export(
         "workers": workers,
     }.items():
         if value is not None and not int8:
-            raise TwlError(f"--{name} is for int8 models; give --int8 too")
+            raise TwlError(f"--{name} requires --int8")
+    from twlcli.model.load import check_there
+
+    check_there(run)
     if not int8:
         _export_float(run, out, force=force)
         return

@@ -9,16 +9,18 @@ import typer
 
 
 def merge(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The table to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The joined table to write.")],
     parts: Annotated[
-        list[Path], typer.Argument(metavar="PART...", help="The tables of all shards.")
+        list[Path],
+        typer.Argument(metavar="PART...", help="The tables of all shards, in any order."),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Join what `twl tag --shard` wrote on several machines, and check that nothing is missing.
+    """Join the tables of `twl tag --shard`, and check that nothing is missing.
 
-    The result equals the table of one run over all images. Each PART needs its PART.shard beside
-    it. Tables of tags and those of --errors can be joined, not mixed.
+    The result equals the table of a single run over all images. Each PART needs its PART.shard
+    file beside it. Tables of tags can be joined, and tables of --errors, but not one with the
+    other.
 
     Example: twl merge tags.csv tags-1.csv tags-2.csv
     """

@@ -1,4 +1,4 @@
-"""`twl recipe`: which recipes there are, and what can stand in one."""
+"""`twl recipe`: list recipes and explain their keys."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List recipes, and show what can stand in one.",
+    help="List recipes and explain their keys.",
 )
 
 Name = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME",
-        help="A name of `twl recipe list`, a TOML file, a run folder, a .safetensors or an .onnx; "
-        "without one, the defaults.",
+        help="A name from `twl recipe list`, a TOML file, a run folder, a checkpoint or "
+        "an .onnx model [default: the default recipe]",
         show_default=False,
     ),
 ]
@@ -35,20 +35,24 @@ Name = Annotated[
 def show(
     name: Name = None,
     as_toml: Annotated[
-        bool, typer.Option("--toml", help="As TOML with comments: a recipe to start from.")
+        bool,
+        typer.Option(
+            "--toml", help="Print TOML with comments, to start a recipe of your own from."
+        ),
     ] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="The documentation of every key, docs/recipe.md.")
+        bool,
+        typer.Option("--markdown", help="Print the documentation of every key, docs/recipe.md."),
     ] = False,
 ) -> None:
-    """Show every key of a recipe: its value, what it takes, and what it means.
+    """Show every key of a recipe: its value, its range and its meaning.
 
     Example: twl recipe show runs/voc
     """
     from twlcli.recipe import describe_in_markdown, describe_in_text, describe_in_toml
 
     if as_markdown and (as_toml or name is not None):
-        raise TwlError("--markdown is about recipes in general; give it no NAME and no --toml")
+        raise TwlError("--markdown documents recipes in general; it takes neither NAME nor --toml")
     if as_markdown:
         typer.echo(describe_in_markdown(), nl=False)
         return
@@ -59,7 +63,7 @@ def show(
 
 @app.command("list")
 def list_recipes() -> None:
-    """List the recipes that come with twl, as --recipe takes them.
+    """List the recipes that come with twl, for --recipe.
 
     Example: twl recipe list
     """

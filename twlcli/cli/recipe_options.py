@@ -14,48 +14,74 @@ if TYPE_CHECKING:
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="Recipe to start from: a TOML file, or a name of `twl recipe list`."
+        "--recipe",
+        metavar="NAME",
+        help="The recipe to start from: a TOML file, or a name from `twl recipe list`.",
     ),
 ]
-Backbone = Annotated[str | None, typer.Option(help="Any torchvision classification network.")]
-Weights = Annotated[
-    str | None, typer.Option(help="Pretrained weights: default (downloaded), none, or a file.")
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A torchvision classification network; `twl doctor --backbones` lists them "
+        "[default: resnet50]",
+    ),
 ]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Initial weights: default (downloaded), none (random), or a file [default: default]",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Passes over the training images [default: 40]"),
+]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Images per step, over all ranks [default: suits the data]")
+    int | None,
+    typer.Option(
+        metavar="N", help="Images per step, over all ranks together [default: suits the data]"
+    ),
 ]
 MicroBatch = Annotated[
     int | None,
-    typer.Option(help="Images in a rank's memory at once; the batch's gradient stays exact."),
+    typer.Option(
+        metavar="N",
+        help="Images in a rank's memory at once; the gradient stays that of the whole batch "
+        "[default: the rank's share of a batch]",
+    ),
 ]
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        help="Highest rate of the head; the backbone has a tenth [default: suits the loss]"
+        metavar="RATE",
+        help="Peak learning rate of the head; the backbone gets a tenth of it [default: suits the "
+        "loss and the batch size]",
     ),
 ]
 Size = Annotated[
     int | None,
-    typer.Option(help="Side of the network's input in pixels; resizing follows as 8/7 of it."),
+    typer.Option(
+        metavar="PIXELS",
+        help="Side of the network's square input; images are resized to 8/7 of it before the crop "
+        "[default: 224]",
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Image loading processes per rank; -1 suits the machine.")
+    int | None,
+    typer.Option(metavar="N", help="Image loading processes per rank [default: suits the machine]"),
 ]
-Device = Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="Device to train on: auto, cuda, cuda:N, mps or cpu.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Any key of the recipe; `twl recipe show` lists them.",
+        help="Set any key of the recipe (repeatable); `twl recipe show` lists them.",
         metavar="SECTION.KEY=VALUE",
     ),
-]
-Format = Annotated[str | None, typer.Option("--format", help="Format of DATA [default: detected]")]
-Images = Annotated[Path | None, typer.Option(help="Folder that image paths are relative to.")]
-CocoImages = Annotated[Path | None, typer.Option(help="Folder of the photographs of a COCO file.")]
-Separator = Annotated[
-    str | None, typer.Option(help="Between labels in a table's cell [default: detected]")
 ]
 # Where the flags stand in a recipe.
 _KEYS = {

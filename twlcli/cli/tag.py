@@ -1,4 +1,4 @@
-"""`twl tag`: labels for every image in a folder."""
+"""`twl tag`: tag images with a model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
+from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
 from twlcli.errors import TwlError
 
@@ -34,7 +35,7 @@ def tag(
     unordered: options.Unordered = False,
     force: options.Force = False,
     top_k: options.TopK = None,
-    threshold: options.Threshold = None,
+    threshold: shared.Threshold = None,
     rules: options.RulesFile = None,
     lists: options.Lists = None,
     null: options.Null = False,
@@ -46,19 +47,19 @@ def tag(
     no_journal: options.NoJournal = False,
     content_hash: options.ContentHash = False,
     retry_failed: options.RetryFailed = False,
-    provider: options.Provider = None,
-    batch_size: options.BatchSize = None,
-    workers: options.Workers = None,
-    exact: options.Exact = False,
+    provider: shared.Provider = None,
+    batch_size: shared.BatchSize = None,
+    workers: shared.Threads = None,
+    exact: shared.Exact = False,
     time_limit: options.TimeLimit = None,
     memory_limit: options.MemoryLimit = None,
 ) -> None:
-    """Tag images: which labels each one has, and how probably.
+    """Tag images with a model: the labels of each, with their probabilities.
 
-    Writes a row for each image, in the order of the files; paths are relative to the folder given.
-    Images that cannot be read do not stop the run: they are listed at the end, and the exit code is
-    3. After an interruption the same command continues; run again later, it processes only new or
-    changed files.
+    Writes one row per image, in the order of the files; paths are relative to the folder given.
+    Images that cannot be read do not stop the run: they are listed at the end, and the exit code
+    is 3. After an interruption the same command continues. Run again later, it processes only new
+    or changed files.
 
     Example: twl tag holiday/ --model voc.onnx --out tags.csv --xmp
     """
@@ -67,11 +68,11 @@ def tag(
 
     _refuse(
         {
-            "--sidecar-names needs --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
-            "--hierarchy needs --xmp": hierarchy is not None and not xmp,
-            "--null needs a list: --from FILE": null and not lists,
-            "--journal and --no-journal exclude each other": bool(journal and no_journal),
-            "--unordered and --shard exclude each other: parts are joined in order": bool(
+            "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
+            "--hierarchy requires --xmp": hierarchy is not None and not xmp,
+            "--null requires a list: --from FILE": null and not lists,
+            "--journal and --no-journal cannot be combined": bool(journal and no_journal),
+            "--unordered and --shard cannot be combined: parts are joined in order": bool(
                 unordered and shard
             ),
         }
@@ -132,9 +133,9 @@ def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
     from twlcli.tagging.outputs.tables import streamed_table, table
 
     if outs.count("-") > 1:
-        raise TwlError("--out - is given twice")
+        raise TwlError("--out - is given more than once")
     if format_name is not None and not outs:
-        raise TwlError("--format is for tables; name one with --out FILE")
+        raise TwlError("--format requires a table: --out FILE")
     return [
         table(Path(out), format_name)
         if out != "-"
@@ -172,13 +173,13 @@ def _other_outputs(
 
 def _standard_output() -> BinaryIO:
     if sys.stdout is None:  # closed by whoever called
-        raise TwlError("the standard output is closed; --out FILE writes a file")
+        raise TwlError("standard output is closed; write to a file with --out FILE")
     return typer.get_binary_stream("stdout")
 
 
 def _standard_input() -> BinaryIO:
     if sys.stdin is None:
-        raise TwlError("--from - reads the standard input, which is closed")
+        raise TwlError("--from - reads standard input, which is closed")
     return typer.get_binary_stream("stdin")
 
 

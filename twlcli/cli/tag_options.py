@@ -22,7 +22,9 @@ Lists = Annotated[
         help="Also tag the paths listed in FILE, one per line; - reads standard input.",
     ),
 ]
-Null = Annotated[bool, typer.Option("--null", help="Lists are separated by NUL: find -print0.")]
+Null = Annotated[
+    bool, typer.Option("--null", help="Paths in a list end with NUL, as from find -print0.")
+]
 Include = Annotated[
     list[str] | None,
     typer.Option(
@@ -36,20 +38,20 @@ Exclude = Annotated[
         metavar="PATTERN", help="Skip files matching this .gitignore-style pattern (repeatable)."
     ),
 ]
-Hidden = Annotated[
-    bool, typer.Option("--hidden", help="Also take what begins with a dot in folders.")
-]
+Hidden = Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")]
 ShardText = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts; twl merge joins them."),
+    typer.Option(
+        "--shard", metavar="I/N", help="Tag only part I of N; `twl merge` joins the tables."
+    ),
 ]
 
 Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="An exported .onnx model [default: the bundled demo model, which recognises "
-        "synthetic shapes only]",
+        help="An exported .onnx model [default: the bundled demo model, which recognises synthetic "
+        "shapes only]",
     ),
 ]
 TopK = Annotated[
@@ -57,16 +59,8 @@ TopK = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="The N most probable labels, however improbable; with --threshold, at most N of "
+        help="Write the N most probable labels, however improbable; with --threshold, at most N of "
         "those that reach it.",
-    ),
-]
-Threshold = Annotated[
-    str | None,
-    typer.Option(
-        metavar="T",
-        help="A number for all labels, precision=0.9 for the fitted ones that reach it, or "
-        "best-f1, the default: those fitted for the best F1 of each label.",
     ),
 ]
 RulesFile = Annotated[
@@ -75,7 +69,7 @@ RulesFile = Annotated[
         "--rules",
         "--policy",
         metavar="FILE",
-        help="A TOML file of tag rules: aliases, implications, groups, labels never to write.",
+        help="A TOML file of tag rules: aliases, implications, groups, and labels never to write.",
     ),
 ]
 
@@ -84,22 +78,24 @@ Outs = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="A .csv, .jsonl or .parquet file; - is the standard output. May be given several "
-        "times. Default: -, unless another output is asked for.",
+        help="A .csv, .jsonl or .parquet file, or - for standard output (repeatable) [default: -, "
+        "unless another output is chosen]",
     ),
 ]
 Format = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="NAME", help="csv, jsonl or parquet, whatever the file's suffix."
+        "--format",
+        metavar="NAME",
+        help="Format of the tables: csv, jsonl or parquet [default: by the file's suffix]",
     ),
 ]
 Txt = Annotated[
-    bool, typer.Option("--txt", help="Write the tags of photo.jpg to photo.txt, beside it.")
+    bool, typer.Option("--txt", help="Write the tags of photo.jpg to photo.txt beside it.")
 ]
 Xmp = Annotated[
     bool,
-    typer.Option("--xmp", help="Write the tags to XMP sidecars; what is in them already stays."),
+    typer.Option("--xmp", help="Add the tags to XMP sidecars; everything else in them is kept."),
 ]
 
 
@@ -108,27 +104,31 @@ SidecarNaming = Annotated[
     typer.Option(
         "--sidecar-names",
         metavar="FORM",
-        help="full: photo.jpg.xmp, XMP's default; stem: photo.xmp, that of --txt.",
+        help="full: photo.jpg.xmp, the default of --xmp; stem: photo.xmp, the default of --txt.",
     ),
 ]
 Hierarchy = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Separator between the levels of a label in XMP, empty for none [default: |]",
+        help="Separator between the levels of a label in XMP; empty for none [default: |]",
     ),
 ]
 Gallery = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A page of thumbnails to look through the result."),
+    typer.Option(metavar="FILE", help="Also write an HTML page of thumbnails with their tags."),
 ]
 Unordered = Annotated[
     bool,
-    typer.Option("--unordered", help="Write rows as they come: a slow image holds up no other."),
+    typer.Option(
+        "--unordered", help="Write rows as they are ready, so that a slow image holds up no other."
+    ),
 ]
 Errors = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="List every unreadable image with the reason, as CSV."),
+    typer.Option(
+        metavar="FILE", help="Write a CSV of the images that cannot be read, with the reason."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace output files that exist.")]
 
@@ -137,51 +137,36 @@ JournalFile = Annotated[
     typer.Option(
         "--journal",
         metavar="FILE",
-        help="Remembers what is done, so that the same command goes on after an interruption. "
-        "Default: FILE.journal for --out FILE; for sidecars alone .twl-journal in the folder.",
+        help="Where progress is recorded, so that the same command continues after an interruption "
+        "[default: FILE.journal for --out FILE; .twl-journal in the folder for sidecars alone]",
     ),
 ]
-NoJournal = Annotated[bool, typer.Option("--no-journal", help="Remember nothing.")]
+NoJournal = Annotated[bool, typer.Option("--no-journal", help="Record no progress.")]
 ContentHash = Annotated[
     bool,
     typer.Option(
-        "--hash", help="Tell changed files by a hash of their content, not by size and time."
+        "--hash", help="Detect changed files by a hash of their content, not by size and time."
     ),
 ]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again what could not be read before.")
+    bool, typer.Option("--retry-failed", help="Retry images that could not be read before.")
 ]
 
-Provider = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="What runs the model: cpu, cuda, tensorrt, migraphx, rocm, openvino, coreml or "
-        "directml. Default: the best there is.",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Images in one call. Default: 2 on CPU, else 32."),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", help="Batches decoded and predicted at once. Default: one per core."
-    ),
-]
 TimeLimit = Annotated[
     float | None,
     typer.Option(
-        "--time-limit", min=0.1, metavar="SECONDS", help="For decoding one image. Default: 60."
+        "--time-limit",
+        min=0.1,
+        metavar="SECONDS",
+        help="Longest time to decode one image [default: 60]",
     ),
 ]
 MemoryLimit = Annotated[
     int | None,
     typer.Option(
-        "--memory-limit", min=256, metavar="MB", help="For decoding one image. Default: 4096."
+        "--memory-limit",
+        min=256,
+        metavar="MB",
+        help="Most memory to decode one image [default: 4096]",
     ),
-]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Decode JPEG at full size: slower; scores barely change.")
 ]

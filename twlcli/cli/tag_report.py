@@ -20,8 +20,8 @@ from twlcli.tagging.run import TagStart
 
 FAILURES_SHOWN = 20
 _DEFAULT_MODEL = (
-    "the bundled demo model recognises synthetic shapes only; train one on your own labels with "
-    "'twl train', then 'twl export', and name it with --model"
+    "the bundled demo model recognises synthetic shapes only; for your own labels use 'twl train', "
+    "'twl export' and then --model FILE"
 )
 
 
@@ -111,9 +111,9 @@ class TagReport:
         images = "image" if tally.tagged == 1 else "images"
         parts = [f"{tally.tagged:,} {images} tagged", f"{tally.failed:,} failed"]
         if tally.unwritten:
-            parts.append(f"{tally.unwritten:,} without all their sidecars")
+            parts.append(f"{tally.unwritten:,} with sidecars that could not be written")
         if tally.stored:
-            parts.append(f"{tally.stored:,} of them as before")
+            parts.append(f"{tally.stored:,} of them in an earlier run")
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return (
             f"{', '.join(parts)}, in {tally.seconds:.1f} s{speed}; "

@@ -1,4 +1,4 @@
-"""`twl train`."""
+"""`twl train`: train a tagger on labelled images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
 from twlcli.cli.recipe import show_keys
 from twlcli.errors import TwlError
@@ -20,28 +21,48 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Label file or folder; `twl data show DATA` says what is in it."),
+        typer.Argument(metavar="DATA", help=f"Images to train on. {shared.DATA_HELP}"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder [default: runs/DATA-BACKBONE]")
+        Path | None,
+        typer.Option(metavar="DIR", help="Run folder to write [default: runs/DATA-BACKBONE]"),
     ] = None,
     recipe: options.RecipeName = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with an interrupted run.", metavar="RUN")
+        Path | None, typer.Option(metavar="RUN", help="Resume an interrupted run.")
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
-    loss: Annotated[str | None, typer.Option(help=f"One of {', '.join(LOSS_NAMES)}.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"One of {', '.join(LOSS_NAMES)} [default: {LOSS_NAMES[0]}]"
+        ),
+    ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     micro_batch: options.MicroBatch = None,
     learning_rate: options.LearningRate = None,
     size: options.Size = None,
-    seed: Annotated[int | None, typer.Option(help="Of the order, crops and new weights.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bf16.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Random seed for shuffling, augmentation and weight initialisation [default: 0]",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="float32 or bf16 [default: bf16 where the hardware supports it]",
+        ),
+    ] = None,
     workers: options.Workers = None,
     device: options.Device = "auto",
-    compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
+    ] = False,
     settings: options.Settings = None,
     help_recipe: Annotated[
         bool,
@@ -49,12 +70,14 @@ def train(
             "--help-recipe", callback=show_keys, is_eager=True, help="Show every key of a recipe."
         ),
     ] = False,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
+    format_: shared.Format = None,
+    images: shared.Images = None,
+    coco_images: shared.CocoImages = None,
+    separator: shared.Separator = None,
 ) -> None:
-    """Train a tagger; several GPUs with torchrun -m twlcli train.
+    """Train a tagger on labelled images.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m twlcli train DATA.
 
     Example: twl train photos.csv --backbone resnet50 --epochs 20 --out runs/photos
     """
@@ -79,9 +102,11 @@ def train(
     if resume is not None:
         given = any(value is not None for value in flags.values())
         if data or out or recipe or given or settings:
-            raise TwlError("--resume continues a run under its own recipe; give no other options")
+            raise TwlError("--resume continues a run with its own recipe; give no other options")
     elif data is None:
-        raise TwlError("expected DATA, a label file or folder (or --resume RUN)")
+        raise TwlError(
+            "nothing to train on; name DATA, a label file or a folder with labels, or --resume RUN"
+        )
     # Threads that wait by spinning take the core that an image loader needs: with both cores of a
     # small machine busy, training was five times slower (measured). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -230,7 +230,7 @@ def _check_drop(
         raise ModelError(
             f"{source}: int8 loses {first - second:.2f} points of mAP@class ({first:.2f} to "
             f"{second:.2f}), more than {max_drop:g}; nothing was written",
-            hint="{accept_drop} writes it all the same",
+            hint="{accept_drop} writes it anyway",
         )
 
 

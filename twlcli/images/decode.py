@@ -189,7 +189,7 @@ def _turned(image: Image.Image, rgb: Image.Image) -> Image.Image:
     """`rgb`, made from `image`, turned upright. Only `image` still has its metadata."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a good picture with damaged metadata is still a good picture
+    except Exception:  # a good image with damaged metadata is still a good image
         orientation = None
     transposition = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return rgb if transposition is None else rgb.transpose(transposition)

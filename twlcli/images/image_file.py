@@ -83,5 +83,5 @@ def read_range(path: Path, part: ByteRange) -> bytes:
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})") from error
     if len(content) < part.size:
-        raise ImageError(f"{path.name} has become shorter meanwhile")
+        raise ImageError(f"{path.name} became shorter while it was read")
     return content

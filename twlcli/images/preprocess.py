@@ -54,7 +54,7 @@ def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     The same as torchvision's `Resize(resize, antialias=True)` and `CenterCrop(crop)` on a Pillow
     image, to within one grey level, two in a few values of noise; here one resampling computes only
     the pixels of the crop. Bicubic may differ by more in about one value in 10,000 (50
-    photographs), where the kernel overshoots black or white: Pillow clips between its two passes
+    photos), where the kernel overshoots black or white: Pillow clips between its two passes
     and chooses their order by size.
 
     Args:

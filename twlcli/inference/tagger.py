@@ -54,10 +54,10 @@ class Tagger:
     """A model that tags images in this process; made by `load_model`.
 
     Images are paths, the bytes of image files, Pillow images, or uint8 arrays: (H, W, 3) RGB or
-    (H, W) grey. The model is loaded when it is first needed, in each process anew, so that a tagger
-    can be pickled and sent to workers. It may be called from several threads. Images are decoded in
-    this process: for many files of unknown origin, `tag_files` is faster and survives decoders that
-    crash.
+    (H, W) grey. The model is loaded when it is first needed, once per process, so a tagger can be
+    pickled and sent to workers. It may be called from several threads. Images are decoded in this
+    process: for many files of unknown origin, `tag_files` is faster and survives a decoder that
+    crashes.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Tagger:
         exact: bool = False,
         batch_size: int | None = None,
     ) -> None:
-        """Note what is wanted; see `load_model`."""
+        """Store the options; see `load_model`."""
         self._source = Path(source)
         self._provider = provider
         self._device = device
@@ -103,7 +103,7 @@ class Tagger:
 
         Raises:
             ModelError: the model cannot be loaded or run.
-            DeviceError: the memory does not suffice.
+            DeviceError: memory is exhausted.
         """
         predictions: list[Prediction] = []
         for crops, errors in self._decoded(images):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from twlcli.errors import ModelError, RecipeError, did_you_mean
+from twlcli.errors import ModelError, RecipeError
+from twlcli.model.backbone_names import unknown_backbone
 
 # Both have auxiliary heads that only their own training recipe uses, and weights that expect
 # inputs in -1..1, which `transform_input` makes of normalised ones.
@@ -59,8 +60,7 @@ def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module
     """
     known = backbone_names()
     if name not in known:
-        hint = did_you_mean(name, known) or "; `twl doctor --backbones` lists them"
-        raise RecipeError(f"backbone '{name}' is not one of torchvision's{hint}")
+        raise unknown_backbone(name, known)
     options = dict(_OPTIONS.get(name, {}))
     if name.startswith("vit_"):
         options["image_size"] = image_size

@@ -22,7 +22,7 @@ def calibration_of(spec: ModelSpec) -> Calibration:
     if spec.calibration is None:
         raise ModelError(
             "the model carries no calibration, so its logits are not probabilities; "
-            "expected a model whose training came to its end"
+            "expected a model whose training finished"
         )
     return spec.calibration
 

@@ -8,6 +8,14 @@ from twlcli.errors import ModelError, TwlError, needs_extra
 from twlcli.model.predictor import Predictor
 
 
+def check_there(source: Path) -> None:
+    """Raise ModelError where there is no such run folder or checkpoint, before torch is loaded."""
+    if not source.exists():
+        raise ModelError(f"{source}: no such model")
+    if source.is_dir() and not (source / "model.safetensors").is_file():
+        raise ModelError(f"{source}: run has no checkpoint yet")
+
+
 def load_predictor(
     source: Path, *, provider: str | None = None, device: str | None = None, threads: int = 1
 ) -> Predictor:
@@ -32,8 +40,7 @@ def load_predictor(
         return OnnxPredictor(source, provider=provider, threads=threads)
     if provider is not None:
         raise TwlError(f"{source} runs on a device of torch", hint="give {device}")
-    if not source.exists():
-        raise ModelError(f"{source}: no such model")
-    with needs_extra("evaluating a run", "train"):
+    check_there(source)
+    with needs_extra("running a checkpoint", "train"):
         from twlcli.model.torch import TorchPredictor
     return TorchPredictor.load(source, device=device or "auto")

@@ -60,10 +60,13 @@ class Run:
         """Make a new run folder and write the recipe into it.
 
         Raises:
-            TwlError: the folder exists and is not empty.
+            TwlError: the folder exists and is not empty, or cannot be made.
         """
         cls.check_free(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
         run = cls(folder, recipe)
         run.write_recipe()
         return run
@@ -76,6 +79,9 @@ class Run:
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
+        nearest = next(each for each in folder.absolute().parents if each.exists())
+        if not nearest.is_dir():
+            raise TwlError(f"{folder}: {nearest} is not a folder")
 
     @classmethod
     def open(cls, folder: Path) -> Run:

@@ -67,7 +67,7 @@ def fit_calibration(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> 
     """
     check_scores(logits, targets)
     if len(logits) == 0:
-        raise ModelError("there is no image to fit the calibration on")
+        raise ModelError("no image to fit the calibration to")
     standard = _Standard.of(logits, targets)
     every = -(-logits.size // POOLED_ENTRIES)
     pooled = _minimise(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from twlcli.errors import AnnotationError
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_free
@@ -126,13 +127,13 @@ def evaluate(
         separator: between labels in a table's cell.
         scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
         force: replace `scores` if it exists.
-        batch_size: images in one call of the model; None for what suits it.
-        workers: threads that decode and predict; None is one for each core.
+        batch_size: images in one call of the model; None for what suits the device.
+        workers: batches decoded and predicted in parallel; None for one per core.
         exact: decode JPEG at full size: slower, and scores barely change.
-        provider: what runs an `.onnx`.
-        device: what runs a run or checkpoint.
-        watcher: told how many images there are; gives a context whose value is told how many
-            more of them are done.
+        provider: the execution provider of an `.onnx`.
+        device: the device of a run or checkpoint.
+        watcher: called with the number of images; returns a context manager whose value is called
+            with the number of images done since the last call.
 
     Raises:
         TwlError: the threshold or the file of scores is wrong.
@@ -143,6 +144,8 @@ def evaluate(
     if scores is not None:
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)
+    if data is not None and not Path(data).exists():
+        raise AnnotationError(f"{data}: there is no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
     how = ReadOptions(format, images, coco_images, separator)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-SUPERSAMPLE = 2  # canvas pixels per picture pixel; averaging them smooths the edges
+SUPERSAMPLE = 2  # canvas pixels per image pixel; averaging them smooths the edges
 
 # RGB in the middle of each name's range; `_shade` varies it without leaving the name.
 PALETTE: dict[str, tuple[int, int, int]] = {
@@ -133,7 +133,7 @@ def specks(canvas: Image.Image, count: int, rng: np.random.Generator) -> None:
 
 
 def develop(canvas: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
-    """Shrink the canvas to the picture, vary brightness, contrast and tint, and add noise."""
+    """Shrink the canvas to the image, vary brightness, contrast and tint, and add noise."""
     pixels = np.asarray(canvas.reduce(canvas.width // side), dtype=np.float32)
     gain = rng.uniform(0.65, 1.12) * rng.uniform(0.94, 1.06, 3).astype(np.float32)
     noise = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(2, 12))

@@ -41,14 +41,14 @@ VISIBLE = 0.5  # an object counts where at least this share of it is visible
 SLIVER = 0.12  # ... and is not drawn at all where its share would lie between the two
 OVERLAP = (0.1, 0.8)  # share of the smaller object that two overlapping ones have in common
 GAP = 2.0  # pixels between objects that stand apart
-OBJECT_COUNTS = {0: 2, 1: 33, 2: 34, 3: 20, 4: 8, 5: 3}  # pictures in a hundred
-ATTEMPTS = 12  # tries to place an object before the picture goes without it
+OBJECT_COUNTS = {0: 2, 1: 33, 2: 34, 3: 20, 4: 8, 5: 3}  # percent of the images
+ATTEMPTS = 12  # tries to place an object before the image goes without it
 MIN_COUNT, MIN_SIZE, MAX_SIZE = 5, 32, 1024
 
 
 @dataclass(frozen=True)
 class Theme:
-    """What tends to stand in one picture together; each mapping holds relative weights."""
+    """What tends to stand in one image together; each mapping holds relative weights."""
 
     shapes: Mapping[str, float]
     colours: Mapping[str, float]
@@ -86,8 +86,8 @@ THEME_WEIGHTS = {"sea": 44, "town": 39, "night": 12, "garden": 5}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One drawn picture and the labels that are true of it, in the order of `LABELS`."""
+class DrawnImage:
+    """One drawn image and the labels that are true of it, in the order of `LABELS`."""
 
     image: Image.Image
     labels: tuple[str, ...]
@@ -96,20 +96,20 @@ class Picture:
 def draw(folder: Path, *, count: int = 2000, seed: int = 0, size: int = 96) -> None:
     """Draw the sample set: `images/00000.jpg` onward and `labels.csv` (`image,labels,split`).
 
-    Each picture shows up to five objects on a cluttered ground. The twelve labels say which
+    Each image shows up to five objects on a cluttered ground. The twelve labels say which
     shapes, colours and textures the objects have, and whether two of them overlap or one lies
     nested in another. An object counts only where at least half of it is visible; strokes and
-    specks carry no label. Labels range from half of the pictures to a few in a hundred, and
-    some go together (stars are mostly yellow, squares red). A few pictures have no label.
-    Every fifth picture is in the split `val`, the others in `train`.
+    specks carry no label. Labels range from half of the images to a few in a hundred, and
+    some go together (stars are mostly yellow, squares red). A few images have no label.
+    Every fifth image is in the split `val`, the others in `train`.
 
-    The same seed gives the same labels and pixels, and picture `i` does not depend on `count`.
+    The same seed gives the same labels and pixels, and image `i` does not depend on `count`.
 
     Args:
         folder: where to draw; must not exist or be empty.
-        count: number of pictures.
+        count: number of images.
         seed: 0 or greater.
-        size: side of each picture, pixels.
+        size: side of each image, pixels.
 
     Raises:
         AnnotationError: the folder is not empty or cannot be written; an argument is out of range.
@@ -144,16 +144,16 @@ def _check_arguments(*, count: int, seed: int, size: int) -> None:
 def _draw_into(folder: Path, *, count: int, seed: int, size: int) -> None:
     table = AnnotationBuilder(folder / "labels.csv", format_name="csv", root=folder)
     for index in range(count):
-        picture = draw_picture(seed=seed, index=index, size=size)
+        drawn = draw_image(seed=seed, index=index, size=size)
         name = f"images/{index:05d}.jpg"
-        picture.image.save(folder / name, quality=90, subsampling=0)
+        drawn.image.save(folder / name, quality=90, subsampling=0)
         split = "val" if index % 5 == 4 else "train"
-        table.add(name, table.columns(picture.labels), split=split)
+        table.add(name, table.columns(drawn.labels), split=split)
     write_table(table.finish(), table.source)
 
 
-def draw_picture(*, seed: int, index: int, size: int = 96) -> Picture:
-    """Draw picture `index` of the set with this seed."""
+def draw_image(*, seed: int, index: int, size: int = 96) -> DrawnImage:
+    """Draw image `index` of the set with this seed."""
     rng = np.random.default_rng((seed, index))
     canvas = ground(size * SUPERSAMPLE, rng)
     objects, masks = compose(canvas, rng)
@@ -161,7 +161,7 @@ def draw_picture(*, seed: int, index: int, size: int = 96) -> Picture:
         item.paint(canvas, rng)
     strokes(canvas, int(rng.integers(0, 2)), rng)
     specks(canvas, int(rng.integers(0, 6)), rng)
-    return Picture(develop(canvas, size, rng), true_labels(objects, masks))
+    return DrawnImage(develop(canvas, size, rng), true_labels(objects, masks))
 
 
 def true_labels(objects: Sequence[Object], masks: Sequence[Mask]) -> tuple[str, ...]:
@@ -208,7 +208,7 @@ def relation(below: Mask, above: Mask) -> str | None:
 
 
 def compose(canvas: Image.Image, rng: np.random.Generator) -> tuple[list[Object], list[Mask]]:
-    """Choose the objects of one picture and place them so that every label is plain to see."""
+    """Choose the objects of one image and place them so that every label is plain to see."""
     side = canvas.width
     theme = THEMES[_pick(THEME_WEIGHTS, rng)]
     luma = float(np.asarray(canvas.convert("L")).mean())

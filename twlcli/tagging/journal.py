@@ -240,7 +240,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != APPLICATION_ID and tables:
-        raise TwlError(f"{path}: is an SQLite file, but no journal of twl")
+        raise TwlError(f"{path}: is an SQLite file, but not a journal of twl")
     if tables and layout != LAYOUT:
         raise TwlError(
             f"{path}: is the journal of another version of twl (layout {layout}; this one reads "

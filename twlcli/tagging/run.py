@@ -105,41 +105,41 @@ def tag_files(
     memory_limit: int | None = None,
     watcher: TagWatcher | None = None,
 ) -> Tally:
-    """Tag images and write each one's labels to every output.
+    """Tag images and write the labels of each to every output.
 
-    Images that cannot be read do not stop the run. With a journal, a run that was interrupted goes
-    on where it stopped when it is called again, and one that was complete does only what is new or
-    has changed. Images are decoded in processes of their own: one that crashes, hangs or asks for
-    too much memory costs that image only.
+    Images that cannot be read do not stop the run. With a journal, calling again continues an
+    interrupted run; after a complete one, only new or changed files are processed. Images are
+    decoded in separate processes: a decoder that crashes, hangs or needs too much memory costs only
+    the image it was reading.
 
     Args:
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        model: an exported `.onnx`; None for the small one that comes with twl.
+        model: an exported `.onnx`; None for the bundled demo model.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
             `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
-        lists: files with more paths, one a line; `-` is `standard_input`.
-        null: the paths in lists end with NUL, not with a line.
-        standard_input: read where a list is `-`.
-        include: patterns as in .gitignore; only images that match are taken.
-        exclude: such patterns; images that match are left out.
-        hidden: also take what begins with a dot in folders, globs and tars.
+        lists: files with more paths, one per line; `-` is `standard_input`.
+        null: paths in lists end with NUL instead of a line break.
+        standard_input: the stream that `-` reads.
+        include: .gitignore-style patterns; only matching images are tagged.
+        exclude: .gitignore-style patterns; matching images are skipped.
+        hidden: include hidden files in folders, globs and tars.
         shard: `2/8` for the second of eight parts, which `merge` joins; the tables need files.
         threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
-        top_k: at most so many labels, the most probable; without a threshold, exactly so many.
+        top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
         exact: decode JPEG at full size: slower, and scores barely change.
-        ordered: rows come in the order of the files, otherwise as they are done.
+        ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
-        journal: a file that remembers what is done. "auto" puts it beside the first output file, or
-            for sidecars alone into the first folder; None keeps none.
-        content_hash: tell changed files by a hash of their content, not by size and time.
-        retry_failed: try again what could not be read before.
-        provider: what runs the model, a key of `PROVIDERS`; None for the best there is.
-        batch_size: images in one call of the model; None for what suits it.
-        workers: batches decoded and predicted at once; None is one for each core.
+        journal: the file that records progress. "auto" puts it beside the first output file, or for
+            sidecars alone into the first folder; None records nothing.
+        content_hash: detect changed files by a hash of their content, not by size and time.
+        retry_failed: retry images that could not be read before.
+        provider: the execution provider, a key of `PROVIDERS`; None for the fastest available.
+        batch_size: images in one call of the model; None for what suits the provider.
+        workers: batches decoded and predicted in parallel; None for one per core.
         time_limit: seconds for decoding one image; None is 60.
         memory_limit: megabytes for decoding one image; None is 4096. Kept on Linux.
-        watcher: told what happens.
+        watcher: told about progress.
 
     Returns:
         How many images were tagged and how many failed.
@@ -147,12 +147,12 @@ def tag_files(
     Raises:
         TwlError: a path, output, threshold, rule or the journal is wrong, or one cannot be written.
         ModelError: the model cannot be loaded or run.
-        DeviceError: the provider is not there, or the memory does not suffice.
+        DeviceError: the provider is not available, or memory is exhausted.
         MissingExtraError: Parquet without pyarrow.
     """
     paths = tuple(paths)
     if not paths and not lists:
-        raise TwlError("there is nothing to tag", hint="name images or folders, or {lists} of them")
+        raise TwlError("nothing to tag", hint="name images or folders, or {lists} of them")
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):

@@ -112,7 +112,7 @@ def read_summary(output: Path) -> Summary:
         Shard.parse(summary.shard)
     except FileNotFoundError:
         raise TwlError(
-            f"{output}: no {path.name} beside it; expected an output of 'twl tag --shard'"
+            f"{output}: there is no {path.name} beside it; expected a table of one shard"
         ) from None
     except OSError as error:
         raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
@@ -152,7 +152,9 @@ def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
     except (ValueError, TypeError) as error:
         raise TwlError(f"{path}:{line}: damaged: {error}") from error
     if line - 1 != summary.taken:
-        raise TwlError(f"{path}: has {line - 1:,} images, expected {summary.taken:,}; is it whole?")
+        raise TwlError(
+            f"{path}: has {line - 1:,} images, expected {summary.taken:,}; it may be incomplete"
+        )
 
 
 class ShardRecord:

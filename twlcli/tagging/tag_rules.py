@@ -191,7 +191,7 @@ class TagRules:
             above = self._above
         except CycleError as error:
             circle = " → ".join(reversed(error.args[1]))
-            raise TwlError(f"{place}: implications: run in a circle: {circle}") from error
+            raise TwlError(f"{place}: implications: form a circle: {circle}") from error
         for label in self.aliases:
             _check_known(label, self._known, f"{place}: aliases")
         for number, group in enumerate(self.groups, start=1):
@@ -202,8 +202,8 @@ class TagRules:
                 both = [each for each in group.labels if each in (label, *above.get(label, ()))]
                 if len(both) > 1:
                     raise TwlError(
-                        f"{where}: '{both[0]}' and '{both[1]}' exclude each other, "
-                        f"but by the implications '{label}' brings both"
+                        f"{where}: '{both[0]}' and '{both[1]}' are exclusive, "
+                        f"but '{label}' implies both"
                     )
         names = [name for label in self._known for name in (label, *self.aliases.get(label, ()))]
         for key, entries in (("never", self.never), ("only", self.only)):

@@ -86,7 +86,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
-            f"precision bf16 is not in the hardware of this {device.type} device; "
+            f"precision bf16 is not supported by this {device.type} device; "
             "use train.precision=float32"
         )
     wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
@@ -127,7 +127,7 @@ def memory_errors(images_at_once: int) -> Iterator[None]:
 def check_batch(batch_size: int, ranks: Ranks) -> None:
     """Raise RecipeError where a batch cannot give every rank an image."""
     if batch_size < ranks.world:
-        raise RecipeError(f"batch size {batch_size} is smaller than the {ranks.world} ranks")
+        raise RecipeError(f"batch size {batch_size} is too small for {ranks.world} ranks")
 
 
 @contextmanager

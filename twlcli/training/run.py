@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import ModelError, needs_extra
+from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
 from twlcli.runs.run_folder import InterruptedRunError, Run, kept_images, read_data
@@ -42,19 +43,19 @@ def train(
         settings: changes of the recipe: values by `section.key`, such as
             `{"schedule.epochs": 3}`, or texts such as `schedule.epochs=3`.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
-        watcher: told how the training goes.
-        should_stop: asked between steps; when it says True, the state is saved.
+        watcher: told about progress.
+        should_stop: asked between steps; on True the state is saved and training stops.
 
     Returns:
         The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
 
     Raises:
-        RecipeError: the recipe names what there is not, or a value does not fit.
+        RecipeError: the recipe has an unknown name or key, or a value out of range.
         AnnotationError: the data cannot be read, or an image is missing.
         ModelError: the pretrained weights cannot be read.
-        InterruptedRunError: `should_stop` said so; `resume` continues the run.
-        DivergedError: the loss is not a number any more.
-        DeviceError: the device is not there, or its memory does not suffice.
+        InterruptedRunError: `should_stop` returned True; `resume` continues the run.
+        DivergedError: the loss became NaN or infinite.
+        DeviceError: the device is not available, or its memory is exhausted.
         TwlError: the folder exists and is not empty.
         MissingExtraError: the `train` extra is not installed.
     """
@@ -84,8 +85,8 @@ def resume(
     Args:
         run: the run folder.
         device: as for `train`.
-        watcher: told how the training goes.
-        should_stop: asked between steps; when it says True, the state is saved.
+        watcher: told about progress.
+        should_stop: asked between steps; on True the state is saved and training stops.
 
     Raises:
         ModelError: the folder is not a run, nothing was saved yet, or what was is damaged.
@@ -102,7 +103,8 @@ def _free_folder(recipe: Recipe) -> Path:
 
 
 def _read(recipe: Recipe) -> Annotations:
-    """The data of a recipe, once its weights are known to be there."""
+    """The data of a recipe, once its network and weights are known to be there."""
+    check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if weights not in ("default", "none") and not Path(weights).is_file():
         raise ModelError(f"{weights}: there is no such file of weights")

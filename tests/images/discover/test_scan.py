@@ -244,7 +244,7 @@ def test_scan_refuses_what_is_not_there(tmp_path):
         scan([], lists=[tmp_path / "list"])
     with pytest.raises(TwlError, match="is a folder, expected a list of file names"):
         scan([], lists=[tmp_path])
-    with pytest.raises(TwlError, match="on the standard input"):
+    with pytest.raises(TwlError, match="standard input"):
         scan([], lists=["-"])
 
 

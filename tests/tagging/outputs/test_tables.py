@@ -259,9 +259,7 @@ def test_format_of(tmp_path):
     assert format_of(tmp_path / "a.parquet") == "parquet"
     with pytest.raises(TwlError, match="'parquet' needs a file"):
         streamed_table(io.BytesIO(), "parquet")
-    with pytest.raises(
-        TwlError, match=r"suffix '\.txt' names no format; expected \.csv, \.jsonl or"
-    ):
+    with pytest.raises(TwlError, match=r"suffix '\.txt' .* expected \.csv, \.jsonl or"):
         format_of(tmp_path / "a.txt")
     with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl, parquet\)"):
         streamed_table(io.BytesIO(), "xml")

@@ -76,14 +76,14 @@ def test_any_label_is_read_back_or_refused(tmp_path_factory, labels):
 
 @pytest.mark.parametrize("label", ["tench, Tinca tinca", "two\nlines", "", " ", "\ud800", "a\x85b"])
 def test_a_label_that_would_not_come_back_is_refused(tmp_path, label):
-    with pytest.raises(ImageError, match=r"cannot stand in a \.txt, where commas and lines part"):
+    with pytest.raises(ImageError, match=r"cannot be written to a \.txt"):
         write(TxtWriter(), tmp_path / "a.jpg", "dog", label)
     assert files(tmp_path) == []
 
 
 def test_a_text_that_twl_did_not_write_stays(tmp_path):
     (tmp_path / "a.txt").write_text("a caption of mine")
-    with pytest.raises(ImageError, match=r"its \.txt exists already and says something else"):
+    with pytest.raises(ImageError, match=r"its \.txt exists already with other content"):
         write(TxtWriter(), tmp_path / "a.jpg", "dog")
     assert (tmp_path / "a.txt").read_text() == "a caption of mine"
     assert files(tmp_path) == ["a.txt"]
@@ -106,7 +106,7 @@ def test_the_same_text_is_not_written_again(tmp_path):
 def test_an_image_that_bears_its_sidecars_name(tmp_path):
     path = tmp_path / "image.txt"
     path.write_bytes(b"JPEG in truth")
-    with pytest.raises(ImageError, match="bears the name of its own sidecar"):
+    with pytest.raises(ImageError, match="has the name of its own sidecar"):
         write(TxtWriter(force=True), path, "dog")
     assert path.read_bytes() == b"JPEG in truth"
 
@@ -126,7 +126,7 @@ def test_two_images_do_not_share_a_sidecar(tmp_path):
 
 def test_members_of_a_tar_have_no_sidecar(tmp_path):
     file = ImageFile(tmp_path / "s.tar", "s.tar/a.jpg", byte_range=ByteRange(512, 10, 0))
-    with pytest.raises(ImageError, match="lies in a tar file, where a sidecar has no place"):
+    with pytest.raises(ImageError, match="is in a tar file, which has no place for a sidecar"):
         TxtWriter().write(file, Tags(file.name, (), ()))
 
 

@@ -204,11 +204,11 @@ OUTSIDE = b"""<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>"""
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b" ", "no well-formed XML .no element found"),
-        (LIGHTROOM[:-30], "no well-formed XML"),
-        (LIGHTROOM + b"more", "no well-formed XML"),
-        (LIGHTROOM.replace(b"holiday", b"\xff"), "no well-formed XML"),
-        (LIGHTROOM.replace(b"holiday", b"&nbsp;"), "no well-formed XML .undefined entity"),
+        (b" ", "not well-formed XML .no element found"),
+        (LIGHTROOM[:-30], "not well-formed XML"),
+        (LIGHTROOM + b"more", "not well-formed XML"),
+        (LIGHTROOM.replace(b"holiday", b"\xff"), "not well-formed XML"),
+        (LIGHTROOM.replace(b"holiday", b"&nbsp;"), "not well-formed XML .undefined entity"),
         (BOMB + LIGHTROOM, "document type"),
         (OUTSIDE + LIGHTROOM.replace(b"holiday", b"&a;"), "document type"),
         (b"<!DOCTYPE x>" + LIGHTROOM, "document type"),
@@ -242,7 +242,7 @@ def test_text_that_looks_like_the_end_of_a_tag():
 def test_a_property_in_an_unknown_form_is_refused():
     resource = "<dc:subject rdf:parseType='Resource'><dc:a>b</dc:a></dc:subject>"
     before = sidecar(subject().replace("<dc:subject><rdf:Bag></rdf:Bag></dc:subject>", resource))
-    with pytest.raises(ImageError, match="subject is no plain list"):
+    with pytest.raises(ImageError, match="subject is not a plain list"):
         merged(before, "dog")
 
 
@@ -322,6 +322,20 @@ def test_a_damaged_sidecar_is_refused_or_merged_but_never_more_damaged(data):
     assert not missing
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<rdf:li>Ada</rdf:li><rdf:Bag></rdf:Bag>",
+        "<rdf:Bag></rdf:Bag><rdf:li>Ada</rdf:li>",
+        "<rdf:Bag><rdf:li>Ada</rdf:li></rdf:Bag><rdf:Bag><rdf:li>Grace</rdf:li></rdf:Bag>",
+    ],
+)
+def test_keywords_beside_a_list_are_left_alone(inside):
+    content = sidecar(subject("kept").replace("<rdf:Bag><rdf:li>kept</rdf:li></rdf:Bag>", inside))
+    with pytest.raises(ImageError, match="subject is not a plain list"):
+        merged(content, "dog")
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
@@ -358,7 +372,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_members_of_a_tar_have_no_sidecar(tmp_path):
     file = ImageFile(tmp_path / "s.tar", "s.tar/../../a.jpg", byte_range=ByteRange(512, 10, 0))
-    with pytest.raises(ImageError, match="lies in a tar file"):
+    with pytest.raises(ImageError, match="is in a tar file"):
         XmpWriter(model="m").write(file, Tags(file.name, ("dog",), (0.9,)))
     assert list(tmp_path.iterdir()) == []
 

@@ -101,10 +101,10 @@ def _read(text: str, kind: str) -> _Pattern:
     body = re.sub(r"(?<![^/])(\*\*/)+", "**/", body.removeprefix("/"))
     try:
         if not body:
-            raise ValueError("there is nothing to match")
+            raise ValueError("it is empty")
         expression = re.compile(_expression(body.split("/")), re.DOTALL)
     except (ValueError, re.error) as error:
-        raise TwlError(f"{kind} '{text}': not a pattern as in .gitignore: {error}") from error
+        raise TwlError(f"{kind} '{text}': not a .gitignore-style pattern: {error}") from error
     return _Pattern(expression, floats, for_folders, takes_back=text.startswith("!"))
 
 
@@ -134,12 +134,14 @@ def _translated(part: str) -> str:
             # A ] that comes first, maybe after ! or ^, is a member of the class.
             found = re.compile(r"([!^]?)(\]?(?:\\.|[^\]\\])*)\]", re.DOTALL).match(part, place)
             if found is None or "[:" in found[2]:
-                raise ValueError("a [ that nothing closes" if not found else "a class with [:")
+                raise ValueError(
+                    "a [ without its ]" if not found else "[: :] classes are not supported"
+                )
             chunks[-1].append(f"(?!/)[{'^' if found[1] else ''}{_class_members(found[2])}]")
             place = found.end()
         elif sign == "\\":
             if place == len(part):
-                raise ValueError("a \\ with nothing behind it")
+                raise ValueError("a \\ at its end")
             chunks[-1].append(re.escape(part[place]))
             place += 1
         else:

@@ -73,7 +73,7 @@ def scan(
     for each in lists:
         if str(each) == STANDARD_INPUT:
             if standard_input is None:
-                raise TwlError("a list on the standard input, which is not at hand")
+                raise TwlError("the list is standard input, which is not available")
         elif Path(each).is_dir() or not Path(each).exists():
             what = "is a folder" if Path(each).is_dir() else "no such file"
             raise TwlError(f"{each}: {what}, expected a list of file names")

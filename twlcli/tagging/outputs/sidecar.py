@@ -100,9 +100,9 @@ def sidecar_path(file: ImageFile, suffix: str, names: str) -> Path:
 def check_place(file: ImageFile, path: Path, names: str) -> None:
     """Raise ImageError where `path` cannot be the sidecar of this image alone."""
     if file.byte_range is not None:
-        raise ImageError("lies in a tar file, where a sidecar has no place")
+        raise ImageError("is in a tar file, which has no place for a sidecar")
     if path == file.path:
-        raise ImageError("bears the name of its own sidecar")
+        raise ImageError("has the name of its own sidecar")
     if names == "stem" and (other := _namesake(file.path)) is not None:
         raise ImageError(
             f"{other!a} would use the same sidecar, unless sidecars are named after the full name"

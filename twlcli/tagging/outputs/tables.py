@@ -53,7 +53,7 @@ def format_of(path: Path, wish: str | None = None) -> str:
     name = path.suffix.lower().removeprefix(".")
     if name not in TABLES:
         raise TwlError(
-            f"{path}: the suffix '{path.suffix}' names no format; expected .csv, .jsonl or "
+            f"{path}: the suffix '{path.suffix}' is not a known format; expected .csv, .jsonl or "
             ".parquet",
             hint=f"{{format}} can be one of {', '.join(TABLES)}",
         )

@@ -84,7 +84,7 @@ class TxtWriter:
             return
         if existing is not None and not (ours or self._force):
             raise ImageError(
-                "its .txt exists already and says something else; it is replaced only by force"
+                "its .txt exists already with other content; it is replaced only by force"
             )
         replace_file(path, content)
 
@@ -94,8 +94,8 @@ def _check_label(label: str) -> None:
     read = [normal_label(tag) for line in label.splitlines() for tag in line.split(",")]
     if read != [normal_label(label)] or not read[0] or _has_surrogate(label):
         raise ImageError(
-            f"label {label!a} cannot stand in a .txt, where commas and lines part the tags; "
-            "an alias in the tag rules gives it another name"
+            f"label {label!a} cannot be written to a .txt, where commas and lines separate tags; "
+            "give it another name with an alias in the tag rules"
         )
 
 

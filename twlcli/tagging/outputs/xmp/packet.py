@@ -108,9 +108,9 @@ class Packet:
         remaining = Counter(change.removed)
         added: list[str] = []
         for each in found:
+            if each.is_mixed or (each.container is None and not each.is_plain):
+                raise ImageError(f"its .xmp is left alone: {name.local} is not a plain list")
             if each.container is None:  # a single text, or an attribute: it moves into a list
-                if not each.is_plain:
-                    raise ImageError(f"its .xmp is left alone: {name.local} is no plain list")
                 gone.append(each)
                 added += [value for value in each.values if not _taken(value, remaining)]
         added += change.added

@@ -48,6 +48,7 @@ class Property:
         container: the list's raw name (`rdf:Bag`), None where it has none.
         append_at: where a further entry goes.
         is_plain: nothing in it would be lost if it were written again from its values.
+        is_mixed: elements stand in it beside its one list, or in place of it.
     """
 
     name: Name
@@ -59,6 +60,7 @@ class Property:
     container: bytes | None = None
     append_at: int = 0
     is_plain: bool = True
+    is_mixed: bool = False
 
     @property
     def values(self) -> list[str]:
@@ -104,7 +106,7 @@ class Reader:
         try:
             self._parser.Parse(content, True)
         except expat.ExpatError as error:
-            raise ImageError(f"its .xmp is left alone: no well-formed XML ({error})") from error
+            raise ImageError(f"its .xmp is left alone: not well-formed XML ({error})") from error
         if self.rdf_end < 0:
             raise ImageError("its .xmp is left alone: it holds no rdf:RDF, so it is not XMP")
 
@@ -173,7 +175,7 @@ class Reader:
         assert tag is not None
         is_list = name in (Name(RDF, "Bag"), Name(RDF, "Seq"), Name(RDF, "Alt"))
         if not is_list or home.container is not None:
-            home.is_plain = False
+            home.is_plain, home.is_mixed = False, True
             return None
         if not tag[3]:  # <rdf:Bag/> is as good as none
             home.container, home.append_at = tag[1], tag.end()

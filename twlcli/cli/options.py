@@ -1,0 +1,85 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA_HELP = "A label file, or a folder with labels; `twl data show DATA` prints what is in it."
+
+# Labels: `twl data`, train, eval, compare, and the labelled images of `twl export --int8`.
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help=f"Labelled images. {DATA_HELP}", show_default=False)
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the labels: csv, tsv, jsonl, imagefolder, coco, voc, nus-wide, sidecars or "
+        "folders [default: detected]",
+    ),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder that image paths are relative to [default: the folder of the label file]",
+    ),
+]
+CocoImages = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder with the images of a COCO file.")
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Separator between the labels in a cell, or json [default: the first of | ; , found]",
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A split of the labelled images, or all [default: val; all where there are no splits]",
+    ),
+]
+
+# Running a model: `twl tag`, eval and export.
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="One number for all labels; precision=0.9 for thresholds fitted to reach it; or "
+        "best-f1 for those with the best F1 of each label [default: best-f1]",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs an .onnx model: cpu, cuda, tensorrt, migraphx, rocm, openvino, coreml or "
+        "directml [default: the fastest available]",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Images in one call of the model [default: suits the device]"
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Batches decoded and predicted in parallel [default: one per core]",
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="Decode JPEG at full size: slower; scores barely change."),
+]

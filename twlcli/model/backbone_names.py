@@ -1,0 +1,37 @@
+"""Names of torchvision's networks, checked before torchvision is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from importlib.util import find_spec
+from pathlib import Path
+
+from twlcli.errors import RecipeError, did_you_mean
+
+_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+
+
+def check_backbone(name: str) -> None:
+    """Raise RecipeError where no source of torchvision's networks has the word `name`.
+
+    A word that is there need not be a network: `build_backbone` says so in the end. Without
+    torchvision, or without its sources, every name passes.
+    """
+    source = _source()
+    if source and not (name.isidentifier() and re.search(rf"\b{name}\b", source)):
+        raise unknown_backbone(name, _REGISTERED.findall(source))
+
+
+def unknown_backbone(name: str, known: Collection[str]) -> RecipeError:
+    """The error for a name that no network has."""
+    hint = did_you_mean(name, known) or f", which has {len(known)} others"
+    return RecipeError(f"there is no backbone '{name}' in torchvision{hint}")
+
+
+def _source() -> str:
+    found = find_spec("torchvision")
+    if found is None or found.origin is None:
+        return ""
+    files = sorted(Path(found.origin).parent.glob("models/*.py"))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
