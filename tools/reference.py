@@ -45,8 +45,9 @@ def parameters(function: Any) -> Iterator[tuple[str, Any, OptionInfo | ArgumentI
     """A command's parameters: name, type, what typer is told of it, and default."""
     hints = typing.get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
-        kind, info = typing.get_args(hints[name])
-        yield name, kind, info, parameter.default
+        if hints[name] is not typer.Context:
+            kind, info = typing.get_args(hints[name])
+            yield name, kind, info, parameter.default
 
 
 def names_of(name: str, info: OptionInfo) -> list[str]:
@@ -59,7 +60,7 @@ def option_names() -> set[str]:
     """Every option of every command."""
     functions = [function for _, function in commands()]
     assert app.registered_callback is not None
-    return {"--help"} | {
+    return {"--help", "--install-completion", "--show-completion"} | {
         option
         for function in (*functions, app.registered_callback.callback)
         for name, _, info, _ in parameters(function)
