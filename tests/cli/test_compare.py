@@ -1,10 +1,16 @@
+import inspect
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from twlcli.cli.app import app
+from twlcli.cli.compare import compare
+from twlcli.comparison.plan import DEFAULT_LOSSES
+from twlcli.runs.run_folder import InterruptedRunError
 
 SMALL = [
     *("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"),
@@ -33,7 +39,13 @@ def test_table_says_how_each_loss_fared(compared):
     assert "± is the standard deviation over 2 seeds." in lines
     assert result.stderr.count(" rate ") >= 6
     assert result.stderr.count(" seed ") == 4
-    assert f"written: {out / 'compare.html'}" in result.stderr
+    written = f"written: {out / 'compare.html'}, {out / 'compare.json'}, compare.md, compare.tex"
+    assert result.stderr.splitlines()[-1] == f"{written}, plots/*.svg"
+
+
+def test_page_says_the_command(compared):
+    out, _ = compared
+    assert "<dt>command</dt><dd><code>twl " in (out / "compare.html").read_text("utf-8")
 
 
 def test_page_and_json_are_written(compared):
@@ -63,12 +75,17 @@ def test_finished_comparison_prints_again_without_training(compared, photographs
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--losses", "two-way,asll"], "--losses: 'asll' is not a loss; did you mean 'asl'?"),
-        (["--losses", ","], "--losses: expected names of losses with commas between"),
+        (["--losses", "two-way,asll"], 'loss.name is "asll", which is not a loss; did you mean'),
+        (["--losses", ","], "there is nothing to compare; name a loss in --losses"),
         (["--grid", "temperature=1,2"], "--grid temperature=1,2: expected section.key=value,value"),
-        (["--grid", "loss.ramp=-1"], "--grid loss.ramp: none of the losses two-way, softmax, bce"),
-        (["--same-rate"], "--same-rate: which one? Give --learning-rate"),
-        (["--learning-rate", "0.1"], "--learning-rate: give --same-rate too, or let each loss"),
+        (
+            ["--grid", "loss.ramp=-1"],
+            "loss.ramp: none of the losses two-way, softmax, bce, asl has it; leave it out of "
+            "--grid",
+        ),
+        (["--same-rate"], "--same-rate requires --learning-rate"),
+        (["--learning-rate", "0.1"], "--learning-rate requires --same-rate; without it each loss"),
+        (["--limit", "7"], "a dry run on 7 images; --limit is at least 8"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(
@@ -81,3 +98,40 @@ def test_what_cannot_be_compared_is_refused_before_training(
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_losses_compared_are_those_of_the_function():
+    assert inspect.signature(compare).parameters["losses"].default == ",".join(DEFAULT_LOSSES)
+
+
+def test_dry_run_is_not_mistaken_for_the_comparison(compared, photographs):
+    out, _ = compared
+    result = invoke(
+        photographs, "--losses", "bce", "--seeds", "1", "--out", out, "--limit", "8", *SMALL
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0].startswith("dry run on at most 8 images of each split")
+    assert "A dry run on at most 8 training and 8 validation images" in result.stdout
+    assert (out.with_name("out-limit-8") / "compare.html").is_file()
+
+
+def test_folder_of_another_recipe_is_refused(compared, photographs):
+    out, _ = compared
+    options = ["--losses", "bce", "--seeds", "1", "--out", out, *SMALL, "--size", "24"]
+    result = invoke(photographs, *options)
+    assert result.exit_code == 2
+    assert "was trained with image.size = 32; choose another --out" in result.stderr
+
+
+def test_ctrl_c_is_answered(photographs, tmp_path, monkeypatch):
+    def interrupt(self: object, should_stop: Callable[[], bool]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        assert should_stop()
+        raise InterruptedRunError("interrupted in epoch 1 after step 1", tmp_path)
+
+    monkeypatch.setattr("twlcli.training.trainer.Trainer.train", interrupt)
+    result = invoke(photographs, "--losses", "bce", "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        f"interrupted in epoch 1 after step 1; the same command continues in {tmp_path / 'out'}"
+    )

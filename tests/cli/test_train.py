@@ -57,7 +57,8 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
         assert re.match(form, line), line
     best = max(history(out), key=lambda record: record["map_class"])
     assert lines[6].startswith(f"best epoch {best['epoch']}: mAP@class")
-    assert lines[7] == f"next: twl eval {out}, twl export {out}"
+    assert lines[7] == f"curves: {out / 'curves.svg'}"
+    assert lines[8] == f"next: twl eval {out}, twl export {out}"
 
 
 def test_run_holds_what_eval_and_export_need(trained):

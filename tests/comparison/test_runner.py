@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import numpy as np
 import pytest
 
 from twlcli.comparison import runner as module
-from twlcli.comparison.plan import Contest, contenders_of
-from twlcli.comparison.runner import compare
-from twlcli.errors import RecipeError, TwlError
+from twlcli.comparison.plan import Plan, Training, candidates_of
+from twlcli.comparison.runner import SilentComparison, TrainedPlan, train_plan
+from twlcli.errors import ModelError, TwlError
 from twlcli.model.torch import pick_device
 from twlcli.recipe import Recipe
 from twlcli.recipe.recipe import RECIPE_FORMAT
-from twlcli.runs.run_folder import InterruptedRunError
+from twlcli.runs.run_folder import InterruptedRunError, Run
 from twlcli.training.devices import Ranks
 from twlcli.training.trainer import DivergedError, Trainer, TrainStart
 
@@ -30,41 +31,44 @@ SMALL = [
 ]
 
 
-class Listener:
+class Listener(SilentComparison):
     """Notes what a comparison tells."""
 
     def __init__(self) -> None:
-        self.trained: list[tuple[str, str]] = []
-        self.ended: list[tuple[str, str]] = []
+        self.plans: list[Plan] = []
+        self.trained: list[Training] = []
+        self.ended: list[Training] = []
+        self.images: set[tuple[int, int]] = set()
 
-    def training_began(self, contender: str, what: str, epochs: int) -> None:
-        self.trained.append((contender, what))
+    def planned(self, plan: Plan) -> None:
+        self.plans.append(plan)
 
-    def training_ended(self, contender: str, what: str, scores: Mapping[str, float]) -> None:
-        self.ended.append((contender, what))
+    def training_began(self, training: Training, epochs: int) -> None:
+        self.trained.append(training)
+
+    def training_ended(self, training: Training, scores: Mapping[str, float]) -> None:
+        self.ended.append(training)
 
     def began(self, start: TrainStart) -> None:
-        assert start.training + start.validation <= 30
-
-    def epoch_began(self, epoch: int, steps: int, first: int) -> None: ...
-
-    def step_ended(self, images: int, loss: float | None) -> None: ...
-
-    def validated(self, done: int) -> None: ...
-
-    def epoch_ended(self, record: dict[str, Any], best: bool) -> None: ...
+        self.images.add((start.training, start.validation))
 
 
-def contest(
-    folder: Path, table: Path, losses: list[str], *, rate: float | None = None, seeds: int = 1
-) -> Contest:
-    base = Recipe().with_settings([f"data.path={table}", *SMALL])
-    return Contest(folder, contenders_of(base, losses, {}), tuple(range(seeds)), rate)
+def plan(
+    folder: Path,
+    table: Path,
+    losses: list[str],
+    *changes: str,
+    rate: float | None = None,
+    seeds: int = 1,
+    limit: int | None = None,
+) -> Plan:
+    base = Recipe().with_settings([f"data.path={table}", *SMALL, *changes])
+    return Plan(folder, candidates_of(base, losses, {}), tuple(range(seeds)), rate, limit)
 
 
-def run(what: Contest, should_stop=lambda: False):
+def run(what: Plan, should_stop=lambda: False) -> tuple[TrainedPlan, Listener]:
     listener = Listener()
-    return compare(what, Ranks(pick_device("cpu")), listener, should_stop), listener
+    return train_plan(what, Ranks(pick_device("cpu")), listener, should_stop), listener
 
 
 def test_runs_of_a_seed_share_weights_order_and_split(tmp_path, photographs, monkeypatch):
@@ -81,10 +85,12 @@ def test_runs_of_a_seed_share_weights_order_and_split(tmp_path, photographs, mon
         train(self, *arguments)
 
     monkeypatch.setattr(Trainer, "train", noting)
-    outcomes, _ = run(contest(tmp_path / "out", photographs, ["bce", "asl"], rate=0.1, seeds=2))
-    assert [outcome.contender.name for outcome in outcomes] == ["bce", "asl"]
-    assert [len(outcome.runs) for outcome in outcomes] == [2, 2]
-    assert all(outcome.learning_rate == 0.1 and not outcome.rates for outcome in outcomes)
+    found, _ = run(plan(tmp_path / "out", photographs, ["bce", "asl"], rate=0.1, seeds=2))
+    assert [each.candidate.name for each in found.trained] == ["bce", "asl"]
+    assert [[run.seed for run in each.runs] for each in found.trained] == [[0, 1], [0, 1]]
+    assert all(each.learning_rate == 0.1 and not each.rates for each in found.trained)
+    assert found.labels == ("blue", "green", "red")
+    assert found.targets.shape == found.trained[0].runs[0].logits.shape == (10, 3)
     for seed in ("seed-0", "seed-1"):
         pairs = zip(starts[f"bce/0.1/{seed}"], starts[f"asl/0.1/{seed}"], strict=True)
         assert all((one == other).all() for one, other in pairs)
@@ -97,8 +103,8 @@ def test_runs_of_a_seed_share_weights_order_and_split(tmp_path, photographs, mon
 
 def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monkeypatch):
     scores = {0: 0.3, 1: 0.4, 2: 0.6, 3: 0.5}  # at the suitable rate times so many threes
-    what = contest(tmp_path / "out", photographs, ["bce"])
-    suited = what.contenders[0].recipe.suited(images=20, labels=3)
+    what = plan(tmp_path / "out", photographs, ["bce"])
+    suited = what.candidates[0].recipe.suited(images=20, labels=3)
 
     def threes(rate: float) -> int:
         return round(math.log(rate / suited.optimizer.learning_rate, 3))
@@ -125,31 +131,42 @@ def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monke
 
     monkeypatch.setattr(module, "map_scores", fake_scores)
     monkeypatch.setattr(module, "Trainer", Faked)
-    monkeypatch.setattr(module._Training, "finished", lambda *_: None)
-    (outcome,), listener = run(what)
-    assert threes(outcome.learning_rate) == 2
-    assert [threes(rate) for rate, _ in outcome.rates] == [-1, 0, 1, 2, 3]
-    assert np.isnan(outcome.rates[0][1])
+    listener = Listener()
+    images = module._Images.of(what, Ranks(pick_device("cpu")))
+
+    def chosen() -> tuple[float, tuple[tuple[float, float], ...]]:
+        training = module._Training(
+            what, what.candidates[0], images, Ranks(pick_device("cpu")), listener, lambda: False
+        )
+        return training.chosen_rate()
+
+    rate, rates = chosen()
+    assert threes(rate) == 2
+    assert [threes(rate) for rate, _ in rates] == [-1, 0, 1, 2, 3]
+    assert np.isnan(rates[0][1])
     table = photographs.read_text().splitlines()[1:]
     in_training = {line.split(",")[0] for line in table if line.endswith("train")}
     assert all(images == in_training for images in seen)
-    again, second = run(what)
-    assert again[0].rates[1:] == outcome.rates[1:]
-    assert not second.trained
-    assert second.ended == listener.ended
+    tried = [each.learning_rate for each in listener.trained]
+    assert [threes(each) for each in tried] == [-1, 0, 1, 2, 3]
+    assert listener.trained == [Training("bce", "tuning", rate, 0) for rate in tried]
+    assert chosen()[1][1:] == rates[1:]
+    assert len(listener.trained) == 5
+    assert listener.ended == listener.trained * 2
 
 
 def test_interrupted_comparison_goes_on(tmp_path, photographs):
-    what = contest(tmp_path / "out", photographs, ["bce", "softmax"], rate=0.1)
+    what = plan(tmp_path / "out", photographs, ["bce", "softmax"], rate=0.1)
     asked = iter([False, False, False, True])
     with pytest.raises(InterruptedRunError):
         run(what, lambda: next(asked))
     assert (tmp_path / "out/softmax/0.1/seed-0/state.pt").exists()
     _, listener = run(what)
-    assert listener.trained == [("softmax", "seed 0")]
-    assert listener.ended == [("bce", "seed 0"), ("softmax", "seed 0")]
+    assert listener.plans == [what]
+    assert listener.trained == [Training("softmax", "run", 0.1, 0)]
+    assert listener.ended == [Training(name, "run", 0.1, 0) for name in ("bce", "softmax")]
     assert not list((tmp_path / "out").rglob("state.pt"))
-    whole = contest(tmp_path / "whole", photographs, ["softmax"], rate=0.1)
+    whole = plan(tmp_path / "whole", photographs, ["softmax"], rate=0.1)
     run(whole)
     name = "softmax/0.1/seed-0/scores.npz"
     with np.load(tmp_path / "out" / name) as one, np.load(tmp_path / "whole" / name) as other:
@@ -157,15 +174,92 @@ def test_interrupted_comparison_goes_on(tmp_path, photographs):
 
 
 def test_runs_of_another_recipe_are_refused(tmp_path, photographs):
-    run(contest(tmp_path / "out", photographs, ["bce"], rate=0.1))
-    base = Recipe().with_settings([f"data.path={photographs}", *SMALL, "image.size=24"])
-    other = Contest(tmp_path / "out", contenders_of(base, ["bce"], {}), (0,), 0.1)
-    with pytest.raises(TwlError, match=r"seed-0: was trained with image.size = 32; choose"):
+    run(plan(tmp_path / "out", photographs, ["bce"], rate=0.1))
+    other = plan(tmp_path / "out", photographs, ["bce"], "image.size=24", rate=0.1)
+    with pytest.raises(TwlError, match=r"seed-0: was trained with image.size = 32") as refused:
         run(other)
+    assert refused.value.hinted("--{}".format) == "choose another --out"
+
+
+def test_validating_each_epoch_leaves_the_scores_as_they_are(tmp_path, photographs):
+    found = {}
+    for every in (1, 3):
+        changes = ("schedule.epochs=3", f"schedule.validate_every={every}")
+        what = plan(tmp_path / str(every), photographs, ["bce"], *changes, rate=0.1)
+        (found[every],) = run(what)[0].trained[0].runs
+    np.testing.assert_array_equal(found[1].logits, found[3].logits)
+    validated = {
+        every: [each["epoch"] for each in each_run.history if "map_class" in each]
+        for every, each_run in found.items()
+    }
+    assert validated == {1: [1, 2, 3], 3: [3]}
+    losses = {
+        every: [each["loss"] for each in each_run.history] for every, each_run in found.items()
+    }
+    assert losses[1] == losses[3]
+    again = plan(tmp_path / "3", photographs, ["bce"], "schedule.epochs=3", rate=0.1)
+    assert not run(again)[1].trained  # how often it validates does not make it another run
+
+
+def test_runs_on_other_images_are_refused(tmp_path, photographs):
+    what = plan(tmp_path / "out", photographs, ["bce"], rate=0.1, limit=8)
+    _, listener = run(what)
+    assert listener.images == {(8, 8)}
+    with pytest.raises(TwlError, match="seed-0: was trained on other images"):
+        run(replace(what, limit=None))
+    tuned = plan(tmp_path / "tuned", photographs, ["bce"], limit=8)
+    run(tuned)
+    for folder in (tmp_path / "tuned" / "bce").iterdir():
+        if folder.name != "tuning":
+            folder.rename(tmp_path / folder.name)
+    with pytest.raises(TwlError, match=r"tuning/.*json: was trained on other images"):
+        run(replace(tuned, limit=None))
+
+
+@pytest.mark.parametrize("limit", [8, 13, 25])
+def test_a_dry_run_has_images_of_every_label(tmp_path, photographs, limit):
+    images = module._Images.of(
+        plan(tmp_path / "out", photographs, ["bce"], limit=limit), Ranks(pick_device("cpu"))
+    )
+    for split, whole in (("train", 20), ("val", 10)):
+        rows = [row for row, name in enumerate(images.final) if name == split]
+        assert len(rows) == min(limit, whole)
+        assert (images.data.labels.select(rows).present_per_label() > 0).all()
+        assert {images.data.splits[row] for row in rows} == {split}
+    assert images.train_count == min(limit, 20)
+    tuned = [row for row, name in enumerate(images.tuning) if name != "unused"]
+    assert tuned == [row for row, name in enumerate(images.final) if name == "train"]
+
+
+@pytest.mark.parametrize("rate", [0.1, None])
+def test_training_that_failed_at_once_does_not_hold_its_folder(
+    tmp_path, photographs, monkeypatch, rate
+):
+    table = photographs.with_name("unsplit-too.csv")
+    lines = photographs.read_text().splitlines()
+    table.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+
+    def fail(*_: object) -> None:
+        raise ModelError("the weights cannot be downloaded")
+
+    monkeypatch.setattr("twlcli.training.trainer.load_weights", fail)
+    first = plan(tmp_path / "out", table, ["bce"], "model.weights=default", rate=rate)
+    with pytest.raises(ModelError, match="cannot be downloaded"):
+        run(first)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    changes = ("model.weights=none", "data.holdout=0.3", "image.size=24")
+    found, _ = run(plan(tmp_path / "out", table, ["bce"], *changes, rate=0.1))
+    assert len(found.targets) == 9
+    before = set((tmp_path / "out").rglob("*"))
+    monkeypatch.setattr("twlcli.training.trainer.load_weights", fail)
+    with pytest.raises(ModelError):
+        run(plan(tmp_path / "out", table, ["bce", "asl"], *changes, rate=0.1))
+    assert set((tmp_path / "out").rglob("*")) == before
 
 
 def test_what_twl_0_1_0_trained_is_not_trained_again(tmp_path, photographs):
-    what = contest(tmp_path / "out", photographs, ["bce"])
+    what = plan(tmp_path / "out", photographs, ["bce"])
     run(what)
     version = f"version = {RECIPE_FORMAT.version}\n\n"  # which that twl did not write
     for file in (tmp_path / "out").rglob("recipe.toml"):
@@ -180,12 +274,12 @@ def test_what_twl_0_1_0_trained_is_not_trained_again(tmp_path, photographs):
 
 
 def test_runs_of_an_older_recipe_are_refused(tmp_path, photographs):
-    what = contest(tmp_path / "out", photographs, ["bce"], rate=0.1)
+    what = plan(tmp_path / "out", photographs, ["bce"], rate=0.1)
     run(what)
     file = tmp_path / "out/bce/0.1/seed-0/recipe.toml"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(line for line in lines if not line.startswith("batch_size")))
-    with pytest.raises(TwlError, match=r"seed-0: was trained with schedule.batch_size = 0; ch"):
+    with pytest.raises(TwlError, match=r"seed-0: was trained with schedule.batch_size = 0; choose"):
         run(what)
 
 
@@ -193,40 +287,9 @@ def test_validation_images_that_twl_held_out_are_the_same_for_all(tmp_path, phot
     table = photographs.with_name("unsplit.csv")
     lines = photographs.read_text().splitlines()
     table.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
-    outcomes, _ = run(contest(tmp_path / "out", table, ["bce", "asl"], rate=0.1, seeds=2))
-    splits = [
-        tuple(part.images for part in each.split_data())
-        for outcome in outcomes
-        for each in outcome.runs
-    ]
+    run(plan(tmp_path / "out", table, ["bce", "asl"], rate=0.1, seeds=2))
+    runs = sorted((tmp_path / "out").rglob("seed-*"))
+    splits = [tuple(part.images for part in Run.open(folder).split_data()) for folder in runs]
     assert len(splits) == 4
     assert len(set(splits)) == 1
     assert [len(images) for images in splits[0]] == [27, 3]
-
-
-def test_contenders_are_the_losses_with_the_settings_that_they_take():
-    grid = {"loss.positive_temperature": ["1", "2"], "schedule.batch_size": ["16"]}
-    contenders = contenders_of(Recipe(), ["two-way", "bce"], grid)
-    assert [contender.name for contender in contenders] == [
-        "two-way positive_temperature=1 batch_size=16",
-        "two-way positive_temperature=2 batch_size=16",
-        "bce batch_size=16",
-    ]
-    assert contenders[1].recipe.loss.options["positive_temperature"] == 2.0
-    with pytest.raises(RecipeError, match=r"--grid loss.gamma: none of the losses two-way, bce"):
-        contenders_of(Recipe(), ["two-way", "bce"], {"loss.gamma": ["1"]})
-    for key in ("data.unlabelled", "optimizer.learning_rate", "train.seed"):
-        with pytest.raises(RecipeError, match=rf"--grid {key}: a comparison has the same"):
-            contenders_of(Recipe(), ["bce"], {key: ["1"]})
-    with pytest.raises(
-        RecipeError, match=r'loss.positive_temperature is "warm", expected a number'
-    ):
-        contenders_of(Recipe(), ["two-way"], {"loss.positive_temperature": ["warm"]})
-
-
-def test_loss_of_the_base_keeps_its_options():
-    base = Recipe().with_settings(["loss.positive_temperature=2"])
-    two_way, bce = contenders_of(base, ["two-way", "bce"], {})
-    assert two_way.recipe.loss.options["positive_temperature"] == 2.0
-    assert "positive_temperature" not in bce.recipe.loss.options
-    assert json.loads(json.dumps(dict(bce.recipe.loss.options)))["reduction"] == "image"

@@ -1,14 +1,16 @@
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.comparison import drawn
 from tests.scoring.drawn import draw_logits
 from twlcli.cli.tables import comparison_table
 from twlcli.comparison.report import notes, to_dict
-from twlcli.comparison.result import Candidate, RunScores
-from twlcli.comparison.statistics import Comparison, compare
+from twlcli.comparison.result import Comparison, RunScores, Trained
+from twlcli.comparison.statistics import compare_scores
 from twlcli.errors import ModelError, TwlError
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
@@ -26,7 +28,7 @@ def targets_of(images: int = IMAGES) -> np.ndarray:
 
 def candidate(
     name: str, separation: float, *, seeds: tuple[int, ...] = (0, 1, 2), noise: int = 0
-) -> Candidate:
+) -> Trained:
     """Runs that share the noise of the images, with a little of their seed's and `noise`'s own."""
     targets = targets_of()
     shared = np.random.default_rng(1).normal(size=targets.shape)
@@ -35,12 +37,16 @@ def candidate(
         own = np.random.default_rng([seed, noise]).normal(size=targets.shape)
         logits = (shared + 0.1 * own + separation * (targets == 1)).astype(np.float32)
         runs.append(RunScores(seed, logits, ({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0})))
-    return Candidate(name, name, {"gamma": 2.0}, 0.01, tuple(runs), ((0.01, 0.5), (0.1, np.nan)))
+    return trained(name, runs, ((0.01, 0.5), (0.1, np.nan)))
 
 
-def compared(*candidates: Candidate, **options) -> Comparison:
+def trained(name: str, runs: Iterable[RunScores], rates=()) -> Trained:
+    return Trained(drawn.candidate(name), 0.01, tuple(runs), rates)
+
+
+def compared(*candidates: Trained, **options) -> Comparison:
     options = {"resamples": 200} | options
-    return compare(candidates, targets_of(), NAMES, **options)
+    return compare_scores(candidates, targets_of(), NAMES, **options)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def text_of(comparison: Comparison, width: int = 120) -> str:
 
 def test_scores_are_means_over_seeds(comparison):
     result = comparison.results[0]
-    logits = [run.logits for run in result.candidate.runs]
+    logits = [run.logits for run in candidate("two-way", 2.5).runs]
     per_label = [average_precision_per_label(each, targets_of()) for each in logits]
     per_image = [average_precision_per_image(each, targets_of()) for each in logits]
     by_class = [mean_over_lines(each).value for each in per_label]
@@ -74,7 +80,7 @@ def test_scores_are_means_over_seeds(comparison):
 
 
 def test_the_best_comes_first_and_pairs_point_down(comparison):
-    names = [result.candidate.name for result in comparison.results]
+    names = [result.name for result in comparison.results]
     assert names[0] == "two-way"
     pairs = [(each.first, each.second) for each in comparison.differences]
     assert pairs == [(names[0], names[1]), (names[0], names[2]), (names[1], names[2])]
@@ -121,7 +127,7 @@ def test_a_candidate_does_not_differ_from_its_double():
 
 def test_the_order_of_runs_and_candidates_changes_nothing():
     first, second = candidate("asl", 1.0), candidate("two-way", 1.5)
-    turned = Candidate("asl", "asl", {"gamma": 2.0}, 0.01, first.runs[::-1], first.rates)
+    turned = trained("asl", first.runs[::-1], first.rates)
     expected, result = compared(first, second), compared(second, turned)
     assert result.differences == expected.differences
     assert result.seeds == (0, 1, 2)
@@ -135,13 +141,10 @@ def test_seeds_widen_the_interval():
         (run + strength * (targets == 1)) for run, strength in zip(runs, range(6), strict=True)
     ]
     several = [
-        Candidate(name, name, {}, 0.01, tuple(RunScores(s, x.astype(np.float32)) for s, x in each))
+        trained(name, [RunScores(s, x.astype(np.float32)) for s, x in each])
         for name, each in (("a", enumerate(strong[::2])), ("b", enumerate(runs[::2])))
     ]
-    single = [
-        Candidate(each.name, each.loss, {}, 0.01, (RunScores(0, each.runs[1].logits),))
-        for each in several
-    ]
+    single = [trained(each.candidate.name, [RunScores(0, each.runs[1].logits)]) for each in several]
     wide, narrow = (compared(*each).differences[0].map_class for each in (several, single))
     assert wide.high - wide.low > narrow.high - narrow.low
 
@@ -165,7 +168,9 @@ def test_one_candidate_is_only_scored():
 def test_labels_without_an_image_are_left_out():
     targets = targets_of()
     targets[:, 2] = 0
-    result = compare([candidate("asl", 1.0), candidate("bce", 2.0)], targets, NAMES, resamples=200)
+    result = compare_scores(
+        [candidate("asl", 1.0), candidate("bce", 2.0)], targets, NAMES, resamples=200
+    )
     assert result.support[2] == 0
     assert np.isnan(result.results[0].label_mean[2])
     assert 0 < result.results[0].map_class.mean < 1
@@ -176,9 +181,9 @@ def test_labels_without_an_image_are_left_out():
 def test_default_resamples_are_enough_for_the_pairs():
     targets = targets_of()[:10]
     runs = (RunScores(0, np.zeros((10, LABELS), np.float32)),)
-    several = [Candidate(str(number), "bce", {}, 0.1, runs) for number in range(6)]
-    assert compare(several[:2], targets, NAMES).resamples == 1000
-    assert compare(several, targets, NAMES).resamples == 1500
+    several = [trained(str(number), runs) for number in range(6)]
+    assert compare_scores(several[:2], targets, NAMES).resamples == 1000
+    assert compare_scores(several, targets, NAMES).resamples == 1500
 
 
 def test_progress_tells_of_every_run():
@@ -200,14 +205,14 @@ def test_the_table_has_the_best_first_in_percent(comparison):
         "±",
         f"{100 * best.map_sample.std:.2f}",
     ]
-    gap = comparison.to_best(other.candidate.name).map_class
+    gap = comparison.to_best(other.name).map_class
     shown = f"−{100 * gap.value:.2f} [−{100 * gap.high:.2f}, −{100 * gap.low:.2f}]"
     assert shown in lines[2]
     assert lines[2].split()[-1] == "yes"
 
 
 def test_the_table_shows_brackets_of_names():
-    named = Candidate("[red] asl", "asl", {}, 0.01, candidate("asl", 1.0).runs)
+    named = trained("[red] asl", candidate("asl", 1.0).runs)
     assert "[red] asl" in text_of(compared(named))
 
 
@@ -215,6 +220,7 @@ def test_json_names_its_units_and_holds_everything(comparison):
     fields = json.loads(json.dumps(to_dict(comparison), allow_nan=False))
     assert set(fields) == {
         "unit",
+        "limit",
         "images",
         "seeds",
         "resamples",
@@ -233,6 +239,8 @@ def test_json_names_its_units_and_holds_everything(comparison):
     ]
     assert [run["seed"] for run in best["runs"]] == [0, 1, 2]
     assert best["runs"][0]["loss"] == [2.0, 1.0]
+    assert best["runs"][0]["validation"] == []
+    assert fields["limit"] is None
     assert set(fields["differences"][0]["map_class"]) == {
         "value",
         "low",
@@ -242,6 +250,15 @@ def test_json_names_its_units_and_holds_everything(comparison):
         "real",
     }
     assert fields["seeds"] == [0, 1, 2]
+
+
+def test_json_has_the_scores_of_the_epochs_that_were_validated():
+    history = ({"epoch": 1, "loss": 3.0}, {**drawn.HISTORY[1], "images_per_second": 9.0})
+    fields = to_dict(drawn.comparison_of(history=history), limit=50)
+    assert fields["limit"] == 50
+    assert fields["candidates"][1]["runs"][1]["validation"] == [
+        {"epoch": 2, "map_class": 0.5, "map_sample": 0.6}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +286,7 @@ def test_refuses_too_few_resamples():
 
 def test_refuses_images_without_labels():
     with pytest.raises(TwlError, match="no image has a label"):
-        compare([candidate("asl", 1.0)], np.zeros((IMAGES, LABELS), np.int8), NAMES)
+        compare_scores([candidate("asl", 1.0)], np.zeros((IMAGES, LABELS), np.int8), NAMES)
 
 
 def test_refuses_logits_that_are_not_finite_and_names_that_are_too_few():
@@ -278,4 +295,4 @@ def test_refuses_logits_that_are_not_finite_and_names_that_are_too_few():
     with pytest.raises(ModelError, match="not finite"):
         compared(broken)
     with pytest.raises(ValueError, match="5 columns of targets and 1 labels"):
-        compare([candidate("asl", 1.0)], targets_of(), ["one"])
+        compare_scores([candidate("asl", 1.0)], targets_of(), ["one"])

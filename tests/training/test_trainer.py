@@ -73,7 +73,11 @@ def finished(tmp_path_factory, photographs) -> Trainer:
 def test_run_folder_is_complete(finished, photographs):
     run = finished.run
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {"recipe.toml", "model.safetensors", "state.pt", "metrics.jsonl"}
+    files = ("recipe.toml", "model.safetensors", "state.pt", "metrics.jsonl", "curves.svg")
+    assert names == set(files)
+    best = max(finished.watcher.records, key=lambda record: record["map_class"])
+    curves = (run.folder / "curves.svg").read_text("utf-8")
+    assert f"mAP@class: {100 * best['map_class']:.2f} in epoch {best['epoch']}" in curves
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == finished.watcher.records
     assert [record["epoch"] for record in finished.watcher.records] == [1, 2, 3]

@@ -1,36 +1,60 @@
-"""`twl compare`: which loss, or which setting, is best on one's own data."""
+"""`twl compare`: compare losses or settings on your own data."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
-from twlcli.errors import TwlError, did_you_mean, needs_extra
+from twlcli.errors import TwlError
 from twlcli.recipe.names import LOSS_NAMES
 
-Losses = Annotated[str, typer.Option(help=f"Of {', '.join(LOSS_NAMES)}; or all.", metavar="A,B,C")]
-Seeds = Annotated[int, typer.Option(min=1, help="Runs of each: with the seeds 0, 1, 2...")]
+if TYPE_CHECKING:
+    from twlcli.comparison.run import Compared
+
+Losses = Annotated[
+    str,
+    typer.Option(metavar="A,B,C", help=f"The losses to compare: {', '.join(LOSS_NAMES)}; or all."),
+]
+Seeds = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Runs of each loss, with the seeds 0, 1, 2...")
+]
 Grid = Annotated[
     list[str] | None,
-    typer.Option(help="Compare values of a recipe's key too.", metavar="SECTION.KEY=A,B,C"),
+    typer.Option(
+        help="Also compare values of a key of the recipe (repeatable).", metavar="SECTION.KEY=A,B,C"
+    ),
 ]
 SameRate = Annotated[
     bool,
     typer.Option(
         "--same-rate",
-        help="The recipe's learning rate for all, instead of each its best on held-out "
-        "training images.",
+        help="Train all with the recipe's learning rate, instead of tuning it for each loss on "
+        "held-out training images; requires --learning-rate.",
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder; the same call goes on in it [default: runs/compare-DATA]"),
+    typer.Option(
+        metavar="DIR",
+        help="Folder to write; the same command continues in it [default: runs/compare-DATA]",
+    ),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Dry run: every step, but on at most N training and N validation images and 2 epochs, "
+        "in a separate folder.",
+    ),
+]
+Pdf = Annotated[bool, typer.Option("--pdf", help="Also write the plots as PDF, for LaTeX.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead of a table.")]
 
 
@@ -41,6 +65,8 @@ def compare(
     grid: Grid = None,
     same_rate: SameRate = False,
     out: Out = None,
+    limit: Limit = None,
+    pdf: Pdf = False,
     as_json: AsJson = False,
     recipe: options.RecipeName = None,
     backbone: options.Backbone = None,
@@ -60,15 +86,18 @@ def compare(
 ) -> None:
     """Train several losses under one recipe and compare them.
 
-    Every loss starts from the same weights and sees the same images in the same order, seed by
-    seed. The scores are those of the last epoch on the validation split.
+    For each seed, all losses start from the same weights and see the same images in the same order.
+    The scores are those of the last epoch on the validation split. A table, a page and plots say
+    which differences are statistically significant.
 
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `twl train`
-    with needs_extra("comparing", "train"):
-        from twlcli.cli.comparison_run import run_comparison
-    from twlcli.comparison.plan import Contest, contenders_of
+    from twlcli.cli.comparison_bar import ComparisonBar
+    from twlcli.cli.console import err
+    from twlcli.cli.training_bars import interrupts
+    from twlcli.comparison.run import compare as compare_candidates
+    from twlcli.runs.run_folder import InterruptedRunError
 
     flags = {
         "format": format_,
@@ -84,32 +113,50 @@ def compare(
         "size": size,
         "workers": workers,
     }
-    base = options.resolved_recipe(data, recipe, flags, settings)
-    rate = base.optimizer.learning_rate
-    if same_rate and not rate:
-        raise TwlError("--same-rate: which one? Give --learning-rate")
     if learning_rate and not same_rate:
-        raise TwlError("--learning-rate: give --same-rate too, or let each loss have its own")
-    contest = Contest(
-        out or Path("runs") / f"compare-{data.resolve().stem}",
-        contenders_of(base, _names(losses), _grid(grid or [])),
-        tuple(range(seeds)),
-        rate if same_rate else None,
-    )
-    run_comparison(contest, device=device, as_json=as_json)
+        raise TwlError("--learning-rate requires --same-rate; without it each loss has its own")
+    err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
+    try:
+        with ComparisonBar() as bar, interrupts() as interrupted:
+            compared = compare_candidates(
+                options.resolved_recipe(data, recipe, flags, settings),
+                losses=LOSS_NAMES if losses == "all" else _listed(losses),
+                seeds=seeds,
+                grid=_grid(grid or []),
+                same_rate=same_rate,
+                out=out,
+                limit=limit,
+                pdf=pdf,
+                device=device,
+                watcher=bar,
+                should_stop=interrupted,
+                command=shlex.join(["twl", *sys.argv[1:]]),
+            )
+    except InterruptedRunError as stopped:
+        err.print(f"{stopped}; the same command continues in {bar.folder}")
+        raise typer.Exit(130) from None
+    if not err.quiet:
+        _print(compared, limit, as_json=as_json)
 
 
-def _names(losses: str) -> list[str]:
-    if losses == "all":
-        return list(LOSS_NAMES)
-    names = list(dict.fromkeys(name.strip() for name in losses.split(",") if name.strip()))
-    for name in names:
-        if name not in LOSS_NAMES:
-            hint = did_you_mean(name, LOSS_NAMES) or f" ({', '.join(LOSS_NAMES)})"
-            raise TwlError(f"--losses: '{name}' is not a loss{hint}")
-    if not names:
-        raise TwlError("--losses: expected names of losses with commas between")
-    return names
+def _print(compared: Compared, limit: int | None, *, as_json: bool) -> None:
+    from twlcli.cli.console import err, out
+    from twlcli.cli.tables import comparison_table
+    from twlcli.comparison.report import dry_run, notes
+    from twlcli.comparison.run import JSON_NAME, PAGE_NAME
+
+    if as_json:
+        typer.echo((compared.folder / JSON_NAME).read_text("utf-8"))
+    else:
+        out.print(comparison_table(compared.comparison))
+        for note in (*notes(compared.comparison), *([dry_run(limit)] if limit else [])):
+            out.print(note, markup=False)
+    page, record = compared.folder / PAGE_NAME, compared.folder / JSON_NAME
+    err.print(f"written: {page}, {record}, compare.md, compare.tex, plots/*.svg")
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _grid(settings: list[str]) -> dict[str, list[str]]:
@@ -118,7 +165,7 @@ def _grid(settings: list[str]) -> dict[str, list[str]]:
     for setting in settings:
         key, equals, values = setting.partition("=")
         section, dot, _ = key.partition(".")
-        listed = [value.strip() for value in values.split(",") if value.strip()]
+        listed = _listed(values)
         if not equals or not dot or not section or not listed:
             raise TwlError(f"--grid {setting}: expected section.key=value,value,...")
         grid[key] = listed

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 _PACKAGES = (
-    ("", ("numpy", "pillow", "onnxruntime", "typer", "rich")),
+    ("", ("numpy", "pillow", "onnxruntime", "typer", "rich", "pydantic", "jinja2")),
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
+    ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),
+    ("pdf", ("svglib",)),
 )
 
 

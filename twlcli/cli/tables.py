@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
-from twlcli.comparison.statistics import Comparison
+from twlcli.comparison.result import Comparison
 from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS
@@ -88,15 +88,15 @@ def comparison_table(comparison: Comparison) -> Table:
         result.add_column("mAP@class to the best", justify="right", no_wrap=True)
         result.add_column("real", no_wrap=True)
     for row in comparison.results:
-        difference = comparison.to_best(row.candidate.name)
+        difference = comparison.to_best(row.name)
         gap = (
             (to_the_best(difference.map_class), "yes" if difference.map_class.real else "no")
             if difference
             else ("", "")
         )
         result.add_row(
-            Text(row.candidate.name),
-            f"{row.candidate.learning_rate:.3g}",
+            Text(row.name),
+            f"{row.learning_rate:.3g}",
             mean_and_deviation(row.map_class),
             mean_and_deviation(row.map_sample),
             *(gap if has_pairs else ()),

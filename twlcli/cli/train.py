@@ -137,6 +137,7 @@ def train(
 
 def _print_result(run: Run) -> None:
     from twlcli.cli.console import err
+    from twlcli.pages.curves import CURVES_NAME
 
     validated = [record for record in run.history() if "map_class" in record]
     best = max(validated, key=lambda record: float(record["map_class"]))
@@ -147,4 +148,5 @@ def _print_result(run: Run) -> None:
     if unreadable := run.unreadable():
         count = len(unreadable)
         err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
+    err.print(f"curves: {run.folder / CURVES_NAME}")
     err.print(f"next: twl eval {run.folder}, twl export {run.folder}")

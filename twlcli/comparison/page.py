@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.comparison.plots import loss_plots, rate_plots, scores_plot
-from twlcli.comparison.report import mean_and_deviation, notes, signed, to_the_best
-from twlcli.comparison.statistics import Comparison, Gap, Result
+from twlcli.comparison.plots import loss_plots, rate_plots, scores_plot, validation_plots
+from twlcli.comparison.report import (
+    About,
+    dry_run,
+    mean_and_deviation,
+    notes,
+    p_value,
+    signed,
+    to_the_best,
+)
+from twlcli.comparison.result import Comparison, Gap, Result
 from twlcli.io import write_whole
+from twlcli.pages.plot import svg
+from twlcli.pages.templates import render_page, style_of
+from twlcli.recipe import LossRecipe, Option
 from twlcli.scoring.report import percent
 
 MOST_LABELS = 100  # of a vocabulary shown whole
@@ -43,52 +53,55 @@ class LabelRow:
     cells: tuple[Cell, ...]
 
 
-def write_page(
-    comparison: Comparison, path: Path, *, title: str, command: str, facts: Mapping[str, str]
-) -> None:
+def write_page(comparison: Comparison, path: Path, about: About) -> None:
     """Write the comparison as one HTML file.
 
     Args:
         comparison: what to show.
         path: of the file; replaced if it is there.
-        title: the heading.
-        command: that makes it again.
-        facts: what was compared, shown in this order: data, recipe and the like.
+        about: what it says besides.
     """
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("twlcli.comparison", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {
-        "percent": percent,
-        "signed": signed,
-        "spread": mean_and_deviation,
-        "to_the_best": to_the_best,
-        "p_value": p_value,
-    }
-    page = templates.get_template("page.html").render(
+    page = render_page(
+        "comparison/page.html",
+        title=about.title,
+        style=style_of("pages/report.css"),
         comparison=comparison,
-        title=title,
-        command=command,
-        facts=facts,
+        about=about,
+        dry_run=dry_run(about.limit) if about.limit else "",
         notes=notes(comparison),
         best=comparison.results[0],
         scores=scores_plot(comparison),
         rates=rate_plots(comparison),
+        validations=validation_plots(comparison),
         losses=loss_plots(comparison),
         matrix=pair_matrix(comparison),
         label_rows=label_rows(comparison),
         scored_labels=sum(count > 0 for count in comparison.support),
+        changed_options=changed_options,
+        svg=svg,
+        signed=signed,
+        spread=mean_and_deviation,
+        to_the_best=to_the_best,
+        p_value=p_value,
     )
-    write_whole(path, lambda file: file.write(page.encode()))
+    write_whole(path, lambda file: file.write(page.encode(errors="replace")))
+
+
+def changed_options(loss: LossRecipe) -> dict[str, Option]:
+    """The options of a loss that are not its defaults.
+
+    Example:
+        >>> from twlcli.recipe import LOSS_RECIPES
+        >>> changed_options(LOSS_RECIPES["asl"](clip=0.1))
+        {'clip': 0.1}
+    """
+    defaults = type(loss)().options
+    return {key: value for key, value in loss.options.items() if value != defaults[key]}
 
 
 def pair_matrix(comparison: Comparison) -> list[list[Cell | None]]:
     """mAP@class of the row's candidate minus the column's, best first; None on the diagonal."""
-    names = [result.candidate.name for result in comparison.results]
+    names = [result.name for result in comparison.results]
     gaps = {(each.first, each.second): each.map_class for each in comparison.differences}
     scale = _scale([gap.value for gap in gaps.values()])
 
@@ -132,19 +145,9 @@ def label_rows(comparison: Comparison) -> list[LabelRow]:
     ]
 
 
-def p_value(p: float) -> str:
-    """A p-value as it is printed.
-
-    Example:
-        >>> p_value(0.0004), p_value(0.0312), p_value(1.0)
-        ('< 0.001', '0.031', '1.000')
-    """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _label_cell(result: Result, gap: NDArray[np.float64], column: int, scale: float) -> Cell:
     difference = float(gap[column])
-    reached = f"{result.candidate.name}: {percent(result.label_mean[column])}"
+    reached = f"{result.name}: {percent(result.label_mean[column])}"
     if result.label_std is not None:
         reached += f" ± {percent(result.label_std[column])}"
     return Cell(signed(difference), _colour(difference, scale), title=reached)

@@ -1,4 +1,4 @@
-"""What a comparison compares, and what came out."""
+"""What a comparison compares."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from twlcli.comparison.result import Candidate, RunScores
 from twlcli.errors import RecipeError, TwlError
-from twlcli.recipe import Recipe
-from twlcli.runs.run_folder import Run
+from twlcli.recipe import Option, Recipe, Setting
 
-SCORES_NAME = "scores.npz"  # in a finished run's folder
+DEFAULT_LOSSES = ("two-way", "softmax", "bce", "asl")
+GRID_FACTORS = (1 / 3, 1.0, 3.0)  # learning rates tried, of the one that suits the loss
+# Of a dry run: fewer cannot be split for choosing a rate; two show that curves are drawn.
+FEWEST_IMAGES, MOST_EPOCHS = 8, 2
 # What a comparison sets itself; scores on other data could not be compared.
 _NOT_COMPARED = ("data.", "train.seed", "optimizer.learning_rate", "schedule.validate_every")
 
+Grid = Mapping[str, Sequence[Option]]
+
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One of the things compared: a name, and its recipe without seed and learning rate."""
 
     name: str
@@ -29,60 +30,99 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Plan:
     """What is compared, and where.
 
     Attributes:
         folder: of the comparison.
-        contenders: what is compared.
+        candidates: what is compared.
         seeds: of the runs of each.
         rate: one learning rate for all; None chooses each its own.
+        limit: the most training images, and the most validation images, of a dry run.
     """
 
     folder: Path
-    contenders: tuple[Contender, ...]
+    candidates: tuple[Candidate, ...]
     seeds: tuple[int, ...]
     rate: float | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came out for one contender.
+class Training:
+    """One training of a comparison.
 
     Attributes:
-        contender: which.
-        learning_rate: of its runs.
-        rates: the rates tried and their mAP@class on held-out training images; NaN diverged.
-        runs: the finished runs, in the order of the seeds.
+        candidate: the name of what is trained.
+        kind: whether it is to choose a learning rate, or is one of the runs that are compared.
+        learning_rate: of the training.
+        seed: of the training.
     """
 
-    contender: Contender
+    candidate: str
+    kind: Literal["tuning", "run"]
     learning_rate: float
-    rates: tuple[tuple[float, float], ...]
-    runs: tuple[Run, ...]
+    seed: int
 
 
-def contenders_of(
-    base: Recipe, losses: Sequence[str], grid: Mapping[str, Sequence[str]]
-) -> tuple[Contender, ...]:
+def plan_comparison(
+    base: Recipe,
+    *,
+    losses: Sequence[str],
+    seeds: int,
+    grid: Grid,
+    same_rate: bool,
+    out: Path | None,
+    limit: int | None,
+) -> Plan:
+    """The plan that `compare` carries out; see there.
+
+    Raises:
+        RecipeError: as `candidates_of`.
+        TwlError: nothing to compare, no seed, or one learning rate for all that the recipe does
+            not give; or a limit below 8.
+    """
+    if seeds < 1:
+        raise TwlError(f"a comparison of {seeds} seeds", hint="{seeds} is at least 1")
+    if limit is not None and limit < FEWEST_IMAGES:
+        raise TwlError(
+            f"a dry run on {limit} images", hint=f"{{limit}} is at least {FEWEST_IMAGES}"
+        )
+    rate = base.optimizer.learning_rate if same_rate else None
+    if rate == 0:
+        raise TwlError(
+            "one learning rate for all, and the recipe has none",
+            hint="{same_rate} requires {learning_rate}",
+        )
+    folder = out or Path("runs") / f"compare-{Path(base.data.path).stem}"
+    if limit is not None:
+        folder = folder.with_name(f"{folder.name}-limit-{limit}")
+        epochs = min(base.schedule.epochs, MOST_EPOCHS)
+        base = base.with_values({"schedule": {"epochs": epochs}})
+    return Plan(folder, candidates_of(base, losses, grid), tuple(range(seeds)), rate, limit)
+
+
+def candidates_of(base: Recipe, losses: Sequence[str], grid: Grid) -> tuple[Candidate, ...]:
     """Every loss with every combination of the grid's settings that it takes.
 
     Args:
         base: the recipe of all.
         losses: names in `LOSS_NAMES`; the base's own loss keeps the base's options.
-        grid: values, as `--set` takes them, by `section.key`. An option of a loss is left out
-            where another loss has none of that name.
+        grid: values by `section.key`; texts are read as in `schedule.epochs=3`. An option of a
+            loss is left out where another loss has none of that name.
 
     Raises:
         RecipeError: an unknown loss or key, a value that does not fit, or an option
             that no loss has, or that a comparison sets itself.
+        TwlError: there is no loss.
     """
     for key in grid:
         if key.startswith(_NOT_COMPARED):
             raise RecipeError(
-                f"--grid {key}: a comparison has the same data, seeds and rule for all"
+                f"{key}: a comparison has the same data, seeds and rule for all",
+                hint="leave it out of {grid}",
             )
-    contenders: dict[str, Contender] = {}
+    candidates: dict[str, Candidate] = {}
     used: set[str] = set()
     for loss in losses:
         recipe = base.with_values({"loss": {"name": loss}})
@@ -90,47 +130,24 @@ def contenders_of(
         keys = [key for key in grid if not key.startswith("loss.") or key in options]
         used |= set(keys)
         for values in itertools.product(*(grid[key] for key in keys)):
-            settings = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
-            short = [setting.partition(".")[2] for setting in settings]
+            chosen = dict(zip(keys, values, strict=True))
+            short = [f"{key.partition('.')[2]}={value}" for key, value in chosen.items()]
             name = " ".join([loss, *short])
-            contenders[name] = Contender(name, recipe.with_settings(settings))
+            settings = [_setting(key, value) for key, value in chosen.items()]
+            candidates[name] = Candidate(name, recipe.with_settings(settings))
     for key in grid:
         if key not in used:
-            raise RecipeError(f"--grid {key}: none of the losses {', '.join(losses)} has it")
-    return tuple(contenders.values())
-
-
-def scored(
-    contest: Contest, outcomes: Sequence[Outcome]
-) -> tuple[tuple[Candidate, ...], NDArray[np.int8]]:
-    """The outcomes with their scores, and the targets (N, C) of the validation images.
-
-    Raises:
-        TwlError: images became unreadable between two runs, so that these cannot be compared.
-    """
-    images: NDArray[np.str_] | None = None
-    candidates = []
-    for outcome in outcomes:
-        runs = []
-        for seed, run in zip(contest.seeds, outcome.runs, strict=True):
-            with np.load(run.folder / SCORES_NAME) as scores:
-                if images is None:
-                    images, targets = scores["images"], scores["targets"]
-                elif not np.array_equal(scores["images"], images):
-                    raise TwlError(
-                        f"{run.folder}: was scored on other images than the runs before it; "
-                        "remove it, and the same command trains it again"
-                    )
-                runs.append(RunScores(seed, scores["logits"], run.history()))
-        loss = outcome.contender.recipe.loss
-        candidates.append(
-            Candidate(
-                outcome.contender.name,
-                loss.name,
-                loss.options,
-                outcome.learning_rate,
-                tuple(runs),
-                outcome.rates,
+            raise RecipeError(
+                f"{key}: none of the losses {', '.join(losses)} has it",
+                hint="leave it out of {grid}",
             )
-        )
-    return tuple(candidates), targets
+    if not candidates:
+        raise TwlError("there is nothing to compare", hint="name a loss in {losses}")
+    return tuple(candidates.values())
+
+
+def _setting(key: str, value: Option) -> Setting:
+    if isinstance(value, str):
+        return Setting.parse(f"{key}={value}")
+    section, _, name = key.partition(".")
+    return Setting(section, name, value, f"{key}={value}")

@@ -1,178 +1,166 @@
-"""The plots of a comparison's page, each as inline SVG.
-
-Colours are variables of the page's style sheet, so that a plot is light or dark with it, and text
-stays text. Figures are drawn small: a plot that a phone shows whole is still readable there. The
-name of a small plot's candidate stands above it in the page.
-"""
+"""The plots of a comparison."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import textwrap
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
+from twlcli.comparison.result import Comparison, Result
+from twlcli.pages.plot import Crosses, Dots, Line, Mark, Plot, Point, wrapped
+from twlcli.pages.scales import Axis, Tick, linear_axis, log_axis, number
+from twlcli.scoring.report import percent
 
-from twlcli.comparison.result import Candidate
-from twlcli.comparison.statistics import Comparison
-
-# Colours of the style sheet, and those that stand for them while Matplotlib draws.
-_COLOURS = {"currentColor": "#010203", "var(--grid)": "#040506", "var(--accent)": "#070809"}
-_INK, _GRID, _ACCENT = _COLOURS.values()
-_STYLE: Any = {  # keyed by names that the stubs spell out one by one
-    "svg.fonttype": "none",
-    "svg.hashsalt": "twl",  # the same scores give the same bytes
-    "font.size": 9,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "figure.constrained_layout.use": True,
-}
-_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-_NAME_WIDTH, _NAME_LINES = 22, 3  # letters in a line; longer names stand whole in the tables
+_NAME_WIDTH = 130  # of names beside the scores; longer ones stand whole in the tables
+_NAME_LINE, _ROW = 13, 9  # height of a name's line, and of what is between two names
+_SCORES_MARGIN = 36  # above and below the rows
+_NARROWEST = 1.0  # points of mAP that an axis spans at least, so that noise looks small
 
 
-@dataclass(frozen=True)
-class Plot:
-    """An `<svg>` element and the name of the candidate that it shows."""
-
-    name: str
-    svg: str
-
-
-def scores_plot(comparison: Comparison) -> str:
+def scores_plot(comparison: Comparison) -> Plot:
     """mAP@class of each candidate: a dot for each seed, the mean and its 95 % interval."""
-    results = comparison.results[::-1]
-    names = [_wrapped(result.candidate.name) for result in results]
-    row_height = 0.1 + 0.16 * max(1 + name.count("\n") for name in names)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.4, 0.6 + row_height * len(results)))
-        axes = figure.add_subplot()
-        for row, result in enumerate(results):
-            score = result.map_class
-            axes.plot([100 * score.low, 100 * score.high], [row, row], color=_GRID, linewidth=5)
-            seeds = [100 * value for value in score.values]
-            axes.plot(seeds, [row] * len(seeds), "o", color=_ACCENT, markersize=4.5, alpha=0.75)
-            axes.plot([100 * score.mean] * 2, [row - 0.3, row + 0.3], color=_INK, linewidth=1.6)
-        axes.set_yticks(range(len(results)), names, parse_math=False)
-        axes.set_ylim(-0.6, len(results) - 0.4)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("mAP@class")
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        return _svg(figure, "mAP@class of each loss")
+    marks: list[Mark] = []
+    ticks: list[Tick] = []
+    height = 0.0  # of all rows so far, from the foot up
+    for result in reversed(comparison.results):
+        name = wrapped(result.name, _NAME_WIDTH)
+        row_height = _ROW + _NAME_LINE * (1 + name.count("\n"))
+        row = height + row_height / 2
+        height += row_height
+        ticks.append(Tick(row, name))
+        score = result.map_class
+        marks.append(Line([(100 * score.low, row), (100 * score.high, row)], "bar", width=6))
+        mean = 100 * score.mean
+        marks.append(Line([(mean, row - 7), (mean, row + 7)], "ink", width=1.8))
+        titles = [
+            f"{result.name}, seed {seed}: {percent(value)}"
+            for seed, value in zip(comparison.seeds, score.values, strict=True)
+        ]
+        points = [(100 * value, row) for value in score.values]
+        marks.append(Dots(points, titles, radius=3.2, opacity=0.8))
+    return Plot(
+        "mAP@class of each loss",
+        _map_axis([x for mark in marks for x, _ in mark.points]),
+        Axis(0, height, tuple(ticks)),
+        tuple(marks),
+        width=360,
+        height=height + _SCORES_MARGIN,
+    )
 
 
 def rate_plots(comparison: Comparison) -> list[Plot]:
     """One plot for each candidate with rates tried: mAP@class over the learning rate."""
-    candidates = [each.candidate for each in comparison.results]
-    return [Plot(each.name, _rate_plot(each)) for each in candidates if each.rates]
+    tried = [result for result in comparison.results if result.rates]
+    scores = [100 * score for result in tried for _, score in result.rates]
+    heights = _map_axis(scores)
+    return [_rate_plot(result, heights) for result in tried]
+
+
+def _rate_plot(result: Result, heights: Axis) -> Plot:
+    def titled(points: Iterable[Point]) -> list[str]:
+        return [f"{rate:.3g}: {score:.2f}" for rate, score in points]
+
+    reached = [(rate, 100 * score) for rate, score in result.rates if not math.isnan(score)]
+    chosen = [point for point in reached if point[0] == result.learning_rate]
+    diverged = [(rate, heights.low) for rate, score in result.rates if math.isnan(score)]
+    ticks = [
+        Tick(rate, number(f"{rate:.2g}"), bold=rate == result.learning_rate)
+        for rate, _ in result.rates
+    ]
+    return Plot(
+        f"mAP@class of {result.name} by learning rate",
+        log_axis(ticks, title="learning rate"),
+        heights,
+        (
+            Line(reached),
+            Dots(reached, titled(reached), hollow=True),
+            Dots(chosen, titled(chosen), radius=4.5),
+            Crosses(diverged, [f"{rate:.3g}: diverged" for rate, _ in diverged]),
+        ),
+        heading=result.name,
+    )
 
 
 def loss_plots(comparison: Comparison) -> list[Plot]:
     """One plot for each candidate with a history: its training loss by epoch, a line a seed."""
-    candidates = [each.candidate for each in comparison.results]
+    curves = [(result, _curves(result, "loss")) for result in comparison.results]
     return [
-        Plot(each.name, _loss_plot(each))
-        for each in candidates
-        if any(run.history for run in each.runs)
+        _epoch_plot(
+            f"training loss of {result.name} by epoch",
+            result,
+            linear_axis(_heights(each), title="training loss", grid=True),
+            _curve_marks(comparison.seeds, each, "{:.4g}"),
+        )
+        for result, each in curves
+        if any(each)
     ]
 
 
-def _rate_plot(candidate: Candidate) -> str:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _small_plot()
-        reached = [(rate, 100 * score) for rate, score in candidate.rates if not math.isnan(score)]
-        limits = _limits([score for _, score in reached])
-        axes.set_xscale("log")
-        axes.plot(*_columns(reached), "o-", color=_ACCENT, fillstyle="none", markersize=6)
-        chosen = [each for each in reached if each[0] == candidate.learning_rate]
-        axes.plot(*_columns(chosen), "o", color=_ACCENT, markersize=8)
-        diverged = [(rate, limits[0]) for rate, score in candidate.rates if math.isnan(score)]
-        axes.plot(*_columns(diverged), "x", color=_INK, markersize=8, clip_on=False)
-        rates = [rate for rate, _ in candidate.rates]
-        axes.xaxis.set_major_locator(FixedLocator(rates))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xticks(rates, [f"{rate:.2g}" for rate in rates], parse_math=False)
-        axes.set_xlim(min(rates) / 1.6, max(rates) * 1.6)
-        axes.set_ylim(limits)
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("mAP@class")
-        return _svg(figure, f"learning rates of {candidate.name}")
+def validation_plots(comparison: Comparison) -> list[Plot]:
+    """One plot for each candidate: its mAP@class by epoch, a line a seed; all have the same scale.
+
+    A dashed line is the mean of the best in the plots of the others. There are none where no run
+    was validated more than once.
+    """
+    curves = [_curves(result, "map_class", percent=True) for result in comparison.results]
+    everything = [curve for each in curves for curve in each]
+    if max(map(len, everything)) < 2:
+        return []
+    heights = _map_axis(_heights(everything))
+    best = Line(_mean(curves[0]), "soft", dashed=True)
+    return [
+        _epoch_plot(
+            f"mAP@class of {result.name} by epoch",
+            result,
+            heights,
+            ((best,) if place else ()) + _curve_marks(comparison.seeds, each, "{:.2f}"),
+        )
+        for place, (result, each) in enumerate(zip(comparison.results, curves, strict=True))
+        if any(each)
+    ]
 
 
-def _loss_plot(candidate: Candidate) -> str:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _small_plot()
-        for run in candidate.runs:
-            points = [(record["epoch"], record["loss"]) for record in run.history]
-            marker = "o" if len(points) == 1 else ""
-            axes.plot(*_columns(points), marker=marker, color=_ACCENT, linewidth=1.2, alpha=0.75)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.ticklabel_format(axis="y", useOffset=False)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("training loss")
-        return _svg(figure, f"training loss of {candidate.name}")
+def _map_axis(scores: Sequence[float]) -> Axis:
+    return linear_axis(scores, title="mAP@class", narrowest=_NARROWEST, within=(0, 100), grid=True)
 
 
-def _small_plot() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(2.9, 1.8))
-    axes = figure.add_subplot()
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    return figure, axes
+def _epoch_plot(description: str, result: Result, heights: Axis, marks: tuple[Mark, ...]) -> Plot:
+    epochs = [x for mark in marks for x, _ in mark.points]
+    widths = linear_axis(epochs, title="epoch", whole=True)
+    return Plot(description, widths, heights, marks, heading=result.name)
 
 
-def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [first for first, _ in points], [second for _, second in points]
+def _curves(result: Result, key: str, *, percent: bool = False) -> list[list[Point]]:
+    """What was recorded by epoch, for each seed; empty where nothing was."""
+    factor = 100 if percent else 1
+    return [
+        [
+            (record["epoch"], factor * record[key])
+            for record in history
+            if record.get(key) is not None
+        ]
+        for history in result.histories
+    ]
 
 
-def _limits(scores: Sequence[float]) -> tuple[float, float]:
-    """From below the lowest to above the highest: at least a point, so that noise looks small."""
-    if not scores:
-        return 0.0, 100.0
-    margin = max(0.15 * (max(scores) - min(scores)), 0.5)
-    return min(scores) - margin, max(scores) + margin
+def _curve_marks(
+    seeds: Sequence[int], curves: Sequence[Sequence[Point]], form: str
+) -> tuple[Mark, ...]:
+    """A line for each seed with a dot at its end, which says what was reached there."""
+    ends = [(seed, curve[-1]) for seed, curve in zip(seeds, curves, strict=True) if curve]
+    titles = [f"seed {seed}, epoch {x:.0f}: {form.format(y)}" for seed, (x, y) in ends]
+    return (
+        *(Line(curve, width=1.3, opacity=0.75) for curve in curves),
+        Dots([end for _, end in ends], titles, radius=2.4),
+    )
 
 
-def _wrapped(name: str) -> str:
-    lines = textwrap.wrap(name, _NAME_WIDTH, max_lines=_NAME_LINES, placeholder="…")
-    return "\n".join(lines)
+def _heights(curves: Sequence[Sequence[Point]]) -> list[float]:
+    return [y for curve in curves for _, y in curve]
 
 
-def _svg(figure: Figure, description: str) -> str:
-    """The figure as an `<svg>` element that takes its colours from the page."""
-    text = io.StringIO()
-    with warnings.catch_warnings():
-        # The reader's browser has other fonts than the one that Matplotlib measures with.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(text, format="svg", metadata=_NO_METADATA)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to groups, and plots share names
-    svg = re.sub(r"font-family: [^;]*; ?", "", svg)  # the page's own
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the page
-    for variable, colour in _COLOURS.items():
-        svg = svg.replace(colour, variable)
-    label = re.sub(r"""[<>&"']""", " ", description)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+def _mean(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """The mean over seeds by epoch."""
+    by_epoch: dict[float, list[float]] = {}
+    for x, y in (point for curve in curves for point in curve):
+        by_epoch.setdefault(x, []).append(y)
+    return [(x, sum(values) / len(values)) for x, values in sorted(by_epoch.items())]

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from twlcli.comparison.statistics import Comparison, Gap, Result, Spread
+from twlcli.comparison.plan import Plan
+from twlcli.comparison.result import Comparison, Gap, History, Result, Spread
+from twlcli.recipe import Recipe
 from twlcli.scoring.bootstrap import CONFIDENCE
 from twlcli.scoring.report import percent
 
 _ENOUGH_SEEDS = 5  # from here on the seeds themselves show how widely they spread
+
+
+@dataclass(frozen=True)
+class About:
+    """What the pages and tables of a comparison say of it besides its results.
+
+    Attributes:
+        title: the heading.
+        facts: what was compared, in the order in which they are shown.
+        command: that makes it again; empty if there is none.
+        limit: the most training and validation images of a dry run; None otherwise.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    command: str = ""
+    limit: int | None = None
+
+
+def about(plan: Plan, recipe: Recipe, command: str = "") -> About:
+    """What a plan says of itself.
+
+    Args:
+        plan: that was carried out.
+        recipe: of one of its runs, complete.
+        command: that carries it out again.
+    """
+    data, schedule = recipe.data, recipe.schedule
+    facts = {
+        "data": f"{data.path}, {data.train_split} to {data.validation_split}",
+        "network": f"{recipe.model.backbone} at {recipe.image.size} pixels, "
+        f"weights {recipe.model.weights}",
+        "training": f"{schedule.epochs} epochs in batches of {schedule.batch_size}; "
+        "the last epoch is scored",
+        "learning rate": "one for all" if plan.rate else "each loss its own",
+    }
+    return About(f"Losses on {Path(data.path).name}", facts, command, plan.limit)
+
+
+def dry_run(limit: int) -> str:
+    """What is said of every result of a dry run."""
+    return (
+        f"A dry run on at most {limit:,} training and {limit:,} validation images: it shows that "
+        "everything works, and its scores mean nothing."
+    )
 
 
 def mean_and_deviation(spread: Spread) -> str:
@@ -37,6 +87,16 @@ def signed(fraction: float) -> str:
     if float(text) == 0:
         return text
     return f"{'−' if fraction < 0 else '+'}{text}"
+
+
+def p_value(p: float) -> str:
+    """A p-value as it is printed.
+
+    Example:
+        >>> p_value(0.0004), p_value(0.0312), p_value(1.0)
+        ('< 0.001', '0.031', '1.000')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
@@ -67,53 +127,71 @@ def _warning(seeds: int) -> str:
     )
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: Comparison, *, limit: int | None = None) -> str:
+    """The comparison as JSON text; see `to_dict`."""
+    fields = to_dict(comparison, limit=limit)
+    return json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def to_dict(comparison: Comparison, *, limit: int | None = None) -> dict[str, Any]:
     """The comparison for JSON: scores as fractions 0..1 in full precision, null for NaN.
 
-    `label_average_precision` stands in the order of `labels`, `loss` of a run in that of epochs.
+    `label_average_precision` stands in the order of `labels`, `loss` of a run in that of epochs;
+    `validation` has the epochs after which the run was validated.
+
+    Args:
+        comparison: what to write.
+        limit: of a dry run.
     """
     fields = {
         "unit": "fractions 0..1",
+        "limit": limit,
         "images": comparison.images,
         "seeds": comparison.seeds,
         "resamples": comparison.resamples,
         "confidence": CONFIDENCE,
         "labels": comparison.labels,
         "support": comparison.support,
-        "candidates": [_candidate_fields(result) for result in comparison.results],
+        "candidates": [_result_fields(result, comparison.seeds) for result in comparison.results],
         "differences": [asdict(each) for each in comparison.differences],
     }
     plain: dict[str, Any] = _plain(fields)
     return plain
 
 
-def _candidate_fields(result: Result) -> dict[str, Any]:
-    candidate = result.candidate
-    deviation = result.label_std
-    runs = sorted(candidate.runs, key=lambda run: run.seed)
-    scores = zip(runs, result.map_class.values, result.map_sample.values, strict=True)
+def _result_fields(result: Result, seeds: tuple[int, ...]) -> dict[str, Any]:
+    loss, deviation = result.candidate.recipe.loss, result.label_std
+    scores = zip(
+        seeds, result.map_class.values, result.map_sample.values, result.histories, strict=True
+    )
     return {
-        "name": candidate.name,
-        "loss": candidate.loss,
-        "options": dict(candidate.options),
-        "learning_rate": candidate.learning_rate,
-        "rates": [{"learning_rate": rate, "map_class": score} for rate, score in candidate.rates],
+        "name": result.name,
+        "loss": loss.name,
+        "options": loss.options,
+        "learning_rate": result.learning_rate,
+        "rates": [{"learning_rate": rate, "map_class": score} for rate, score in result.rates],
         "map_class": _spread_fields(result.map_class),
         "map_sample": _spread_fields(result.map_sample),
         "runs": [
             {
-                "seed": run.seed,
+                "seed": seed,
                 "map_class": by_class,
                 "map_sample": by_sample,
-                "loss": [record["loss"] for record in run.history],
+                "loss": [record["loss"] for record in history],
+                "validation": _validation_fields(history),
             }
-            for run, by_class, by_sample in scores
+            for seed, by_class, by_sample, history in scores
         ],
         "label_average_precision": {
             "mean": result.label_mean.tolist(),
             "std": None if deviation is None else deviation.tolist(),
         },
     }
+
+
+def _validation_fields(history: History) -> list[dict[str, Any]]:
+    keys = ("epoch", "map_class", "map_sample")
+    return [{key: each[key] for key in keys} for each in history if "map_class" in each]
 
 
 def _spread_fields(spread: Spread) -> dict[str, Any]:

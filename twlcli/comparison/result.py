@@ -1,4 +1,4 @@
-"""What is compared: trainings that differ in one thing, each with several seeds."""
+"""What trainings left, and what a comparison of them found."""
 
 from __future__ import annotations
 
@@ -9,59 +9,162 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.comparison.plan import Candidate
 from twlcli.errors import TwlError
+
+History = tuple[Mapping[str, Any], ...]  # a record of `metrics.jsonl` for each epoch
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """One training: its seed, its logits (N, C), and one record with `loss` for each epoch."""
+    """One run: its seed, its logits (N, C) on the validation images, and its history."""
 
     seed: int
     logits: NDArray[np.float32]
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: History = ()
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of the things compared.
+class Trained:
+    """A candidate with its runs.
 
     Attributes:
-        name: of its own.
-        loss: the name of its loss, and `options` of that.
+        candidate: what was trained.
         learning_rate: of its runs.
         runs: with the same seeds for every candidate.
         rates: learning rates tried and their mAP@class on held-out training images, 0..1; NaN
             where training diverged; empty where none were tried.
     """
 
-    name: str
-    loss: str
-    options: Mapping[str, float | bool | str | None]
+    candidate: Candidate
     learning_rate: float
     runs: tuple[RunScores, ...]
     rates: tuple[tuple[float, float], ...] = ()
 
 
-def common_seeds(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class Spread:
+    """A score over seeds, 0..1: of each seed, mean, standard deviation, 95 % interval of the mean.
+
+    The deviation divides by S - 1; None for one seed.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a candidate reached.
+
+    Attributes:
+        candidate: which.
+        learning_rate: of its runs.
+        rates: as `Trained` has them.
+        histories: of its runs, in the order of the comparison's seeds.
+        map_class: mAP@class, with the values in the same order.
+        map_sample: mAP@sample.
+        label_mean: average precision of each label, (C,); NaN where no image has it.
+        label_std: its standard deviation over seeds, (C,); None for one seed.
+    """
+
+    candidate: Candidate
+    learning_rate: float
+    rates: tuple[tuple[float, float], ...]
+    histories: tuple[History, ...]
+    map_class: Spread
+    map_sample: Spread
+    label_mean: NDArray[np.float64]
+    label_std: NDArray[np.float64] | None
+
+    @property
+    def name(self) -> str:
+        """The candidate's."""
+        return self.candidate.name
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference of two seed-means, -1..1.
+
+    Attributes:
+        value: the difference.
+        low: the lower end of the 95 % interval.
+        high: the upper end.
+        p: two-sided, of this pair alone.
+        adjusted_p: after Holm's correction for all pairs.
+        real: `adjusted_p` is below 0.05.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    adjusted_p: float = float("nan")
+    real: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of the candidates named, `first` minus `second`; `first` has the better mAP@class."""
+
+    first: str
+    second: str
+    map_class: Gap
+    map_sample: Gap
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a report says.
+
+    Attributes:
+        results: the best mAP@class first.
+        differences: of all pairs, in the order of the results.
+        labels: the C names.
+        support: how many images have each.
+        images: how many were scored.
+        seeds: of the runs, ascending.
+        resamples: how many draws the intervals come from.
+    """
+
+    results: tuple[Result, ...]
+    differences: tuple[Difference, ...]
+    labels: tuple[str, ...]
+    support: tuple[int, ...]
+    images: int
+    seeds: tuple[int, ...]
+    resamples: int
+
+    def to_best(self, name: str) -> Difference | None:
+        """The best minus the candidate of that name; None for the best itself."""
+        pairs = ((each.first, each.second) for each in self.differences)
+        return dict(zip(pairs, self.differences, strict=True)).get((self.results[0].name, name))
+
+
+def common_seeds(trained: Sequence[Trained]) -> tuple[int, ...]:
     """The seeds that every candidate has, ascending.
 
     Raises:
         TwlError: no candidate, one name or seed twice, or seeds that differ.
     """
-    if not candidates:
+    if not trained:
         raise TwlError("there is nothing to compare")
-    names = [each.name for each in candidates]
-    for place, each in enumerate(candidates):
+    names = [each.candidate.name for each in trained]
+    for place, (name, each) in enumerate(zip(names, trained, strict=True)):
         seeds = sorted(run.seed for run in each.runs)
-        if each.name in names[:place]:
-            raise TwlError(f"{each.name}: two candidates have this name")
+        if name in names[:place]:
+            raise TwlError(f"{name}: two candidates have this name")
         if not seeds or len(set(seeds)) < len(seeds):
-            raise TwlError(f"{each.name}: has the seeds {seeds}; expected each once, at least one")
+            raise TwlError(f"{name}: has the seeds {seeds}; expected each once, at least one")
         if place == 0:
             expected = seeds
         elif seeds != expected:
             raise TwlError(
-                f"{each.name}: has the seeds {seeds}, but {names[0]} has {expected}; "
+                f"{name}: has the seeds {seeds}, but {names[0]} has {expected}; "
                 "only runs of the same seeds can be compared"
             )
     return tuple(expected)

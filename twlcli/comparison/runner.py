@@ -1,237 +1,376 @@
 """Training several losses, or settings of one, under one recipe, split and order, to compare them.
 
-The folder of a comparison holds what is done, so that the same call goes on after an interruption,
-and more losses or seeds add to it:
+The folder of a comparison holds what is done, so that the same call continues after an
+interruption, and more losses or seeds add to it:
 
 split.csv                     where twl held images out for validation
 NAME/tuning/RATE.json         scores of a learning rate on held-out training images
-NAME/RATE/seed-N/             a finished run: recipe, weights, metrics, and scores.npz
+NAME/RATE/seed-N/             a finished run, with the scores of its last epoch in scores.npz
 
 Every loss gets its own learning rate, as the gradients of losses differ in scale by an order of
 magnitude: the best of a grid around the rate that suits the loss, chosen on a stratified share of
 the training images. While the best is the grid's first or last rate, the grid grows there.
+
+A run validates as its recipe says, so that its history shows how it came to its score. What is
+compared is the last epoch; as in every run, the weights that are kept are those of the best.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import hold_out
-from twlcli.comparison.plan import SCORES_NAME, Contender, Contest, Outcome
+from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
+from twlcli.comparison.result import RunScores, Trained
 from twlcli.errors import TwlError
 from twlcli.io import write_whole
+from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
-from twlcli.runs.run_folder import Run, write_splits
+from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
 from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import DivergedError, Trainer, Watcher
+from twlcli.training.trainer import DivergedError, Silent, Trainer, Watcher
 
-GRID_FACTORS = (1 / 3, 1.0, 3.0)  # of the rate that suits the loss
+SCORES_NAME = "scores.npz"  # in a finished run's folder
 _MOST_RATES = 7  # of a grid that grows
 _TUNING_SHARE = 0.2  # of the training images that choose the rate
+_MAY_DIFFER = "schedule.validate_every"  # decides what is known of a run, not what it learns
 
 
-class ContestWatcher(Watcher, Protocol):
-    """What a comparison tells whoever shows its progress."""
+class ComparisonWatcher(Watcher, Protocol):
+    """What a comparison tells whoever shows its progress; only the first rank does."""
 
-    def training_began(self, contender: str, what: str, epochs: int) -> None:
-        """The training of `contender` with a seed or a rate begins."""
+    def planned(self, plan: Plan) -> None:
+        """The data are open, and the first training begins."""
 
-    def training_ended(self, contender: str, what: str, scores: Mapping[str, float]) -> None:
+    def training_began(self, training: Training, epochs: int) -> None:
+        """A training of so many epochs begins, or goes on where it was interrupted."""
+
+    def training_ended(self, training: Training, scores: Mapping[str, float]) -> None:
         """It ended with these scores, now or in an earlier call."""
 
+    def resampled(self, runs: int) -> None:
+        """So many more of the runs are scored on resampled images."""
 
-def compare(
-    contest: Contest, ranks: Ranks, watcher: ContestWatcher, should_stop: Callable[[], bool]
-) -> tuple[Outcome, ...]:
-    """Train all that is not trained yet.
 
-    Raises:
-        InterruptedRunError: `should_stop` said so; the same call goes on.
-        TwlError: the folder holds runs of another recipe, or what training raises.
-    """
-    data = _Splits.of(contest, ranks)
-    outcomes = []
-    for contender in contest.contenders:
-        place = contest.folder / contender.name.replace("/", "_")
-        training = _Training(contender, place, data, ranks, watcher, should_stop)
-        if contest.rate is None:
-            rate, rates = training.chosen_rate(seed=contest.seeds[0])
-        else:
-            rate, rates = contest.rate, ()
-        runs = tuple(training.finished(rate, seed) for seed in contest.seeds)
-        outcomes.append(Outcome(contender, rate, rates, runs))
-    return tuple(outcomes)
+class SilentComparison(Silent):
+    """A `ComparisonWatcher` that says nothing."""
+
+    def planned(self, plan: Plan) -> None:
+        """Say nothing."""
+
+    def training_began(self, training: Training, epochs: int) -> None:
+        """Say nothing."""
+
+    def training_ended(self, training: Training, scores: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def resampled(self, runs: int) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True)
-class _Splits:
+class TrainedPlan:
+    """All that is to be compared.
+
+    Attributes:
+        trained: one for each candidate of the plan.
+        recipe: of the first run, complete.
+        targets: of the validation images, (N, C).
+        labels: the C names.
+    """
+
+    trained: tuple[Trained, ...]
+    recipe: Recipe
+    targets: NDArray[np.int8]
+    labels: tuple[str, ...]
+
+
+def train_plan(
+    plan: Plan, ranks: Ranks, watcher: ComparisonWatcher, should_stop: Callable[[], bool]
+) -> TrainedPlan:
+    """Train all that is not trained yet.
+
+    Raises:
+        InterruptedRunError: `should_stop` said so; the same call continues.
+        TwlError: the folder holds runs of another recipe or other images, or what training raises.
+    """
+    images = _Images.of(plan, ranks)
+    if ranks.first:
+        watcher.planned(plan)
+    trained = []
+    first: _Scores | None = None
+    try:
+        for candidate in plan.candidates:
+            training = _Training(plan, candidate, images, ranks, watcher, should_stop)
+            rate, rates = (plan.rate, ()) if plan.rate else training.chosen_rate()
+            runs = []
+            for seed in plan.seeds:
+                scores = training.finished(rate, seed)
+                first = first or scores
+                scores.check_images(first)
+                runs.append(scores.run)
+            trained.append(Trained(candidate, rate, tuple(runs), rates))
+    except BaseException:
+        if ranks.first:
+            _remove_empty(plan)
+        raise
+    assert first is not None  # a plan has candidates and seeds
+    recipe, spec = Run.open(first.folder).recipe, read_spec(first.folder)
+    return TrainedPlan(tuple(trained), recipe, first.targets, spec.vocabulary.names)
+
+
+@dataclass(frozen=True)
+class _Images:
     """The images of all runs with their splits: for the runs, and for choosing a rate."""
 
-    images: tuple[str, ...]
+    data: Annotations
     final: tuple[str, ...]
     tuning: tuple[str, ...]
     train_count: int
-    labels: int
 
     @classmethod
-    def of(cls, contest: Contest, ranks: Ranks) -> _Splits:
-        """Split the data of the contest's recipes; one rank does, the others are told."""
-        splits = cls._made(contest) if ranks.first else None
-        first: _Splits = ranks.gather(splits)[0]
-        return first
+    def of(cls, plan: Plan, ranks: Ranks) -> _Images:
+        """Split the data of the plan's recipes; one rank does, the others are told."""
+        images: _Images = ranks.gather(cls._made(plan) if ranks.first else None)[0]
+        return images
 
     @classmethod
-    def _made(cls, contest: Contest) -> _Splits:
-        contest.folder.mkdir(parents=True, exist_ok=True)
-        whole = Run(contest.folder, contest.contenders[0].recipe)
-        train, validation = whole.split_data()
+    def _made(cls, plan: Plan) -> _Images:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        whole = Run(plan.folder, plan.candidates[0].recipe)
+        data = whole.data()
+        train, validation = (_at_most(plan.limit, part) for part in whole.split_data(data))
         train_split, validation_split = whole.splits
-        part = dict.fromkeys(train.images, train_split)
-        part |= dict.fromkeys(validation.images, validation_split)
+        final = dict.fromkeys(train.images, train_split)
+        tuning = dict(final)
+        final |= dict.fromkeys(validation.images, validation_split)
         held = hold_out(train.labels, fraction=_TUNING_SHARE, seed=0)
-        tuning = dict.fromkeys(train.images, train_split)
         tuning |= {train.images[row]: validation_split for row in held}
-        images = whole.data().images
         return cls(
-            images,
-            tuple(part.get(name, "unused") for name in images),
-            tuple(tuning.get(name, "unused") for name in images),
+            data,
+            tuple(final.get(name, "unused") for name in data.images),
+            tuple(tuning.get(name, "unused") for name in data.images),
             len(train),
-            len(train.vocabulary),
         )
+
+    @cached_property
+    def tuning_digest(self) -> str:
+        """What identifies the images that choose a rate."""
+        lines = map("\t".join, zip(self.data.images, self.tuning, strict=True))
+        text = "\n".join(lines).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(text).hexdigest()
+
+
+def _at_most(limit: int | None, part: Annotations) -> Annotations:
+    """A stratified sample of the images, or all where there are no more than the limit."""
+    if limit is None or len(part) <= limit:
+        return part
+    return part.select(hold_out(part.labels, fraction=limit / len(part), seed=0))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The scores of a finished run, as its folder holds them."""
+
+    folder: Path
+    run: RunScores
+    images: NDArray[np.str_]
+    targets: NDArray[np.int8]
+
+    def check_images(self, first: _Scores) -> None:
+        """Raise TwlError where images became unreadable between two runs."""
+        if not np.array_equal(self.images, first.images):
+            raise TwlError(
+                f"{self.folder}: was scored on other images than the runs before it; "
+                "remove it, and the same call trains it again"
+            )
 
 
 @dataclass(frozen=True)
 class _Training:
-    """The trainings of one contender."""
+    """The trainings of one candidate."""
 
-    contender: Contender
-    place: Path
-    data: _Splits
+    plan: Plan
+    candidate: Candidate
+    images: _Images
     ranks: Ranks
-    watcher: ContestWatcher
+    watcher: ComparisonWatcher
     should_stop: Callable[[], bool]
 
-    def chosen_rate(self, *, seed: int) -> tuple[float, tuple[tuple[float, float], ...]]:
+    @property
+    def place(self) -> Path:
+        """The folder of the candidate."""
+        return _place(self.plan, self.candidate)
+
+    def chosen_rate(self) -> tuple[float, tuple[tuple[float, float], ...]]:
         """The learning rate with the best mAP@class on held-out training images, and all tried."""
-        centre = self._recipe(0.0, seed).optimizer.learning_rate
+        centre = self._recipe(0.0, self.plan.seeds[0]).optimizer.learning_rate
         found: dict[float, float] = {}
         asked = [_rounded(centre * factor) for factor in GRID_FACTORS]
         while asked and len(found) < _MOST_RATES:
-            found |= {rate: self._tuned(rate, seed) for rate in asked}
+            found |= {rate: self._tuned(rate) for rate in asked}
             best = max(found, key=lambda rate: _or_worst(found[rate]))
             edges = {min(found): best / 3, max(found): best * 3}
             asked = [_rounded(edges[best])] if best in edges else []
         if all(math.isnan(score) for score in found.values()):
-            raise TwlError(f"{self.contender.name}: training diverged at every learning rate tried")
+            raise TwlError(f"{self.candidate.name}: training diverged at every learning rate tried")
         return best, tuple(sorted(found.items()))
 
-    def finished(self, rate: float, seed: int) -> Run:
+    def finished(self, rate: float, seed: int) -> _Scores:
         """The run with a learning rate and a seed, trained to its end."""
-        what = f"seed {seed}"
+        training = Training(self.candidate.name, "run", rate, seed)
         folder = self.place / f"{rate:.3g}" / f"seed-{seed}"
-        run = self._run(folder, self._recipe(rate, seed), self.data.final)
-        if self.ranks.any((folder / SCORES_NAME).exists()):
-            with np.load(folder / SCORES_NAME) as scores:
-                known = {key: float(scores[key]) for key in ("map_class", "map_sample")}
-            self._ended(what, known)
-            return run
-        trainer = self._trained(run, what)
-        validation = trainer.last_validation()
-        scores = map_scores(validation)
-        if self.ranks.first:
+        run = self._run(folder, self._recipe(rate, seed), self.images.final)
+        if not self.ranks.any((folder / SCORES_NAME).exists()):
+            validation = self._trained(run, training, self.images.final).last_validation()
             arrays: dict[str, Any] = {
                 "images": np.array(validation.images),
                 "logits": validation.logits,
                 "targets": validation.targets,
-                **scores,
+                **map_scores(validation),
             }
-            write_whole(folder / SCORES_NAME, lambda file: np.savez(file, **arrays))
-            (folder / "state.pt").unlink(missing_ok=True)
-        self._ended(what, scores)
-        return run
+            if self.ranks.first:
+                write_whole(folder / SCORES_NAME, lambda file: np.savez(file, **arrays))
+                (folder / "state.pt").unlink(missing_ok=True)
+            self.ranks.gather(None)
+        with np.load(folder / SCORES_NAME) as scores:
+            known = {key: float(scores[key]) for key in ("map_class", "map_sample")}
+            self._ended(training, known)
+            scored = RunScores(seed, scores["logits"], run.history())
+            return _Scores(folder, scored, scores["images"], scores["targets"])
 
-    def _tuned(self, rate: float, seed: int) -> float:
+    def _tuned(self, rate: float) -> float:
         """The mAP@class on held-out training images; NaN where training diverges."""
-        what = f"rate {rate:.3g}"
-        kept = self.place / "tuning" / f"{rate:.3g}.json"
+        seed = self.plan.seeds[0]
+        training = Training(self.candidate.name, "tuning", rate, seed)
         recipe = self._recipe(rate, seed)
+        recipe = recipe.with_values({"schedule": {"validate_every": recipe.schedule.epochs}})
+        kept = self.place / "tuning" / f"{rate:.3g}.json"
         if self.ranks.any(kept.exists()):
-            record = json.loads(kept.read_text(encoding="utf-8"))
-            there = Recipe.from_toml(record["recipe"], place=str(kept))
-            self._check_recipe(kept, recipe, there)
-            score = math.nan if record["map_class"] is None else record["map_class"]
-            self._ended(what, {"map_class": score})
-            return float(score)
+            score = self._known_score(kept, recipe)
+        else:
+            score = self._new_score(kept, recipe, training)
+        self._ended(training, {"map_class": score})
+        return score
+
+    def _known_score(self, kept: Path, recipe: Recipe) -> float:
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        _check_recipe(kept, recipe, Recipe.from_toml(record["recipe"], place=str(kept)))
+        digest = self.images.tuning_digest
+        if record.get("images", digest) != digest:  # twl 0.1.0 did not write it
+            raise _other_images(kept)
+        return math.nan if record["map_class"] is None else float(record["map_class"])
+
+    def _new_score(self, kept: Path, recipe: Recipe, training: Training) -> float:
         folder = kept.with_suffix("")
-        run = self._run(folder, recipe, self.data.tuning)
+        run = self._run(folder, recipe, self.images.tuning)
         try:
-            score = map_scores(self._trained(run, what).last_validation())["map_class"]
+            trainer = self._trained(run, training, self.images.tuning)
+            score = map_scores(trainer.last_validation())["map_class"]
         except DivergedError:
             score = math.nan
         if self.ranks.first:
             record = {
-                "learning_rate": rate,
+                "learning_rate": training.learning_rate,
                 "map_class": None if math.isnan(score) else score,
+                "images": self.images.tuning_digest,
                 "recipe": recipe.to_toml(),
             }
             write_whole(kept, lambda file: file.write(json.dumps(record).encode()))
-            shutil.rmtree(folder)
-        self._ended(what, {"map_class": score})
+            shutil.rmtree(folder, ignore_errors=True)
         return score
 
     def _recipe(self, rate: float, seed: int) -> Recipe:
-        """The recipe of one training, complete, validating only what the last epoch leaves."""
-        recipe = self.contender.recipe
-        changed = {
-            "optimizer": {"learning_rate": rate},
-            "schedule": {"validate_every": recipe.schedule.epochs},
-            "train": {"seed": seed},
-        }
-        return recipe.with_values(changed).suited(
-            images=self.data.train_count, labels=self.data.labels
+        """The complete recipe of one training."""
+        changed = {"optimizer": {"learning_rate": rate}, "train": {"seed": seed}}
+        return self.candidate.recipe.with_values(changed).suited(
+            images=self.images.train_count, labels=len(self.images.data.vocabulary)
         )
 
     def _run(self, folder: Path, recipe: Recipe, splits: tuple[str, ...]) -> Run:
         """The run in a folder, which is made where it is not there."""
         if self.ranks.first:
             if (folder / "recipe.toml").is_file():
-                self._check_recipe(folder, recipe, Run.open(folder).recipe)
+                _check_recipe(folder, recipe, Run.open(folder).recipe)
+                _check_splits(folder, dict(zip(self.images.data.images, splits, strict=True)))
             else:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_splits(folder, self.data.images, splits)
+                write_splits(folder, self.images.data.images, splits)
                 Run(folder, recipe).write_recipe()
         self.ranks.gather(None)
         return Run(folder, recipe)
 
-    def _trained(self, run: Run, what: str) -> Trainer:
-        """Train a run to its end, going on where an earlier call was interrupted."""
+    def _trained(self, run: Run, training: Training, splits: tuple[str, ...]) -> Trainer:
+        """Train a run to its end, from where an earlier call was interrupted."""
         if self.ranks.first:
-            self.watcher.training_began(self.contender.name, what, run.recipe.schedule.epochs)
+            self.watcher.training_began(training, run.recipe.schedule.epochs)
         resumed = self.ranks.any((run.folder / "state.pt").exists())
-        trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed)
-        trainer.train(self.should_stop)
+        data = replace(self.images.data, splits=splits)
+        try:
+            trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed, data=data)
+            trainer.train(self.should_stop)
+        except BaseException:
+            if self.ranks.first:
+                run.discard()  # where nothing was saved, the next call may have another recipe
+            raise
         return trainer
 
-    def _ended(self, what: str, scores: Mapping[str, float]) -> None:
+    def _ended(self, training: Training, scores: Mapping[str, float]) -> None:
         if self.ranks.first:
-            self.watcher.training_ended(self.contender.name, what, scores)
+            self.watcher.training_ended(training, scores)
 
-    def _check_recipe(self, place: Path, wanted: Recipe, there: Recipe) -> None:
-        """Raise TwlError where an earlier call trained under another recipe."""
-        values = wanted.values()
-        for key, value in there.values().items():
-            if key not in values or value != values[key]:
-                raise TwlError(f"{place}: was trained with {key} = {value}; choose another --out")
+
+def _place(plan: Plan, candidate: Candidate) -> Path:
+    return plan.folder / candidate.name.replace("/", "_")
+
+
+def _check_recipe(place: Path, wanted: Recipe, there: Recipe) -> None:
+    """Raise TwlError where an earlier call trained under another recipe."""
+    values = wanted.values()
+    for key, value in there.values().items():
+        if key != _MAY_DIFFER and (key not in values or value != values[key]):
+            raise TwlError(
+                f"{place}: was trained with {key} = {value}", hint="choose another {out}"
+            )
+
+
+def _check_splits(folder: Path, wanted: Mapping[str, str]) -> None:
+    """Raise TwlError where an earlier call trained on other images, such as those of a dry run."""
+    path = folder / SPLITS_NAME
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        if {row["image"]: row["split"] for row in csv.DictReader(file)} != wanted:
+            raise _other_images(folder)
+
+
+def _other_images(place: Path) -> TwlError:
+    return TwlError(f"{place}: was trained on other images", hint="choose another {out}")
+
+
+def _remove_empty(plan: Plan) -> None:
+    """Remove folders without files, and the split that was made for runs that are not there."""
+    places = [_place(plan, candidate) for candidate in plan.candidates]
+    folders = [folder for place in places for folder in (place, *place.rglob("*"))]
+    for folder in sorted(folders, reverse=True):
+        with suppress(OSError):  # files, and folders that hold some
+            folder.rmdir()
+    if {path.name for path in plan.folder.iterdir()} <= {SPLITS_NAME}:
+        (plan.folder / SPLITS_NAME).unlink(missing_ok=True)
+        plan.folder.rmdir()
 
 
 def _rounded(rate: float) -> float:

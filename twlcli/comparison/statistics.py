@@ -1,4 +1,4 @@
-"""Several trainings scored on the same images: which is best, and which differences are real."""
+"""Runs scored on the same images: which is best, and which differences are real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.comparison.result import Candidate, common_seeds
+from twlcli.comparison.result import (
+    Comparison,
+    Difference,
+    Gap,
+    Result,
+    Spread,
+    Trained,
+    common_seeds,
+)
 from twlcli.errors import TwlError
 from twlcli.labels import PRESENT
 from twlcli.scoring.average_precision import (
@@ -33,99 +41,14 @@ _FEWEST_RESAMPLES = 1000  # for the ends of a 95 % interval
 _RESAMPLES_PER_PAIR = 100  # 40 are the fewest with which anything can be real
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A score over seeds, 0..1: of each seed, mean, standard deviation, 95 % interval of the mean.
-
-    The deviation divides by S - 1; None for one seed.
-    """
-
-    values: tuple[float, ...]
-    mean: float
-    std: float | None
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a candidate reached; `label_mean` and `label_std` are average precision, (C,)."""
-
-    candidate: Candidate
-    map_class: Spread
-    map_sample: Spread
-    label_mean: NDArray[np.float64]
-    label_std: NDArray[np.float64] | None
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A difference of two seed-means, -1..1.
-
-    Attributes:
-        value: the difference.
-        low: the lower end of the 95 % interval.
-        high: the upper end.
-        p: two-sided, of this pair alone.
-        adjusted_p: after Holm's correction for all pairs.
-        real: `adjusted_p` is below 0.05.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-    adjusted_p: float = math.nan
-    real: bool = False
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Of the candidates named, `first` minus `second`; `first` has the better mAP@class."""
-
-    first: str
-    second: str
-    map_class: Gap
-    map_sample: Gap
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything a report says.
-
-    Attributes:
-        results: the best mAP@class first.
-        differences: of all pairs, in the order of the results.
-        labels: the C names.
-        support: how many images have each.
-        images: how many were scored.
-        seeds: of the runs, ascending.
-        resamples: how many draws the intervals come from.
-    """
-
-    results: tuple[Result, ...]
-    differences: tuple[Difference, ...]
-    labels: tuple[str, ...]
-    support: tuple[int, ...]
-    images: int
-    seeds: tuple[int, ...]
-    resamples: int
-
-    def to_best(self, name: str) -> Difference | None:
-        """The best minus the candidate of that name; None for the best itself."""
-        best = self.results[0].candidate.name
-        pairs = ((each.first, each.second) for each in self.differences)
-        return dict(zip(pairs, self.differences, strict=True)).get((best, name))
-
-
-def compare(
-    candidates: Sequence[Candidate],
+def compare_scores(
+    trained: Sequence[Trained],
     targets: NDArray[np.int8],
     labels: Sequence[str],
     *,
     resamples: int | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda runs: None,
 ) -> Comparison:
     """Score all runs and find which differences between candidates are real.
 
@@ -135,20 +58,23 @@ def compare(
     mean is the difference itself; p is twice the share of draws on the other side of 0, adjusted by
     Holm for all pairs of candidates.
 
-    What it can tell: whether a difference would survive other validation images. What it cannot:
-    with one seed, anything about seeds; with two or three, how often training by chance favours
-    one side, as so few cannot show how widely they spread. Of equal candidates it calls real,
-    instead of 5 %, where seeds move the mean difference half as much as images do, 6 % with two
-    and with three seeds; as much as images do, 9 % and 7 %; twice as much, 15 % and 13 %
-    (simulated with normal noise). It knows nothing of another split of the data or another recipe.
+    It tells whether a difference would survive other validation images. With one seed it tells
+    nothing about seeds; two or three cannot show how widely seeds spread, and so how often training
+    favours one side by chance. It knows nothing of another split of the data or another recipe. Of
+    equal candidates it calls real, instead of 5 % (simulated with normal noise), where seeds
+
+    move the mean difference    with 2 seeds    with 3 seeds
+    half as much as images          6 %             6 %
+    as much as images               9 %             7 %
+    twice as much                  15 %            13 %
 
     Args:
-        candidates: at least one; their logits have the shape of `targets`.
+        trained: at least one; their logits have the shape of `targets`.
         targets: (N, C) of 1 present, 0 absent, -1 unknown.
         labels: the C names.
         resamples: how many draws. Default: 100 for each pair, at least 1,000.
         seed: of the draws.
-        progress: called with 1 after each run.
+        progress: told how many more runs are done.
 
     Raises:
         TwlError: no candidate, one name or seed twice, seeds that differ between candidates,
@@ -156,23 +82,17 @@ def compare(
         ModelError: a logit is not finite.
         ValueError: the shapes differ.
     """
-    seeds = common_seeds(candidates)
+    seeds = common_seeds(trained)
     if targets.shape[1] != len(labels):
         raise ValueError(f"{targets.shape[1]} columns of targets and {len(labels)} labels")
     support = (targets == PRESENT).sum(axis=0)
     if not support.any():
         raise TwlError("no image has a label that is known to be present; nothing can be compared")
-    pairs = math.comb(len(candidates), 2)
-    count = _enough_resamples(pairs) if resamples is None else resamples
-    if count < 40 * pairs:
-        raise TwlError(
-            f"{count} resamples cannot show any of {pairs} differences to be real; "
-            f"at least {40 * pairs} can"
-        )
+    count = enough_resamples(len(trained), resamples)
     weights = draw_seeds(len(seeds), resamples=count, seed=seed)
     scored = [
         _scored(each, seeds, targets, weights, resamples=count, seed=seed, progress=progress)
-        for each in candidates
+        for each in trained
     ]
     scored.sort(key=lambda each: -each.result.map_class.mean)
     return Comparison(
@@ -195,12 +115,25 @@ class _Scored:
     sample_draws: NDArray[np.float64]
 
 
-def _enough_resamples(pairs: int) -> int:
-    return max(_FEWEST_RESAMPLES, _RESAMPLES_PER_PAIR * pairs)
+def enough_resamples(candidates: int, resamples: int | None) -> int:
+    """How many resamples to draw.
+
+    Raises:
+        TwlError: those asked for are too few to show any difference between pairs to be real.
+    """
+    pairs = math.comb(candidates, 2)
+    if resamples is None:
+        return max(_FEWEST_RESAMPLES, _RESAMPLES_PER_PAIR * pairs)
+    if resamples < 40 * pairs:
+        raise TwlError(
+            f"{resamples} resamples cannot show any of {pairs} differences to be real; "
+            f"at least {40 * pairs} can"
+        )
+    return resamples
 
 
 def _scored(
-    candidate: Candidate,
+    trained: Trained,
     seeds: tuple[int, ...],
     targets: NDArray[np.int8],
     weights: NDArray[np.float64],
@@ -209,12 +142,13 @@ def _scored(
     seed: int,
     progress: Callable[[int], None],
 ) -> _Scored:
-    runs = {run.seed: run.logits for run in candidate.runs}
+    runs = {run.seed: run for run in trained.runs}
     per_label, by_sample, draws = [], [], []
     for each in seeds:
-        per_label.append(average_precision_per_label(runs[each], targets))
-        by_sample.append(mean_over_lines(average_precision_per_image(runs[each], targets)).value)
-        draws.append(resample(runs[each], targets, resamples=resamples, seed=seed))
+        logits = runs[each].logits
+        per_label.append(average_precision_per_label(logits, targets))
+        by_sample.append(mean_over_lines(average_precision_per_image(logits, targets)).value)
+        draws.append(resample(logits, targets, resamples=resamples, seed=seed))
         progress(1)
     by_class = [mean_over_lines(each).value for each in per_label]
     class_draws = over_seeds(np.stack([each.map_class for each in draws]), weights)
@@ -222,7 +156,10 @@ def _scored(
     sample_draws = over_seeds(np.stack([each.map_sample for each in draws]), weights)
     sample_draws = centred(sample_draws, float(np.mean(by_sample)))
     result = Result(
-        candidate,
+        trained.candidate,
+        trained.learning_rate,
+        trained.rates,
+        tuple(runs[each].history for each in seeds),
         _spread(by_class, class_draws),
         _spread(by_sample, sample_draws),
         np.mean(per_label, axis=0),
@@ -247,7 +184,7 @@ def _differences(scored: Sequence[_Scored]) -> tuple[Difference, ...]:
         for a, b in pairs
     ]
     return tuple(
-        Difference(a.result.candidate.name, b.result.candidate.name, *gaps)
+        Difference(a.result.name, b.result.name, *gaps)
         for (a, b), *gaps in zip(pairs, _adjusted(by_class), _adjusted(by_sample), strict=True)
     )
 

@@ -5,6 +5,7 @@ split.csv           image,split: only where twl held images out for validation
 model.safetensors   best weights so far, with the model's spec
 state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
+curves.svg          training loss and scores by epoch, as a picture
 unreadable.txt      training images that could not be decoded, with the reason
 """
 
@@ -27,6 +28,7 @@ from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import hold_out
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_whole
+from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -236,6 +238,14 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
     csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
     data = table.getvalue().encode("utf-8", "surrogateescape")
     write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there."""
+    check_backbone(recipe.model.backbone)
+    weights = recipe.model.weights
+    if weights not in ("default", "none") and not Path(weights).is_file():
+        raise ModelError(f"{weights}: there is no such file of weights")
 
 
 def read_data(recipe: DataRecipe) -> Annotations:

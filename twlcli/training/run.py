@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import ModelError, needs_extra
-from twlcli.model.backbone_names import check_backbone
+from twlcli.errors import needs_extra
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import InterruptedRunError, Run, kept_images, read_data
+from twlcli.runs.run_folder import InterruptedRunError, Run, check_network, kept_images, read_data
 
 if TYPE_CHECKING:
     from twlcli.training.trainer import Watcher
@@ -104,10 +103,7 @@ def _free_folder(recipe: Recipe) -> Path:
 
 def _read(recipe: Recipe) -> Annotations:
     """The data of a recipe, once its network and weights are known to be there."""
-    check_backbone(recipe.model.backbone)
-    weights = recipe.model.weights
-    if weights not in ("default", "none") and not Path(weights).is_file():
-        raise ModelError(f"{weights}: there is no such file of weights")
+    check_network(recipe)
     return kept_images(read_data(recipe.data), recipe.data)
 
 

@@ -20,6 +20,7 @@ from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
 from twlcli.model.checkpoint import write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
+from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.run_folder import InterruptedRunError, Run
 from twlcli.scoring.evaluation import map_scores
@@ -317,6 +318,7 @@ class Trainer:
             self.progress.unreadable = everywhere
             self.run.write_state({**self.stepper.state(), "progress": vars(self.progress)})
             self.run.write_metrics(self.progress.history)
+            write_curves(self.run.folder / CURVES_NAME, self.progress.history)
             if everywhere:
                 self.run.write_unreadable(everywhere)
 

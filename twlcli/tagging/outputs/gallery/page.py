@@ -6,25 +6,25 @@ JSON and has the images of one page in its document, so that it opens with 100,0
 
 from __future__ import annotations
 
-import hashlib
-import html
 import json
 import os
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path, PurePath
-from string import Template
 from typing import BinaryIO
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from twlcli.images.image_file import ImageFile
 from twlcli.io import open_partial
+from twlcli.pages.templates import digest, part, render_page, style_of
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
 
+_FOLDER = "tagging/outputs/gallery"
+_ROWS = "<!-- rows -->"  # their place in the template; text has no `<` in it
 SCALE = 10_000  # probabilities are whole numbers of this; gallery.js has the same
 
 
@@ -43,19 +43,30 @@ class Gallery:
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
-        style, script = _part("gallery.css"), _part("gallery.js")
+        with open_partial(self.file) as file:
+            sink = _GallerySink(file, self.file.absolute().parent)
+            file.write(self._page("")[0].encode(errors="replace"))
+            yield sink
+            file.write(self._page(sink.words())[1].encode(errors="replace"))
+
+    def _page(self, words: str) -> tuple[str, str]:
+        """The page before and after its rows, which are written as they come."""
+        style, script = style_of(f"{_FOLDER}/gallery.css"), part(f"{_FOLDER}/gallery.js")
         # Nothing but this style and script, and images from the same place; no network at all.
         policy = (
             "default-src 'none'; img-src 'self' file:; "
-            f"style-src {_digest(style)}; script-src {_digest(script)}"
+            f"style-src {digest(style)}; script-src {digest(script)}"
         )
-        head, tail = map(Template, _part("gallery.html").split("<!-- rows -->"))
-        with open_partial(self.file) as file:
-            sink = _GallerySink(file, self.file.absolute().parent)
-            begun = head.substitute(title=html.escape(self.title), policy=policy, style=style)
-            file.write(begun.encode(errors="replace"))
-            yield sink
-            file.write(tail.substitute(words=sink.words(), script=script).encode())
+        page = render_page(
+            f"{_FOLDER}/page.html",
+            title=self.title,
+            style=style,
+            policy=policy,
+            words=Markup(words),
+            script=Markup(script),
+        )
+        before, _, after = page.partition(_ROWS)
+        return before, after
 
 
 class _GallerySink:
@@ -114,13 +125,3 @@ def _address(folder: Path, start: Path) -> str:
 
 def _quoted(text: str) -> str:
     return quote(os.fsencode(text), safe="/")
-
-
-def _part(name: str) -> str:
-    return (
-        resources.files("twlcli.tagging.outputs.gallery").joinpath(name).read_text(encoding="utf-8")
-    )
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,1 @@
+"""What all HTML pages and plots share: templates, colours, scales and drawing."""

@@ -1,0 +1,62 @@
+"""How one training went, epoch by epoch, as a picture in its run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twlcli.pages.plot import Dots, Line, Mark, Plot, write_svg
+from twlcli.pages.scales import linear_axis
+
+CURVES_NAME = "curves.svg"
+
+
+def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw training loss, mAP@class and mAP@sample by epoch into an SVG file.
+
+    The larger dot is the epoch with the best mAP@class, whose weights a run keeps.
+
+    Args:
+        path: the file; replaced if it is there, and not written while there is no epoch.
+        history: a record of `metrics.jsonl` for each epoch, some without scores.
+    """
+    scored = [each for each in history if not math.isnan(each.get("map_class", math.nan))]
+    best = max(scored, key=lambda each: float(each["map_class"]), default=None)
+    kept = None if best is None else int(best["epoch"])
+    plots = [
+        _plot(history, "loss", "training loss", kept),
+        _plot(history, "map_class", "mAP@class", kept, percent=True),
+        _plot(history, "map_sample", "mAP@sample", kept, percent=True),
+    ]
+    if plots := [plot for plot in plots if plot.marks]:
+        write_svg(path, plots, description="training loss and scores by epoch", columns=3)
+
+
+def _plot(
+    history: Sequence[Mapping[str, Any]],
+    key: str,
+    name: str,
+    kept: int | None,
+    *,
+    percent: bool = False,
+) -> Plot:
+    factor = 100 if percent else 1
+    points = [(each["epoch"], factor * each[key]) for each in history if each.get(key) is not None]
+    at_kept = [point for point in points if point[0] == kept]
+    marks: list[Mark] = []
+    if points:
+        marks += [Line(points), Dots(points[-1:], radius=2.4), Dots(at_kept, radius=4.5)]
+    title = name
+    for epoch, value in at_kept:
+        title += f": {value:.2f} in epoch {epoch}" if percent else ""
+    heights = [y for _, y in points]
+    return Plot(
+        f"{name} by epoch",
+        linear_axis([x for x, _ in points], title="epoch", whole=True),
+        linear_axis(heights, title=title, narrowest=1.0, within=(0, 100), grid=True)
+        if percent
+        else linear_axis(heights, title=title, grid=True),
+        tuple(marks),
+    )
