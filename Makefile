@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs reference clean
 
 demo: $(VENV)/.train
 	rm -rf $(DEMO)
@@ -14,11 +14,11 @@ demo: $(VENV)/.train
 	$(BIN)/twl train $(DEMO)/shapes --recipe shapes-small --out $(DEMO)/run
 	$(BIN)/twl eval $(DEMO)/run
 	$(BIN)/twl export $(DEMO)/run --out $(DEMO)/shapes.onnx
-	$(BIN)/twl tag $(DEMO)/shapes/images --model $(DEMO)/shapes.onnx --out $(DEMO)/tags.csv
+	$(BIN)/twl tag $(DEMO)/shapes/images --model $(DEMO)/shapes.onnx --out $(DEMO)/tags.csv --gallery $(DEMO)/gallery.html
 	@echo
-	@echo "The pictures:  $(DEMO)/shapes/images"
-	@echo "Their tags:    $(DEMO)/tags.csv"
-	@echo "The run:       $(DEMO)/run (recipe, metrics, weights)"
+	@echo "The images:    $(DEMO)/shapes/images"
+	@echo "Their tags:    $(DEMO)/tags.csv, and to look at: $(DEMO)/gallery.html"
+	@echo "The run:       $(DEMO)/run (recipe, metrics, curves.svg, weights)"
 	@echo "The model:     $(DEMO)/shapes.onnx"
 
 test: $(VENV)/.test lint types
@@ -31,6 +31,15 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# The site in site/: strict, with every link and anchor checked, and nothing loaded from elsewhere.
+docs: $(VENV)-docs/.docs
+	$(VENV)-docs/bin/zensical build --clean --strict
+	! grep -rEn '<(script|img|link rel="stylesheet")[^>]* (src|href)="(https?:)?//' site --include=*.html
+
+# The pages that are generated from the code.
+reference: $(VENV)/.test
+	$(BIN)/python -m tools.reference
+
 $(VENV)/.train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train]'
@@ -40,5 +49,10 @@ $(VENV)/.test: $(VENV)/.train
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test]'
 	touch $@
 
+$(VENV)-docs/.docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(VENV)-docs $(DEMO) build dist site .cache

@@ -94,7 +94,7 @@ def focal_loss(
     Args:
         logits: (N, C), any real; computed in at least float32.
         targets: (N, C) from 0 absent to 1 present, or -1 unknown; bool, integer or float.
-        gamma: >= 0; 0 is binary cross-entropy.
+        gamma: at least 0; 0 is binary cross-entropy.
         alpha: from 0 to 1; weighs present labels by alpha and absent ones by 1 - alpha.
         reduction: "mean", "sum" or "image", see above.
         group: ranks that hold the slices of one global batch. Each gets the global loss; the mean
@@ -148,8 +148,8 @@ def asymmetric_loss(
     Args:
         logits: (N, C), any real; computed in at least float32.
         targets: (N, C) from 0 absent to 1 present, or -1 unknown; bool, integer or float.
-        gamma_negative: >= 0.
-        gamma_positive: >= 0.
+        gamma_negative: at least 0.
+        gamma_positive: at least 0.
         clip: from 0 to below 1; absent labels with a probability up to it add nothing.
         focus_gradient: whether the factors with an exponent have a gradient. The authors'
             AsymmetricLoss and COCO script hold them constant (disable_torch_grad_focal_loss

@@ -89,7 +89,7 @@ def rml_loss(
         logits: (N, C), any real; computed in at least float32.
         targets: (N, C) of 1 present, 0 absent, -1 unknown; bool, integer or float.
         ramp: s < 1, where the ramp turns flat.
-        kappa: >= 0, weight of the sum over labels.
+        kappa: at least 0, weight of the sum over labels.
         group: ranks that hold the slices of one global batch. Each gets the global loss; the mean
             over ranks of their gradients is the gradient of the global loss.
 

@@ -79,6 +79,8 @@ def resume(
 ) -> Run:
     """Continue an interrupted run under its own recipe; on a CPU to the same weights.
 
+    Otherwise as `train`, errors included.
+
     Args:
         run: the run folder.
         device: as for `train`.
@@ -87,7 +89,6 @@ def resume(
 
     Raises:
         ModelError: the folder is not a run, nothing was saved yet, or what was is damaged.
-        Otherwise as `train`.
     """
     opened = Run.open(Path(run))
     return _train(lambda: opened, None, device, watcher, should_stop, resumed=True)

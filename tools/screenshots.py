@@ -1,0 +1,78 @@
+"""Makes the images of the documentation: `python -m tools.screenshots`.
+
+Draws a sample set, tags it into a gallery, compares three losses, and takes a screenshot of both
+pages with a headless Chromium. It takes some minutes on a CPU.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from twlcli.model.bundled import default_model
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+COMPARE = (
+    "compare shapes --recipe shapes-small --epochs 6 --losses two-way,bce,softmax --seeds 3 "
+    "--same-rate --learning-rate 0.003 --out comparison"
+)
+MOST_BYTES = 150_000
+
+
+def main() -> None:
+    """Write both images."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        twl("data sample shapes", folder)
+        twl(f"tag shapes/images --model {default_model()} --gallery gallery.html", folder)
+        screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 800))
+        twl(COMPARE, folder)
+        screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
+
+
+def twl(arguments: str, folder: Path) -> None:
+    """Run a command of twl in a folder."""
+    subprocess.run([sys.executable, "-m", "twlcli", *arguments.split()], cwd=folder, check=True)
+
+
+def screenshot(page: Path, file: Path, *, size: tuple[int, int]) -> None:
+    """The top of a page as a PNG of few colours."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        sys.exit(f"expected one of {', '.join(BROWSERS)}")
+    with tempfile.TemporaryDirectory() as name:
+        shot = Path(name) / "shot.png"
+        subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--hide-scrollbars"),
+                f"--user-data-dir={name}/profile",
+                f"--window-size={size[0]},{size[1]}",
+                "--virtual-time-budget=5000",
+                f"--screenshot={shot}",
+                page.absolute().as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        Image.open(shot).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+            file, optimize=True
+        )
+    written = file.stat().st_size
+    print(f"{file.relative_to(ROOT)}: {written / 1000:.0f} kB")
+    if written > MOST_BYTES:
+        sys.exit(f"expected at most {MOST_BYTES / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
