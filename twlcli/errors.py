@@ -5,7 +5,7 @@
     ├── ImageError         one image that cannot be decoded
     ├── RecipeError        a recipe, or a setting that overrides it
     ├── ModelError         a run, checkpoint or exported model
-    ├── DeviceError        a device, execution provider or memory that is not there
+    ├── DeviceError        a device or execution provider that is not available, or exhausted memory
     └── MissingExtraError  a part of twl that was not installed
 
 An error may carry a `hint`: what to do about it, in terms of the arguments of the function that was

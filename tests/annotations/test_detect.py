@@ -203,7 +203,7 @@ def test_vocabulary_agrees_with_a_plain_loop(tmp_path):
 
 def test_open_nothing_there(tmp_path):
     path = tmp_path / "photos.csv"
-    assert error_of(path) == f"{path}: there is no such file or folder"
+    assert error_of(path) == f"{path}: no such file or folder"
 
 
 def test_open_unknown_format(tmp_path):

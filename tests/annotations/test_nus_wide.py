@@ -80,7 +80,7 @@ def test_read_bad_file_names_the_place(data, file, content, message):
 
 def test_read_missing_label_file_is_named(data):
     (data / "TrainTestLabels/Labels_animal_Test.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"Labels_animal_Test\.txt: there is no such file"):
+    with pytest.raises(AnnotationError, match=r"Labels_animal_Test\.txt: no such file"):
         nus_wide.read(data)
 
 
@@ -93,5 +93,5 @@ def test_read_no_label_at_all_is_an_error(data):
 
 def test_is_nus_wide_other_folder(tmp_path):
     assert not nus_wide.is_nus_wide(tmp_path)
-    with pytest.raises(AnnotationError, match=r"Concepts81\.txt: there is no such file"):
+    with pytest.raises(AnnotationError, match=r"Concepts81\.txt: no such file"):
         nus_wide.read(tmp_path)

@@ -274,7 +274,7 @@ def test_errors_binary_file(tmp_path):
 
 
 def test_errors_no_such_file(tmp_path):
-    assert error_of(tmp_path / "photos.csv") == "photos.csv: there is no such file or folder"
+    assert error_of(tmp_path / "photos.csv") == "photos.csv: no such file or folder"
 
 
 def test_errors_separator_for_columns(tmp_path):

@@ -98,7 +98,7 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--weights", "gone.pth"], "gone.pth: there is no such file of weights"),
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
-        (["nosuch.csv"], "nosuch.csv: there is no such file or folder"),
+        (["nosuch.csv"], "nosuch.csv: no such file or folder"),
         (["{data}", "--backbone", "resnet5"], "backbone 'resnet5'"),
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
         (["--resume", "{out}", "--epochs", "3"], "give no other options"),

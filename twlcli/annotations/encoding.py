@@ -21,7 +21,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise AnnotationError(f"{path}: there is no such file or folder") from None
+        raise AnnotationError(f"{path}: no such file or folder") from None
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
 

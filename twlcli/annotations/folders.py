@@ -21,7 +21,7 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     try:
         yield from walk_folders(folder)
     except FileNotFoundError as error:
-        raise AnnotationError(f"{error.filename}: there is no such file or folder") from None
+        raise AnnotationError(f"{error.filename}: no such file or folder") from None
     except OSError as error:
         raise AnnotationError(f"{error.filename}: cannot be read ({error.strerror})") from error
 

@@ -82,25 +82,24 @@ def compare(
         out: the folder; None is `runs/compare-DATA`.
         recipe: to start from: a recipe, a TOML file or the name of a bundled one.
         settings: changes of the recipe, as for `train`.
-        limit: a dry run: all of it, on at most so many training and so many validation images and
-            with at most 2 epochs, in a folder of its own: `out` with `-limit-N` at its end.
+        limit: a dry run of every step, on at most this many training and validation images and
+            with at most 2 epochs, in a separate folder: `out` with `-limit-N` at its end.
         pdf: also write the plots as PDF.
         resamples: of the images, for intervals; None is 100 for each pair, at least 1,000.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
-        watcher: told how it goes.
-        should_stop: asked between steps; when it says True, the state is saved.
+        watcher: told about progress.
+        should_stop: asked between steps; on True the state is saved and training stops.
         command: what the page says makes it again.
 
     Raises:
-        RecipeError: the recipe, a loss or the grid names what there is not, or a value does not
-            fit.
+        RecipeError: the recipe, a loss or the grid has an unknown name, or a value out of range.
         AnnotationError: the data cannot be read, or an image is missing.
         ModelError: the pretrained weights cannot be read.
-        InterruptedRunError: `should_stop` said so; the same call continues.
-        DivergedError: a run's loss is not a number any more.
-        DeviceError: the device is not there, or its memory does not suffice.
-        TwlError: the folder holds runs of another recipe or other images; there is no learning
-            rate for all; or too few resamples to show that anything is significant.
+        InterruptedRunError: `should_stop` returned True; the same call continues.
+        DivergedError: the loss of a run became NaN or infinite.
+        DeviceError: the device is not available, or its memory is exhausted.
+        TwlError: the folder holds runs of another recipe or other images, `same_rate` has no rate,
+            or there are too few resamples for any difference to be significant.
         MissingExtraError: the `train` extra is not installed, or for PDF the `pdf` extra.
     """
     if isinstance(data, Recipe):

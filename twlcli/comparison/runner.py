@@ -106,7 +106,7 @@ def train_plan(
     """Train all that is not trained yet.
 
     Raises:
-        InterruptedRunError: `should_stop` said so; the same call continues.
+        InterruptedRunError: `should_stop` returned True; the same call continues.
         TwlError: the folder holds runs of another recipe or other images, or what training raises.
     """
     images = _Images.of(plan, ranks)

@@ -51,7 +51,7 @@ def score_images(
     Args:
         predictor: the model.
         annotations: the images; their labels are brought into the model's order.
-        batch_size: images in one call of the model; None is what suits it.
+        batch_size: images in one call of the model; None is what suits the device.
         workers: threads that decode and predict; None is one for each core.
         exact: decode JPEG at full size.
         progress: told how many more images are done.

@@ -200,16 +200,16 @@ def load_model(
 
     Args:
         source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
-        provider: what runs an `.onnx`, such as `cpu` or `cuda`; None for the best there is.
+        provider: what runs an `.onnx`, such as `cpu` or `cuda`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
-        top_k: at most so many labels, the most probable; without a threshold, exactly so many.
+        top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         exact: decode JPEG at full size: slower, and scores barely change.
-        batch_size: images in one call of the model; None for what suits it.
+        batch_size: images in one call of the model; None for what suits the device.
 
     Raises:
         ModelError: there is no such model, or it is damaged or not twl's.
-        DeviceError: the provider or device is not there.
+        DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
         TwlError: the threshold means nothing.
 

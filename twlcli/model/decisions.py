@@ -127,7 +127,7 @@ def given_labels(
     Args:
         probabilities: (C,), calibrated.
         thresholds: (C,); None gives every label.
-        top_k: at most so many; None is any number.
+        top_k: at most this many; None for any number.
 
     Example:
         >>> given_labels(np.array([0.2, 0.9, 0.6], dtype=np.float32), None, 2).tolist()

@@ -23,13 +23,13 @@ def load_predictor(
 
     Args:
         source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
-        provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the best there is.
+        provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.
 
     Raises:
         ModelError: there is no such model, or it is damaged or not twl's.
-        DeviceError: the provider or device is not there.
+        DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
     """
     if source.suffix.lower() == ".onnx":

@@ -52,7 +52,7 @@ class TorchPredictor:
 
         Raises:
             ModelError: no checkpoint is there, or it is damaged or not twl's.
-            DeviceError: the device is not there.
+            DeviceError: the device is not available.
         """
         network, spec = load_checkpoint(path)
         return cls(network, spec, pick_device(device))
@@ -62,7 +62,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """`auto` (a CUDA GPU, else Apple's, else the CPU), `cuda`, `cuda:1`, `mps` or `cpu`.
 
     Raises:
-        DeviceError: the device is not one of these, or is not there.
+        DeviceError: the device is not one of these, or is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

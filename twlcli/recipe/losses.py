@@ -42,7 +42,7 @@ class Differs(NamedTuple):
 
 
 class LossRecipe(Section):
-    """What is minimised. Each loss has options of its own, which stand beside its name."""
+    """The loss that is minimised, and its options; each loss has its own."""
 
     section: ClassVar[str] = "loss"
     learning_rate: ClassVar[float] = 0.01  # of the head at a batch of 64

@@ -145,7 +145,7 @@ def evaluate(
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)
     if data is not None and not Path(data).exists():
-        raise AnnotationError(f"{data}: there is no such file or folder")
+        raise AnnotationError(f"{data}: no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
     how = ReadOptions(format, images, coco_images, separator)

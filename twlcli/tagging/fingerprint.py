@@ -109,7 +109,7 @@ class Decision:
         model: its `model_digest`; labels, preprocessing and calibration are inside.
         threshold: what was asked for, as text; None where all labels are given.
         thresholds: (C,), what that came to; None where all labels are given.
-        top_k: at most so many labels.
+        top_k: at most this many labels.
         exact: whether JPEG is decoded at full size.
         rules: digest of the tag rules; None without.
     """

@@ -73,8 +73,8 @@ def tag(
         outputs: what takes the rows.
         decoders: what decodes the images; closed in the end.
         thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
-        top_k: give at most so many labels, the most probable.
-        batch_size: images in one call of the model; None is what suits it.
+        top_k: give at most this many labels, the most probable.
+        batch_size: images in one call of the model; None is what suits the device.
         exact: decode JPEG at full size.
         ordered: hand rows over in the order of the files; otherwise as they come.
         lookup: the journal; rows that are there already are not computed again, and the others

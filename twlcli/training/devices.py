@@ -51,7 +51,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     Each rank has a GPU of its own and NCCL between them, or they share the CPU with gloo.
 
     Raises:
-        DeviceError: the device is not there, or there are fewer GPUs than ranks.
+        DeviceError: the device is not available, or there are fewer GPUs than ranks.
     """
     picked = pick_device(device)
     if not dist.is_torchelastic_launched():

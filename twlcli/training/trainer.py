@@ -196,7 +196,7 @@ class Trainer:
         """Train to the last epoch, validating and saving after each.
 
         Args:
-            should_stop: asked between steps; when it says True, the state is saved.
+            should_stop: asked between steps; on True the state is saved and training stops.
 
         Raises:
             InterruptedRunError: `should_stop` said so.
