@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_data_that_are_not_there(tmp_path):
-    with pytest.raises(AnnotationError, match=r"nosuch.csv: there is no such file"):
+    with pytest.raises(AnnotationError, match=r"nosuch.csv: no such file"):
         compared(tmp_path / "nosuch.csv", tmp_path / "out")
 
 
