@@ -45,7 +45,7 @@ def about(plan: Plan, recipe: Recipe, command: str = "") -> About:
     """
     data, schedule = recipe.data, recipe.schedule
     facts = {
-        "data": f"{data.path}, {data.train_split} to {data.validation_split}",
+        "data": f"{_from_here(Path(data.path))}, {data.train_split} to {data.validation_split}",
         "network": f"{recipe.model.backbone} at {recipe.image.size} pixels, "
         f"weights {recipe.model.weights}",
         "training": f"{schedule.epochs} epochs in batches of {schedule.batch_size}; "
@@ -53,6 +53,12 @@ def about(plan: Plan, recipe: Recipe, command: str = "") -> About:
         "learning rate": "one for all" if plan.rate else "each loss its own",
     }
     return About(f"Losses on {Path(data.path).name}", facts, command, plan.limit)
+
+
+def _from_here(path: Path) -> Path:
+    """A path as it is read from the working folder, where it lies in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def dry_run(limit: int) -> str:
