@@ -45,7 +45,7 @@ def test_table_says_how_each_loss_fared(compared):
 
 def test_page_says_the_command(compared):
     out, _ = compared
-    assert "<dt>command</dt><dd><code>twl " in (out / "compare.html").read_text("utf-8")
+    assert "<dt>command</dt><dd><code>twl" in (out / "compare.html").read_text("utf-8")
 
 
 def test_page_and_json_are_written(compared):
