@@ -35,9 +35,7 @@ def main() -> None:
         twl(f"tag shapes/images --model {default_model()} --gallery gallery.html", folder)
         screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 800))
         twl(COMPARE, folder)
-        page = folder / "comparison/compare.html"
-        page.write_text(page.read_text("utf-8").replace(f"{folder}/", ""), "utf-8")
-        screenshot(page, IMAGES / "comparison.png", size=(1200, 800))
+        screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
 
 
 def twl(arguments: str, folder: Path) -> None:
