@@ -193,7 +193,10 @@ ONE = header("a.jpg", 3) + b"abc".ljust(512, b"\0")
 )
 def test_hostile_headers_end_the_tar(tmp_path, rest, reason):
     (tmp_path / "s.tar").write_bytes(ONE + rest + END)
-    assert found(tmp_path / "s.tar") == [*good("a.jpg"), ("s.tar", reason)]
+    *before, last = found(tmp_path / "s.tar")
+    assert before == good("a.jpg")
+    # Python 3.13's reader ends at some headers that that of 3.11 stumbles over.
+    assert last in [("s.tar", reason), ("s.tar", reason.replace("damaged after", "damaged at"))]
 
 
 def test_a_huge_member_that_is_there_is_a_failure_of_its_own(tmp_path):
