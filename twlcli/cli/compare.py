@@ -97,7 +97,7 @@ def compare(
     from twlcli.cli.console import err
     from twlcli.cli.training_bars import interrupts
     from twlcli.comparison.run import compare as compare_candidates
-    from twlcli.runs.run_folder import InterruptedRunError
+    from twlcli.errors import InterruptedRunError
 
     flags = {
         "format": format_,
