@@ -176,7 +176,7 @@ def test_threads_may_share_a_tagger(model, photos):
 def test_what_is_not_a_model_is_said_when_it_is_loaded(tmp_path, model):
     with pytest.raises(ModelError, match="no such model"):
         twlcli.load_model(tmp_path / "gone")
-    with pytest.raises(TwlError, match="runs on an execution provider; give `provider`"):
+    with pytest.raises(TwlError, match="runs in ONNX Runtime; use `provider`"):
         twlcli.load_model(model, device="cpu")
 
 
