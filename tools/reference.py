@@ -102,7 +102,7 @@ def _description(function: Any) -> str:
 
 def _option(name: str, kind: Any, info: OptionInfo) -> str:
     shown = ", ".join(names_of(name, info)) + _metavar(kind, info)
-    return f"`{_cell(shown)}`"
+    return f"<code>{_cell(shown)}</code>" if "|" in shown else f"`{shown}`"
 
 
 def _metavar(kind: Any, info: OptionInfo) -> str:
@@ -121,7 +121,8 @@ def _help(info: OptionInfo | ArgumentInfo, default: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """A text in a table's cell; not every Markdown unescapes a bar inside of backticks."""
+    return text.replace("<", "&lt;").replace("|", "&#124;")
 
 
 # --- the list of modules -------------------------------------------------------------------------
