@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,6 +92,8 @@ def compare(
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `twl train`
+    import shlex
+
     from twlcli.cli.comparison_bar import ComparisonBar
     from twlcli.cli.console import err
     from twlcli.cli.training_bars import interrupts
