@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import pickle
 import random
 import subprocess
 import sys
@@ -78,6 +79,16 @@ def test_without_the_extra_python_gets_one_clear_error(call, tmp_path):
     else:
         assert said.startswith("MissingExtraError ")
         assert said.rstrip().endswith("pip install 'twlcli[train]'")
+
+
+def test_errors_travel_between_processes():
+    for error in (
+        twlcli.errors.MissingExtraError("training", "train"),
+        twlcli.errors.InterruptedRunError("stopped", Path("runs/a")),
+        twlcli.TwlError("a.csv: exists already", hint="{force} replaces it"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_nothing_global_is_set():

@@ -6,7 +6,10 @@
     ├── RecipeError        a recipe, or a setting that overrides it
     ├── ModelError         a run, checkpoint or exported model
     ├── DeviceError        a device or execution provider that is not available, or exhausted memory
+    ├── DivergedError      training whose loss became NaN or infinite
     └── MissingExtraError  a part of twl that was not installed
+
+    InterruptedRunError    training stopped because it was asked to; not a fault
 
 An error may carry a `hint`: what to do about it, in terms of the arguments of the function that was
 called. The command line prints `twl: error: MESSAGE; HINT` with its own names of those arguments,
@@ -88,6 +91,30 @@ class MissingExtraError(TwlError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the '{extra}' extra: pip install 'twlcli[{extra}]'")
+        self._arguments = what, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return MissingExtraError, self._arguments
+
+
+class InterruptedRunError(Exception):
+    """Training stopped when it was asked to; the run can be resumed.
+
+    Attributes:
+        folder: the run's.
+    """
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message, folder)
+        self.message = message
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class DivergedError(TwlError):
+    """The loss became NaN or infinite."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -179,3 +179,19 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+# --- arguments that are not trusted ---------------------------------------------------------------
+
+
+def check_count(name: str, value: int | None, *, least: int = 1) -> None:
+    """Raise TwlError where an argument is not None and not a whole number of at least `least`."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise TwlError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def listed(value: Any) -> list[Any]:
+    """What stands in a sequence; a text, bytes or a path is one thing, not its parts."""
+    return [value] if isinstance(value, str | bytes | os.PathLike) else list(value)

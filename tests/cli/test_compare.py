@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from twlcli.cli.app import app
 from twlcli.cli.compare import compare
 from twlcli.comparison.plan import DEFAULT_LOSSES
-from twlcli.runs.run_folder import InterruptedRunError
+from twlcli.errors import InterruptedRunError
 
 SMALL = [
     *("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"),

@@ -188,9 +188,9 @@ def test_eval_refuses_labels_that_the_model_does_not_know(model, table):
         (["nothing", "{table}"], "nothing: no such model"),
         (
             ["{model}", "{table}", "--device", "cpu"],
-            "runs on an execution provider; give --provider",
+            "runs in ONNX Runtime; use --provider",
         ),
-        (["{table}", "{table}", "--provider", "cpu"], "runs on a device of torch; give --device"),
+        (["{table}", "{table}", "--provider", "cpu"], "runs in torch; use --device"),
         (["{model}", "{table}", "--threshold", "often"], "threshold 'often': expected a number"),
         (["{model}", "{table}", "--threshold", "precision=0.8"], "(it has: 0.9)"),
         (["{model}", "{table}", "--scores", "scores.txt"], "ends in .csv or .npz"),

@@ -14,7 +14,7 @@ def test_merge_joins_shards(tmp_path):
     result = run(tmp_path / "out.csv", *parts)
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert "out.csv: 13 rows for 14 images of 3 shards; 1 image has no row" in result.stderr
+    assert "out.csv: 13 rows for 14 images in 3 shards; 1 image has no row" in result.stderr
     assert (tmp_path / "out.csv").read_bytes() == whole.read_bytes()
 
 

@@ -12,9 +12,8 @@ import pytest
 import twlcli
 from tests.comparison.test_runner import SMALL, Listener
 from twlcli.comparison.run import Compared, compare
-from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
 from twlcli.recipe import Recipe
-from twlcli.runs.run_folder import InterruptedRunError
 
 FILES = {"compare.html", "compare.json", "compare.md", "compare.tex", "plots", "two-way", "bce"}
 

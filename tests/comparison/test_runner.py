@@ -11,13 +11,13 @@ import pytest
 from twlcli.comparison import runner as module
 from twlcli.comparison.plan import Plan, Training, candidates_of
 from twlcli.comparison.runner import SilentComparison, TrainedPlan, train_plan
-from twlcli.errors import ModelError, TwlError
+from twlcli.errors import DivergedError, InterruptedRunError, ModelError, TwlError
 from twlcli.model.torch import pick_device
 from twlcli.recipe import Recipe
 from twlcli.recipe.recipe import RECIPE_FORMAT
-from twlcli.runs.run_folder import InterruptedRunError, Run
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import DivergedError, Trainer, TrainStart
+from twlcli.training.trainer import Trainer, TrainStart
 
 SMALL = [
     "model.backbone=shufflenet_v2_x0_5",

@@ -111,11 +111,32 @@ def test_an_image_that_cannot_be_read_is_an_error_in_its_place(model, photos, tm
     assert predictions[1] == Prediction(error="no such file")
     assert "not an image" in str(predictions[2].error)
     assert "array of float32 (3, 4, 4); expected uint8" in str(predictions[3].error)
-    assert "is a float; expected a path" in str(predictions[4].error)
+    assert "is of type float; expected a path" in str(predictions[4].error)
     assert predictions[5] == tagger.tag([photos[1]])[0]
     with pytest.raises(ImageError, match=r"^image 1: no such file$"):
         tagger.predict_proba(images)
     assert [each.error for each in tagger.tag([b""])] == ["the file is empty"]
+
+
+def test_one_image_alone_is_a_list_of_one(model, photos):
+    tagger = twlcli.load_model(model)
+    alone = tagger.tag([photos[0]])
+    image = Image.open(photos[0])
+    for one in (photos[0], str(photos[0]), photos[0].read_bytes(), image, np.asarray(image)):
+        assert tagger.tag(one) == alone
+    assert tagger.tag(iter(photos)) == tagger.tag(photos)
+
+
+def test_an_image_without_pixels_costs_no_other(model, photos):
+    predictions = twlcli.load_model(model).tag([Image.new("RGB", (0, 5)), photos[0]])
+    assert "0 x 5 pixels" in str(predictions[0].error)
+    assert predictions[1].error is None
+
+
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 2.5}, {"batch_size": -1}])
+def test_counts_that_mean_nothing_are_refused(model, options):
+    with pytest.raises(twlcli.TwlError, match="expected a whole number of at least 1"):
+        twlcli.load_model(model, **options)
 
 
 def test_no_images_are_no_rows(model):
@@ -155,7 +176,7 @@ def test_threads_may_share_a_tagger(model, photos):
 def test_what_is_not_a_model_is_said_when_it_is_loaded(tmp_path, model):
     with pytest.raises(ModelError, match="no such model"):
         twlcli.load_model(tmp_path / "gone")
-    with pytest.raises(TwlError, match="runs on an execution provider; give `provider`"):
+    with pytest.raises(TwlError, match="runs in ONNX Runtime; use `provider`"):
         twlcli.load_model(model, device="cpu")
 
 

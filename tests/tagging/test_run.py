@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said_in_terms_of_arguments(
 
 
 def test_nothing_to_tag_is_an_error(model):
-    with pytest.raises(TwlError, match="nothing to tag; name images or folders"):
+    with pytest.raises(TwlError, match="nothing to tag; give images or folders"):
         twlcli.tag_files(model=model)
 
 
@@ -170,3 +170,28 @@ def test_the_library_sets_nothing_global(model, photos):
     before = csv.field_size_limit(), list(logging.getLogger("PIL").handlers)
     twlcli.tag_files([photos], model=model)
     assert (csv.field_size_limit(), list(logging.getLogger("PIL").handlers)) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_k": 0},
+        {"batch_size": -1},
+        {"workers": -1},
+        {"memory_limit": 1},
+        {"time_limit": -1.0},
+        {"top_k": 2.5},
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_written(
+    model, photos, tmp_path, options
+):
+    with pytest.raises(TwlError, match=f"{next(iter(options))} is "):
+        twlcli.tag_files([photos], model=model, outputs=[tmp_path / "tags.csv"], **options)
+    assert not list(tmp_path.glob("tags*"))
+
+
+def test_one_path_and_one_pattern_need_no_list(model, photos, tmp_path):
+    twlcli.tag_files(str(photos), model=model, outputs=tmp_path / "all.csv", include="*.png")
+    twlcli.tag_files([photos], model=model, outputs=[tmp_path / "too.csv"], include=["*.png"])
+    assert (tmp_path / "all.csv").read_text() == (tmp_path / "too.csv").read_text()

@@ -128,10 +128,10 @@ def test_the_example_of_the_docstring_is_a_policy(tmp_path):
         ("[aliases]\ncat = ''", 'aliases.cat is "", expected text'),
         ("[aliases]\ncta = 'x'", "aliases: label 'cta' is not in the vocabulary; .* 'cat'"),
         ("[implications]\ncta = 'x'", "implications: label 'cta' is not"),
-        ("[implications]\ncat = 'cat'", "circle: cat → cat"),
+        ("[implications]\ncat = 'cat'", "cycle: cat → cat"),
         (
             "[implications]\ncat = 'x'\nx = 'dog'\ndog = 'cat'",
-            "implications: form a circle: (cat → x → dog|x → dog → cat|dog → cat → x) → ",
+            "implications form a cycle: (cat → x → dog|x → dog → cat|dog → cat → x) → ",
         ),
         ("[groups]\nlabels = ['cat']", r"groups is .*, expected tables \[\[groups\]\]"),
         ("[[groups]]\nlabels = ['cat', 'cat']", "group 1: labels has 1, expected at"),

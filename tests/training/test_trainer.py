@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe, recipe_of
-from twlcli.runs.run_folder import InterruptedRunError, Run
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
 from twlcli.training.trainer import Trainer, TrainStart
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,11 +92,13 @@ def compare(
     Example: twl compare photos.csv --losses two-way,asl,bce --seeds 3
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `twl train`
+    import shlex
+
     from twlcli.cli.comparison_bar import ComparisonBar
     from twlcli.cli.console import err
     from twlcli.cli.training_bars import interrupts
     from twlcli.comparison.run import compare as compare_candidates
-    from twlcli.runs.run_folder import InterruptedRunError
+    from twlcli.errors import InterruptedRunError
 
     flags = {
         "format": format_,

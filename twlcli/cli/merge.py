@@ -28,8 +28,9 @@ def merge(
     from twlcli.tagging.merge import merge as merge_tables
 
     merged = merge_tables(out, parts, force=force)
+    rows = "row" if merged.rows == 1 else "rows"
     have = "image has" if merged.without_row == 1 else "images have"
     err.print(
-        f"{out}: {merged.rows:,} rows for {merged.images:,} images of {merged.shards} shards; "
+        f"{out}: {merged.rows:,} {rows} for {merged.images:,} images in {merged.shards} shards; "
         f"{merged.without_row:,} {have} no row"
     )

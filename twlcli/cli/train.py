@@ -112,7 +112,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from twlcli.cli.console import err
     from twlcli.cli.training_bars import TrainingBars, interrupts
-    from twlcli.runs.run_folder import InterruptedRunError
+    from twlcli.errors import InterruptedRunError
     from twlcli.training.run import resume as resume_run
     from twlcli.training.run import train as train_new
 

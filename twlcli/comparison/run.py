@@ -19,12 +19,12 @@ from twlcli.comparison.result import Comparison
 from twlcli.comparison.statistics import compare_scores, enough_resamples
 from twlcli.comparison.tables import latex, markdown
 from twlcli.errors import needs_extra
-from twlcli.io import write_errors, write_whole
+from twlcli.io import check_count, listed, write_errors, write_whole
 from twlcli.pages.pdf import check_pdf, write_pdf
 from twlcli.pages.plot import write_svg
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import check_network, read_data
+from twlcli.runs.run_folder import check_network, check_place, read_data
 
 if TYPE_CHECKING:
     from twlcli.comparison.runner import ComparisonWatcher
@@ -108,15 +108,17 @@ def compare(
         base = resolved_recipe(data, recipe, settings)
     plan = plan_comparison(
         base,
-        losses=losses,
+        losses=listed(losses),
         seeds=seeds,
         grid=grid or {},
         same_rate=same_rate,
         out=None if out is None else Path(out),
         limit=limit,
     )
+    check_place(plan.folder)
     if pdf:
         check_pdf()
+    check_count("resamples", resamples)
     enough_resamples(len(plan.candidates), resamples)
     for candidate in plan.candidates:
         check_network(candidate.recipe)

@@ -36,14 +36,14 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import hold_out
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
-from twlcli.errors import TwlError
-from twlcli.io import write_whole
+from twlcli.errors import DivergedError, TwlError
+from twlcli.io import write_errors, write_whole
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
 from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import DivergedError, Silent, Trainer, Watcher
+from twlcli.training.trainer import Silent, Trainer, Watcher
 
 SCORES_NAME = "scores.npz"  # in a finished run's folder
 _MOST_RATES = 7  # of a grid that grows
@@ -151,7 +151,8 @@ class _Images:
 
     @classmethod
     def _made(cls, plan: Plan) -> _Images:
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        with write_errors(plan.folder):
+            plan.folder.mkdir(parents=True, exist_ok=True)
         whole = Run(plan.folder, plan.candidates[0].recipe)
         data = whole.data()
         train, validation = (_at_most(plan.limit, part) for part in whole.split_data(data))

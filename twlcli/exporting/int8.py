@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import AnnotationError, ModelError
+from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.exporting.int8_graph import replace_spec, write_int8
 from twlcli.exporting.onnx import beside, check_out, export
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
-from twlcli.io import write_whole
+from twlcli.io import check_count, write_whole
 from twlcli.labels import PRESENT
 from twlcli.model.checkpoint import read_spec
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
@@ -123,6 +123,9 @@ def export_int8(
         ModelError: the loss is larger, or the model cannot be exported; nothing is written.
         TwlError: the file exists, or cannot be written there.
     """
+    check_count("workers", workers)
+    if not max_drop >= 0:
+        raise TwlError(f"max_drop is {max_drop!r}; expected at least 0")
     source = Path(source)
     out = beside(source, "model.int8.onnx") if out is None else Path(out)
     check_out(out, force=force)

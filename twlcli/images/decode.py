@@ -129,6 +129,8 @@ def upright(image: Image.Image | Any) -> Image.Image:
                 expected = "expected uint8 (H, W, 3) RGB or (H, W) grey"
                 raise ImageError(f"an array of {kind} {shape}; {expected}")
             image = Image.fromarray(image)
+        if 0 in image.size:
+            raise ImageError(f"an image of {image.width} x {image.height} pixels")
         with _pillow_silenced():
             image.load()
             return _turned(image, to_rgb(image))
@@ -136,7 +138,7 @@ def upright(image: Image.Image | Any) -> Image.Image:
         raise
     except AttributeError:
         raise ImageError(
-            f"is a {type(image).__name__}; expected a path, bytes, a Pillow image or an array"
+            f"is of type {type(image).__name__}; expected a path, bytes, a Pillow image or an array"
         ) from None
     except Exception as error:  # a lazily opened image decodes only here
         raise ImageError(_reason(error, None, getattr(image, "format", None))) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from twlcli.errors import ImageError
 from twlcli.images.decode import open_upright, read_upright, upright
 from twlcli.images.preprocess import cropped
 from twlcli.inference.stream import usable_cores
+from twlcli.io import check_count, listed
 from twlcli.model.decisions import (
     calibration_of,
     given_labels,
@@ -72,6 +73,8 @@ class Tagger:
         batch_size: int | None = None,
     ) -> None:
         """Store the options; see `load_model`."""
+        check_count("top_k", top_k)
+        check_count("batch_size", batch_size)
         self._source = Path(source)
         self._provider = provider
         self._device = device
@@ -96,8 +99,8 @@ class Tagger:
         """Labels, preprocessing, calibration, thresholds and provenance of the model."""
         return self.predictor.spec
 
-    def tag(self, images: Sequence[ImageSource]) -> list[Prediction]:
-        """The labels of each image, in the order given.
+    def tag(self, images: Iterable[ImageSource] | ImageSource) -> list[Prediction]:
+        """The labels of each image, in the order given; one image alone is a list of one.
 
         An image that cannot be read is an error in its place.
 
@@ -117,7 +120,7 @@ class Tagger:
 
     __call__ = tag
 
-    def predict_proba(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
+    def predict_proba(self, images: Iterable[ImageSource] | ImageSource) -> NDArray[np.float32]:
         """Calibrated probabilities (N, C) float32 in 0..1.
 
         Raises:
@@ -159,9 +162,10 @@ class Tagger:
         return probabilities(self.predictor(crops), calibration)
 
     def _decoded(
-        self, images: Sequence[ImageSource]
+        self, images: Iterable[ImageSource] | ImageSource
     ) -> Iterator[tuple[NDArray[np.uint8], list[ImageError | None]]]:
         """Batches: the crops of the readable images, and each image's error."""
+        images = _several(images)
         size = self._batch_size or max(self.predictor.batch_size, usable_cores())
         side = self.spec.preprocessing.crop
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-decode") as pool:
@@ -184,6 +188,13 @@ class Tagger:
             return np.asarray(cropped(decoded, preprocessing))
         except ImageError as error:
             return error
+
+
+def _several(images: Iterable[ImageSource] | ImageSource) -> list[ImageSource]:
+    """One image as a list; an array of four dimensions is several."""
+    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        return [images]
+    return listed(images)
 
 
 def load_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -32,9 +33,10 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
         ModelError: no checkpoint is there, or it is damaged or not twl's.
     """
     file, spec, state = _read(path, with_weights=True)
-    network = build_backbone(
-        spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
-    )
+    with torch.random.fork_rng(devices=[]):  # new weights are drawn, and then replaced
+        network = build_backbone(
+            spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
+        )
     try:
         load_state(network, state)
     except RuntimeError as error:

@@ -36,10 +36,10 @@ def load_predictor(
         from twlcli.model.onnx import OnnxPredictor
 
         if device is not None:
-            raise TwlError(f"{source} runs on an execution provider", hint="give {provider}")
+            raise TwlError(f"{source} runs in ONNX Runtime", hint="use {provider}")
         return OnnxPredictor(source, provider=provider, threads=threads)
     if provider is not None:
-        raise TwlError(f"{source} runs on a device of torch", hint="give {device}")
+        raise TwlError(f"{source} runs in torch", hint="use {device}")
     check_there(source)
     with needs_extra("running a checkpoint", "train"):
         from twlcli.model.torch import TorchPredictor

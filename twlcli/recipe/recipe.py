@@ -174,7 +174,7 @@ class Recipe(Checked):
         return KeyRefused("loss.name", f"loss.name is {shown(loss)}, which is not a loss{hint}")
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path | str) -> Recipe:
     """Read a TOML recipe; keys that it leaves out have their defaults.
 
     Raises:
@@ -182,7 +182,7 @@ def read_recipe(path: Path) -> Recipe:
             does not fit its key; or it is of a newer twl, and has what this one does not know.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from twlcli.errors import RecipeError
 from twlcli.model.bundled import recipe_file
 from twlcli.recipe import Recipe, Setting, read_recipe
 
@@ -36,6 +37,8 @@ def resolved_recipe(
     Raises:
         RecipeError: there is no such recipe, or a setting names what there is not or does not fit.
     """
+    if not str(data):
+        raise RecipeError("nothing to train on; expected a label file, or a folder with labels")
     base = _base(recipe)
     path = Setting("data", "path", str(data), place)
     return base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
@@ -54,7 +57,8 @@ def _listed(settings: Settings) -> list[Setting]:
             Setting.parse(key) if not dot else Setting(section, name, value, key)
             for key, section, dot, name, value in parts
         ]
-    return [Setting.parse(each) if isinstance(each, str) else each for each in settings]
+    several = [settings] if isinstance(settings, str) else settings
+    return [Setting.parse(each) if isinstance(each, str) else each for each in several]
 
 
 def _absolute(setting: Setting) -> Setting:

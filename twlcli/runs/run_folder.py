@@ -38,18 +38,6 @@ CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 
 
-class InterruptedRunError(Exception):
-    """Training stopped when it was asked to; the run can be resumed.
-
-    Attributes:
-        folder: the run's.
-    """
-
-    def __init__(self, message: str, folder: Path) -> None:
-        super().__init__(message)
-        self.folder = folder
-
-
 @dataclass(frozen=True)
 class Run:
     """A run folder and its recipe."""
@@ -76,14 +64,12 @@ class Run:
     @staticmethod
     def check_free(folder: Path) -> None:
         """Raise TwlError where a folder cannot become a new run."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        check_place(folder)
+        if folder.exists() and any(folder.iterdir()):
             raise TwlError(
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
-        nearest = next(each for each in folder.absolute().parents if each.exists())
-        if not nearest.is_dir():
-            raise TwlError(f"{folder}: {nearest} is not a folder")
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -238,6 +224,14 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
     csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
     data = table.getvalue().encode("utf-8", "surrogateescape")
     write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
+
+
+def check_place(folder: Path) -> None:
+    """Raise TwlError where a folder is a file, or would lie in one."""
+    absolute = folder.absolute()
+    nearest = next(each for each in (absolute, *absolute.parents) if each.exists())
+    if not nearest.is_dir():
+        raise TwlError(f"{folder}: {nearest} is not a folder")
 
 
 def check_network(recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
-from twlcli.io import check_free
+from twlcli.io import check_count, check_free
 from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of, wish_text
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
@@ -141,6 +141,8 @@ def evaluate(
         AnnotationError: the data cannot be read, or none of its images.
         MissingExtraError: a run or checkpoint without the `train` extra.
     """
+    check_count("batch_size", batch_size)
+    check_count("workers", workers)
     if scores is not None:
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)

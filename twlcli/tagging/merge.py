@@ -14,7 +14,7 @@ from typing import Any
 
 from twlcli.annotations.csv_layout import long_cells
 from twlcli.errors import TwlError, needs_extra
-from twlcli.io import check_free, open_partial, parse_json
+from twlcli.io import check_free, listed, open_partial, parse_json
 from twlcli.tagging.outputs.csv import image_of_cell
 from twlcli.tagging.outputs.parquet import parquet_rows
 from twlcli.tagging.outputs.tables import format_of
@@ -44,7 +44,7 @@ class Merged:
     without_row: int
 
 
-def merge(out: Path, parts: Sequence[Path], *, force: bool = False) -> Merged:
+def merge(out: Path | str, parts: Sequence[Path | str], *, force: bool = False) -> Merged:
     """Join the tables of all shards, in the order in which one run would have written the rows.
 
     Beside each part lies its record (see `ShardRecord`). Rows are copied as they are, so that the
@@ -60,6 +60,12 @@ def merge(out: Path, parts: Sequence[Path], *, force: bool = False) -> Merged:
             or images; or a part lacks rows, has some twice or has others.
         MissingExtraError: Parquet without pyarrow.
     """
+    return _merge(Path(out), [Path(part) for part in listed(parts)], force=force)
+
+
+def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
+    if not parts:
+        raise TwlError("nothing to merge; expected the tables of all shards")
     check_free(out, force=force)
     formats = {part: format_of(part) for part in (out, *parts)}
     for part in parts:

@@ -13,7 +13,7 @@ from twlcli.errors import TwlError
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
-from twlcli.io import check_free, partial_path
+from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model
 from twlcli.model.decisions import thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
@@ -150,9 +150,16 @@ def tag_files(
         DeviceError: the provider is not available, or memory is exhausted.
         MissingExtraError: Parquet without pyarrow.
     """
-    paths = tuple(paths)
+    paths, lists, outputs = listed(paths), listed(lists), listed(outputs)
+    for name, value in {"top_k": top_k, "batch_size": batch_size, "workers": workers}.items():
+        check_count(name, value)
+    check_count("memory_limit", memory_limit, least=256)
+    if time_limit is not None and not time_limit > 0:
+        raise TwlError(f"time_limit is {time_limit!r}; expected more than 0 seconds")
     if not paths and not lists:
-        raise TwlError("nothing to tag", hint="name images or folders, or {lists} of them")
+        raise TwlError(
+            "nothing to tag", hint="give images or folders, or a list of them with {lists}"
+        )
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
@@ -170,8 +177,8 @@ def tag_files(
             null=null,
             standard_input=standard_input,
             hidden=hidden,
-            include=include,
-            exclude=exclude,
+            include=listed(include),
+            exclude=listed(exclude),
         ),
         scans_once=STANDARD_INPUT in map(str, lists),
         shard=_parsed_shard(shard),

@@ -191,7 +191,7 @@ class TagRules:
             above = self._above
         except CycleError as error:
             circle = " → ".join(reversed(error.args[1]))
-            raise TwlError(f"{place}: implications: form a circle: {circle}") from error
+            raise TwlError(f"{place}: implications form a cycle: {circle}") from error
         for label in self.aliases:
             _check_known(label, self._known, f"{place}: aliases")
         for number, group in enumerate(self.groups, start=1):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import needs_extra
+from twlcli.errors import InterruptedRunError, needs_extra
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import InterruptedRunError, Run, check_network, kept_images, read_data
+from twlcli.runs.run_folder import Run, check_network, kept_images, read_data
 
 if TYPE_CHECKING:
     from twlcli.training.trainer import Watcher

@@ -14,7 +14,7 @@ from torch import Tensor
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
-from twlcli.errors import AnnotationError, TwlError
+from twlcli.errors import AnnotationError, DivergedError, InterruptedRunError
 from twlcli.inference.scored import ScoredImages
 from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
 from twlcli.model.checkpoint import write_checkpoint
@@ -22,7 +22,7 @@ from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
-from twlcli.runs.run_folder import InterruptedRunError, Run
+from twlcli.runs.run_folder import Run
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
 from twlcli.training.devices import (
@@ -38,10 +38,6 @@ from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
-
-
-class DivergedError(TwlError):
-    """The loss is not a number any more."""
 
 
 @dataclass(frozen=True)

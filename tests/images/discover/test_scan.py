@@ -164,7 +164,7 @@ def test_scan_applies_patterns_to_every_source(tmp_path, monkeypatch):
     assert names(lists=["list"], exclude=exclude) == ["in/b.jpg", "s.tar/b.jpg"]
     assert names("in", include=["*_small.*"]) == ["b_small.jpg"]
     assert names("s.tar", "in/b.jpg", include=["raw/"]) == ["s.tar/raw/a.jpg"]
-    with pytest.raises(TwlError, match="in: no images in this folder that the patterns take"):
+    with pytest.raises(TwlError, match="in: no images in this folder match the patterns"):
         scan(["in"], exclude=["*.jpg"])
 
 

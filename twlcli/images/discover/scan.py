@@ -125,7 +125,7 @@ class _Root:
             return
         if self.glob is not None:
             raise TwlError(f"{self.glob}: matches no images and no .tar")
-        hint = "" if patterns.are_empty else " that the patterns take"
+        hint = "" if patterns.are_empty else " match the patterns"
         if any(map(is_tar, os.listdir(self.path))):  # noqa: PTH208  names are wanted
             hint += f"; for those inside its tars name them: '{self.path / '*.tar'}'"
         raise TwlError(f"{self.path}: no images in this folder{hint}")

@@ -54,8 +54,7 @@ def format_of(path: Path, wish: str | None = None) -> str:
     if name not in TABLES:
         raise TwlError(
             f"{path}: the suffix '{path.suffix}' is not a known format; expected .csv, .jsonl or "
-            ".parquet",
-            hint=f"{{format}} can be one of {', '.join(TABLES)}",
+            ".parquet"
         )
     return name
 
