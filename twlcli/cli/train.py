@@ -132,7 +132,8 @@ def train(
     except InterruptedRunError as stopped:
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
         raise typer.Exit(130) from None
-    _print_result(run)
+    if not err.quiet:  # the first rank writes what is read here
+        _print_result(run)
 
 
 def _print_result(run: Run) -> None:
