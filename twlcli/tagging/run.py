@@ -168,7 +168,6 @@ def tag_files(
         raise TwlError(f"{what} needs a journal", hint=hint)
     if shard is not None and not ordered:
         raise TwlError("shards are joined in the order of the files, and need rows in that order")
-    limits = Limits()
     run = _Run(
         scan=partial(
             scan,
@@ -199,7 +198,8 @@ def tag_files(
     )
     run.check_outputs()
     work = pipeline.spread(run.scan(), workers=workers, batch_size=batch_size or CPU_BATCH)
-    limits = Limits(time_limit or limits.seconds, memory_limit or limits.megabytes)
+    usual = Limits()
+    limits = Limits(time_limit or usual.seconds, memory_limit or usual.megabytes)
     # The processes start while this one loads the model.
     with decoder_processes(work.workers, limits) as decoders:
         return run.tag(work, decoders)
