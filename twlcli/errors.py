@@ -125,6 +125,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 
+def check_extra(what: str, extra: str, package: str) -> None:
+    """Raise MissingExtraError at once where a package that `extra` installs is not there.
+
+    For work that begins long before it imports the package; see `needs_extra`.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(what, extra)
+
+
 @contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
     """Imports inside the block may be of packages that `extra` installs.

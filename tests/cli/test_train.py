@@ -195,3 +195,13 @@ def test_a_terminal_shows_bars_that_go_when_they_are_done(photographs, tmp_path)
     text = seen.decode(errors="replace")
     assert "\x1b[" in text and "━" in text  # a bar was drawn
     assert re.search(r"epoch 1/500  loss \S+  mAP@class", text)  # and each epoch has its line
+
+
+def test_without_torch_training_is_refused_before_anything_is_read(monkeypatch, tmp_path):
+    (tmp_path / "labels.csv").write_text("image,labels\na.jpg,cat\n")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "labels.csv")])
+    assert result.exit_code == 2
+    assert result.output == (
+        "twl: error: training needs the 'train' extra: pip install 'twlcli[train]'\n"
+    )

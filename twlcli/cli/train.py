@@ -11,7 +11,7 @@ import typer
 from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
 from twlcli.cli.recipe import show_keys
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, check_extra
 from twlcli.recipe.names import LOSS_NAMES
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def train(
         raise TwlError(
             "nothing to train on; name DATA, a label file or a folder with labels, or --resume RUN"
         )
+    check_extra("training", "train", "torch")
     # Threads that wait by spinning take the core that an image loader needs: with both cores of a
     # small machine busy, training was five times slower (measured). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -18,7 +18,7 @@ from twlcli.comparison.report import About, about, to_json
 from twlcli.comparison.result import Comparison
 from twlcli.comparison.statistics import compare_scores, enough_resamples
 from twlcli.comparison.tables import latex, markdown
-from twlcli.errors import needs_extra
+from twlcli.errors import check_extra, needs_extra
 from twlcli.io import check_count, listed, write_errors, write_whole
 from twlcli.pages.pdf import check_pdf, write_pdf
 from twlcli.pages.plot import write_svg
@@ -102,6 +102,7 @@ def compare(
             or there are too few resamples for any difference to be significant.
         MissingExtraError: the `train` extra is not installed, or for PDF the `pdf` extra.
     """
+    check_extra("comparing", "train", "torch")
     if isinstance(data, Recipe):
         base = resolved_recipe(data.data.path, data, settings)
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import InterruptedRunError, needs_extra
+from twlcli.errors import InterruptedRunError, check_extra, needs_extra
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, kept_images, read_data
@@ -58,6 +58,7 @@ def train(
         TwlError: the folder exists and is not empty.
         MissingExtraError: the `train` extra is not installed.
     """
+    check_extra("training", "train", "torch")
     if isinstance(data, Recipe):
         wanted = resolved_recipe(data.data.path, data, settings)
     else:
