@@ -17,7 +17,7 @@ from typing import Any
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from twlcli.cli.app import app
+from twlcli.cli.app import COMMANDS, app, imported
 from twlcli.recipe import describe_in_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,15 +30,17 @@ MODULES = re.compile(r"(?<=<!-- modules -->\n).*(?=<!-- end of modules -->)", re
 _METAVARS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
-def commands(group: typer.Typer = app, name: str = "twl") -> Iterator[tuple[str, Any]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Every command's full name and function."""
-    for command in group.registered_commands:
-        function = command.callback
-        assert function is not None
-        yield f"{name} {command.name or function.__name__}", function
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        yield from commands(inner.typer_instance, f"{name} {inner.name}")
+    for name in COMMANDS:
+        found = imported(name)
+        if not isinstance(found, typer.Typer):
+            yield f"twl {name}", found
+            continue
+        for command in found.registered_commands:
+            function = command.callback
+            assert function is not None
+            yield f"twl {name} {command.name or function.__name__}", function
 
 
 def parameters(function: Any) -> Iterator[tuple[str, Any, OptionInfo | ArgumentInfo, Any]]:

@@ -19,10 +19,11 @@ def commands():
     """Every command with the words that call it."""
 
     def walk(command, words):
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from walk(inner, [*words, name])
-        if not hasattr(command, "commands"):
+        if not hasattr(command, "list_commands"):
             yield words, command
+            return
+        for name in command.list_commands(None):
+            yield from walk(command.get_command(None, name), [*words, name])
 
     return list(walk(get_command(app), []))
 

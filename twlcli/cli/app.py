@@ -1,28 +1,39 @@
-"""The `twl` command."""
+"""The `twl` command.
+
+Each of its commands is imported and built when it is called; the others cost no time.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from twlcli import __version__
-from twlcli.cli.compare import compare
-from twlcli.cli.data import app as data
-from twlcli.cli.doctor import doctor
-from twlcli.cli.eval import evaluate
-from twlcli.cli.export import export
-from twlcli.cli.merge import merge
 from twlcli.cli.printable import printable
-from twlcli.cli.recipe import app as recipe
-from twlcli.cli.tag import tag
-from twlcli.cli.train import train
 from twlcli.errors import TwlError
+
+# Module and name of the function, or of the group, and the line that the list of commands shows.
+COMMANDS = {
+    "train": ("train:train", "Train a tagger on labelled images."),
+    "eval": ("eval:evaluate", "Measure a model on labelled images."),
+    "compare": ("compare:compare", "Compare losses or settings on your own data."),
+    "export": ("export:export", "Write a model as one ONNX file."),
+    "tag": ("tag:tag", "Tag images with a model."),
+    "merge": ("merge:merge", "Join the tables that several machines wrote."),
+    "data": ("data:app", "Inspect labels, convert them, draw a sample set."),
+    "recipe": ("recipe:app", "List recipes and explain their keys."),
+    "doctor": ("doctor:doctor", "Show versions, devices and what twl will use."),
+    "help": ("help:help_", "Show how a command is used."),
+    "version": ("help:version", "Show the version."),
+}
 
 _UsageError: Any = typer.BadParameter.__base__  # of the copy of Click inside Typer
 
@@ -59,8 +70,42 @@ class ErrorBoundary(TyperGroup):
         return f"{error.message}; {hint}" if hint else error.message
 
 
+class Commands(ErrorBoundary):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, without loading them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, loaded now; None where there is none."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _built(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def imported(name: str) -> Any:
+    """The function, or the `typer.Typer` with functions of its own, that is a command."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    return getattr(import_module(f"twlcli.cli.{module}"), attribute)
+
+
+def _built(name: str) -> Any:
+    found = imported(name)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name)(found)
+        found = single
+    return get_command(found)
+
+
 app = typer.Typer(
-    cls=ErrorBoundary,
+    cls=Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -86,49 +131,6 @@ def _options(
 
     # Without any handler Python would print Pillow's log warnings about odd files on stderr.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-
-def help_(
-    ctx: typer.Context,
-    command: Annotated[str | None, typer.Argument(help="The command to explain.")] = None,
-) -> None:
-    """Show how twl, or one of its commands, is used.
-
-    Example: twl help tag
-    """
-    root: Any = ctx.parent
-    if command is None:
-        typer.echo(root.get_help())
-        return
-    found = root.command.get_command(root, command)
-    if found is None:
-        from twlcli.cli.hints import unknown_command
-
-        raise TwlError(unknown_command(root, command))
-    with found.make_context(command, ["--help"], parent=root):
-        """Its help ends the program."""
-
-
-def version() -> None:
-    """Show the version.
-
-    Example: twl version
-    """
-    _version(True)
-
-
-# Each with the one line that the list of commands shows.
-app.command("train", short_help="Train a tagger on labelled images.")(train)
-app.command("eval", short_help="Measure a model on labelled images.")(evaluate)
-app.command("compare", short_help="Compare losses or settings on your own data.")(compare)
-app.command("export", short_help="Write a model as one ONNX file.")(export)
-app.command("tag", short_help="Tag images with a model.")(tag)
-app.command("merge", short_help="Join the tables that several machines wrote.")(merge)
-app.add_typer(data, name="data", short_help="Inspect labels, convert them, draw a sample set.")
-app.add_typer(recipe, name="recipe", short_help="List recipes and explain their keys.")
-app.command("doctor", short_help="Show versions, devices and what twl will use.")(doctor)
-app.command("help", short_help="Show how a command is used.")(help_)
-app.command("version", short_help="Show the version.")(version)
 
 
 def main() -> None:

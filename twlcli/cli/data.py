@@ -22,6 +22,7 @@ SPLITS_SHOWN = 4
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
+    add_completion=False,
     help="Inspect labels, convert them, draw a sample data set.",
 )
 
