@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -13,14 +14,33 @@ def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
     def fail(file):
         file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(
+        TwlError, match=r"^\S+/file: cannot be written \(No space left on device\)$"
+    ):
         write_whole(path, fail)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     write_whole(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("size", [70_000, 80_000])  # fails in the middle, and at the end
+def test_a_full_disk_is_told_though_torch_hides_it(tmp_path, size):
+    torch = pytest.importorskip("torch")
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(TwlError, match=r"state\.pt: cannot be written \(File too large\)"):
+            write_whole(path, lambda file: torch.save([torch.zeros(size)], file))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
 
 
 def test_partial_file_keeps_what_it_has_until_it_is_complete(tmp_path):

@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
@@ -58,14 +58,16 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary file is gone.
 
     Raises:
-        OSError: the file cannot be moved into place.
+        TwlError: the file cannot be written, such as on a full disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with write_errors(path):
+            yield temporary
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -76,12 +78,18 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         write: writes the content into the open file that it is given.
 
     Raises:
-        OSError: the file cannot be written; then `path` is as it was before.
+        TwlError: the file cannot be written; then `path` is as it was before.
     """
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        raw = _NamedFile(temporary, "wb")
+        raw.path = path
+        with io.BufferedWriter(raw) as file:
+            try:
+                write(file)
+                file.flush()
+                os.fsync(raw.fileno())
+            except RuntimeError as error:  # of torch.save, which does not say why it failed
+                raise (raw.failure or error) from error
 
 
 def partial_path(path: Path) -> Path:
@@ -142,13 +150,18 @@ class _Stream(io.TextIOWrapper):
 
 
 class _NamedFile(io.FileIO):
-    """A file whose errors say which output it is."""
+    """A file whose errors say which output it is, and that remembers them."""
 
     path: Path
+    failure: TwlError | None = None
 
     def write(self, data: Any) -> int:
-        with write_errors(self.path):
-            return super().write(data)
+        try:
+            with write_errors(self.path):
+                return super().write(data)
+        except TwlError as error:
+            self.failure = error
+            raise
 
 
 # --- parsed without trust -------------------------------------------------------------------------

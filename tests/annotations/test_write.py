@@ -10,7 +10,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_label, normal_split
 from twlcli.annotations.table import read_table
 from twlcli.annotations.write import write_table
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, TwlError
 from twlcli.labels import LabelMatrix, Vocabulary
 
 
@@ -155,5 +155,5 @@ def test_write_refusals(tmp_path):
     annotations = annotate(tmp_path, ["a.jpg"], [[1]], ["dog"])
     with pytest.raises(AnnotationError, match=r"must end in \.csv or \.tsv"):
         write_table(annotations, tmp_path / "labels.json")
-    with pytest.raises(AnnotationError, match=r"labels\.csv: cannot be written \(No such file"):
+    with pytest.raises(TwlError, match=r"labels\.csv: cannot be written \(No such file"):
         write_table(annotations, tmp_path / "none" / "labels.csv")

@@ -38,16 +38,14 @@ def write_table(annotations: Annotations, path: Path) -> None:
         JPEGImages/000012.jpg,car|person,dog
 
     Raises:
-        AnnotationError: the name's ending is neither `.csv` nor `.tsv`, the file cannot be
-            written, or an image's name is not Unicode. Nothing half-written stays.
+        AnnotationError: the name's ending is neither `.csv` nor `.tsv`, or an image's name is not
+            Unicode.
+        TwlError: the file cannot be written. Nothing half-written stays.
     """
     delimiter = DELIMITER_OF_SUFFIX.get(path.suffix.lower())
     if delimiter is None:
         raise AnnotationError(f"{path}: the table's name must end in .csv or .tsv")
-    try:
-        write_whole(path, lambda file: _write_rows(annotations, path, delimiter, file))
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be written ({error.strerror})") from error
+    write_whole(path, lambda file: _write_rows(annotations, path, delimiter, file))
 
 
 def _write_rows(annotations: Annotations, path: Path, delimiter: str, file: IO[bytes]) -> None:

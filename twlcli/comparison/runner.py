@@ -310,7 +310,8 @@ class _Training:
                 _check_recipe(folder, recipe, Run.open(folder).recipe)
                 _check_splits(folder, dict(zip(self.images.data.images, splits, strict=True)))
             else:
-                folder.mkdir(parents=True, exist_ok=True)
+                with write_errors(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
                 write_splits(folder, self.images.data.images, splits)
                 Run(folder, recipe).write_recipe()
         self.ranks.gather(None)

@@ -43,10 +43,7 @@ def write_scores(scored: ScoredImages, spec: ModelSpec, path: Path) -> None:
     check_suffix(path)
     certain = probabilities(scored.logits, calibration_of(spec))
     write = _write_csv if path.suffix.lower() == ".csv" else _write_npz
-    try:
-        write_whole(path, lambda file: write(file, scored, spec, certain))
-    except OSError as error:
-        raise TwlError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_whole(path, lambda file: write(file, scored, spec, certain))
 
 
 def _write_csv(
