@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from twlcli import __version__
+from twlcli.cli.command import Command
 from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 
@@ -99,7 +100,7 @@ def _built(name: str) -> Any:
     found = imported(name)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name)(found)
+        single.command(name, cls=Command)(found)
         found = single
     return get_command(found)
 
