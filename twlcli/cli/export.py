@@ -134,7 +134,7 @@ def _export_float(run: Path, out: Path | None, *, force: bool) -> None:
 def _print_int8(quantized: Quantized) -> None:
     from rich.table import Table
 
-    from twlcli.cli.console import err, out
+    from twlcli.cli.console import err, print_table
     from twlcli.scoring.report import percent
 
     table = Table(box=None, pad_edge=False)
@@ -145,11 +145,11 @@ def _print_int8(quantized: Quantized) -> None:
         rate, maps = model.images_per_second, (model.map_class, model.map_sample)
         size = f"{model.size / 1e6:.1f} MB"
         table.add_row(name, size, f"{rate:,.{0 if rate >= 10 else 1}f}", *map(percent, maps))
-    out.print(table)
+    print_table(table)
     err.print(
         f"{quantized.path}: measured on {quantized.data}, split {quantized.split}: "
         f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
-        "calibration and thresholds fitted anew; images/s of one thread, without decoding"
+        "calibration and thresholds refitted; images/s of one thread, without decoding"
     )
     if quantized.speedup <= 1:
         err.print(f"twl: int8 is not faster here: {quantized.speedup:.2f} times float32")
