@@ -84,7 +84,7 @@ class TxtWriter:
             return
         if existing is not None and not (ours or self._force):
             raise ImageError(
-                "its .txt exists already with other content; it is replaced only by force"
+                "its .txt exists already with other content", hint="use {force} to replace it"
             )
         replace_file(path, content)
 
