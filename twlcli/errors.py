@@ -48,9 +48,9 @@ class TwlError(Exception):
         """The hint with every argument named by `name_of`.
 
         Example:
-            >>> error = TwlError("a.csv: exists already", hint="{force} replaces it")
+            >>> error = TwlError("a.csv: exists already", hint="use {force} to replace it")
             >>> error.hinted(lambda name: f"--{name}")
-            '--force replaces it'
+            'use --force to replace it'
         """
         return _ARGUMENT.sub(lambda found: name_of(found[1]), self._hint)
 

@@ -95,7 +95,7 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--loss", "tow-way"], "did you mean 'two-way'"),
         (["{data}", "--epochs", "0"], "--epochs: schedule.epochs is 0"),
         (["{data}", "--set", "schedule.epoch=3"], "did you mean 'epochs'"),
-        (["{data}", "--weights", "gone.pth"], "gone.pth: there is no such file of weights"),
+        (["{data}", "--weights", "gone.pth"], "gone.pth: no such weights file"),
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
         (["nosuch.csv"], "nosuch.csv: no such file or folder"),

@@ -5,7 +5,7 @@ split.csv           image,split: only where twl held images out for validation
 model.safetensors   best weights so far, with the model's spec
 state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
-curves.svg          training loss and scores by epoch, as a picture
+curves.svg          training loss and scores by epoch, as an image
 unreadable.txt      training images that could not be decoded, with the reason
 """
 
@@ -239,7 +239,7 @@ def check_network(recipe: Recipe) -> None:
     check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if weights not in ("default", "none") and not Path(weights).is_file():
-        raise ModelError(f"{weights}: there is no such file of weights")
+        raise ModelError(f"{weights}: no such weights file")
 
 
 def read_data(recipe: DataRecipe) -> Annotations:
