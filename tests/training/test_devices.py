@@ -7,10 +7,10 @@ from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    device_errors,
     has_bf16,
     joined_ranks,
     loader_workers,
-    memory_errors,
 )
 
 ALONE = Ranks(torch.device("cpu"))
@@ -52,14 +52,17 @@ def test_workers_are_as_asked_or_suit_the_machine():
 
 def test_running_out_of_memory_says_which_batch_to_try():
     advice = r"512 images at once; `micro_batch` 256 leaves the loss as it is$"
-    with pytest.raises(DeviceError, match=advice), memory_errors(512):
+    with pytest.raises(DeviceError, match=advice), device_errors(512, 224):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(DeviceError, match="out of memory"), memory_errors(512):
+    with pytest.raises(DeviceError, match="out of memory"), device_errors(512, 224):
         torch.empty(1 << 60, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="something else"), memory_errors(512):
+    with pytest.raises(RuntimeError, match="something else"), device_errors(512, 224):
         raise RuntimeError("something else")
 
 
 def test_every_rank_needs_an_image():
     with pytest.raises(RecipeError, match=r"batch size 3 .* 4 ranks"):
-        check_batch(3, Ranks(torch.device("cpu"), world=4))
+        check_batch(3, 100, Ranks(torch.device("cpu"), world=4))
+    with pytest.raises(RecipeError, match=r"3 training images .* 4 ranks"):
+        check_batch(64, 3, Ranks(torch.device("cpu"), world=4))
+    check_batch(64, 4, Ranks(torch.device("cpu"), world=4))

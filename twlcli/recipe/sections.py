@@ -261,6 +261,13 @@ class TrainRecipe(Section):
         le=1024,
         description="Threads of torch on a CPU, on each rank; 0 leaves the choice to torch.",
     )
+    save_minutes: float = Field(
+        default=10.0,
+        ge=0,
+        le=10**6,
+        description="Minutes of an epoch after which the state is saved, besides at the end of "
+        "each; 0 saves only there.",
+    )
     workers: int = Field(
         default=-1,
         ge=-1,

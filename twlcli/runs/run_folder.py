@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +30,7 @@ from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_whole
 from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
-
-if TYPE_CHECKING:
-    import torch
+from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
@@ -83,8 +81,8 @@ class Run:
         return cls(folder, read_recipe(folder / "recipe.toml"))
 
     def discard(self) -> None:
-        """Remove a run that ended before anything worth resuming was saved."""
-        if not (self.folder / "state.pt").exists():
+        """Remove a run that ended before anything was saved."""
+        if not has_state(self.folder) and not self.checkpoint.exists():
             shutil.rmtree(self.folder)
 
     @property
@@ -116,8 +114,9 @@ class Run:
         write_whole(self.folder / "metrics.jsonl", lambda file: file.write(text.encode()))
 
     def history(self) -> tuple[dict[str, Any], ...]:
-        """What `write_metrics` wrote."""
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        """What `write_metrics` wrote; nothing before the first save."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return tuple(json.loads(line) for line in lines)
 
     def write_unreadable(self, reasons: Iterable[str]) -> None:
@@ -132,29 +131,6 @@ class Run:
         if not path.is_file():
             return ()
         return tuple(path.read_text("utf-8", "surrogateescape").splitlines())
-
-    def write_state(self, state: Mapping[str, Any]) -> None:
-        """Save what resuming needs."""
-        import torch
-
-        write_whole(self.folder / "state.pt", lambda file: torch.save(dict(state), file))
-
-    def read_state(self, device: torch.device) -> dict[str, Any]:
-        """What `write_state` saved.
-
-        Raises:
-            ModelError: nothing was saved yet, or it is damaged.
-        """
-        import torch
-
-        path = self.folder / "state.pt"
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: nothing to resume; the run was not saved yet") from None
-        except Exception as error:  # damaged archives raise nearly anything
-            raise ModelError(f"{path}: damaged ({error})") from error
-        return state
 
     def data(self) -> Annotations:
         """The data that the run was trained on, with its splits: also those that twl made.
