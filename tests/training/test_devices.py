@@ -66,3 +66,22 @@ def test_every_rank_needs_an_image():
     with pytest.raises(RecipeError, match=r"3 training images .* 4 ranks"):
         check_batch(64, 3, Ranks(torch.device("cpu"), world=4))
     check_batch(64, 4, Ranks(torch.device("cpu"), world=4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "message"),
+    [
+        (torch.nn.Conv2d(3, 1, 9), 8, "does not take images of 8 pixels .*; a larger `size`"),
+        (torch.nn.MaxPool2d(9), 8, "does not take images of 8 pixels .*; a larger `size`"),
+        (torch.nn.BatchNorm2d(3), 1, "batch norm cannot normalise one image at a time at 1 pixels"),
+    ],
+)
+def test_sizes_that_a_network_does_not_take_are_told(layer, size, message):
+    with pytest.raises(RecipeError, match=message), device_errors(1, size):
+        layer(torch.zeros(1, 3, size, size))
+
+
+def test_a_gpu_out_of_order_is_one_line():
+    with pytest.raises(DeviceError, match=r"the GPU cannot be used \(CUDA error: busy\)$"):
+        with device_errors(1, 8):
+            raise RuntimeError("CUDA error: busy\nCompile with TORCH_USE_CUDA_DSA")

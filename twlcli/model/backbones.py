@@ -26,6 +26,9 @@ _INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": Fals
 _OPTIONS: dict[str, dict[str, Any]] = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
 
 
+LEAST_SHARE = 0.5  # of a backbone's parameters; weights with fewer are another network's
+
+
 @dataclass(frozen=True)
 class WeightsReport:
     """What of a weights file went into a network.
@@ -97,7 +100,7 @@ def load_weights(network: nn.Module, name: str, weights: str) -> WeightsReport |
         What fitted; None for `none`.
 
     Raises:
-        ModelError: the file cannot be read or downloaded, or nothing in it fits.
+        ModelError: the file cannot be read or downloaded, or fits less than half of the backbone.
     """
     if weights == "none":
         return None
@@ -113,8 +116,12 @@ def load_weights(network: nn.Module, name: str, weights: str) -> WeightsReport |
     }
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # old files lack them
     backbone = {key for key in own if not key.startswith(head)}
-    if not fitting:
-        raise ModelError(f"{weights}: none of its {len(state)} tensors fits backbone '{name}'")
+    share = sum(own[key].numel() for key in fitting) / sum(own[key].numel() for key in backbone)
+    if share < LEAST_SHARE:
+        raise ModelError(
+            f"{weights}: {len(fitting)} of its {len(state)} tensors fit backbone '{name}', with "
+            f"{share:.1%} of its parameters; expected at least {LEAST_SHARE:.0%}"
+        )
     load_state(network, fitting, strict=False)
     return WeightsReport(
         fitted=len(fitting),

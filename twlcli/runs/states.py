@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twlcli.errors import ModelError
-from twlcli.io import write_errors, write_whole
+from twlcli.io import write_whole
 
 if TYPE_CHECKING:
     import torch
 
     from twlcli.annotations.annotations import Annotations
 
-_NEWEST, _OLDER, _NEW = "state.pt", "state-older.pt", "state-new.pt"
+_NEWEST, _OLDER = "state.pt", "state-older.pt"
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,7 @@ def write_state(folder: Path, values: Mapping[str, Any]) -> None:
     """
     import torch
 
-    write_whole(folder / _NEW, lambda file: torch.save(dict(values), file))
-    with write_errors(folder / _NEWEST):
-        if (folder / _NEWEST).exists():
-            (folder / _NEWEST).replace(folder / _OLDER)
-        (folder / _NEW).replace(folder / _NEWEST)
+    write_whole(folder / _NEWEST, lambda file: torch.save(dict(values), file), keep=folder / _OLDER)
 
 
 def read_state(folder: Path, device: torch.device) -> SavedState:
@@ -122,7 +118,7 @@ def read_state(folder: Path, device: torch.device) -> SavedState:
 
 def remove_states(folder: Path) -> None:
     """Remove what resuming needs; the run then counts as one that was never saved."""
-    for name in (_OLDER, _NEWEST, _NEW):
+    for name in (_OLDER, _NEWEST):
         (folder / name).unlink(missing_ok=True)
 
 

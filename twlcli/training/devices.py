@@ -17,6 +17,7 @@ from twlcli.inference.stream import usable_cores
 from twlcli.model.torch import pick_device
 
 _NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
+_TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
 
 @contextmanager
 def device_errors(images_at_once: int, size: int) -> Iterator[None]:
-    """Turn what torch says of memory, devices and batch norm into one line that says what to try.
+    """Turn what torch says of memory, devices and sizes into one line that says what to try.
 
     Args:
         images_at_once: images in a rank's memory with all that their gradients need.
@@ -118,7 +119,8 @@ def device_errors(images_at_once: int, size: int) -> Iterator[None]:
 
     Raises:
         DeviceError: the device or the machine has no memory left, or the device is out of order.
-        RecipeError: batch norm is to normalise a single value.
+        RecipeError: the images are too small for the network, or batch norm is to normalise a
+            single value.
     """
     try:
         yield
@@ -133,6 +135,11 @@ def device_errors(images_at_once: int, size: int) -> Iterator[None]:
             raise RecipeError(
                 f"batch norm cannot normalise one image at a time at {size} pixels",
                 hint="{batch_size} and {micro_batch} of at least 2, or a larger {size}",
+            ) from error
+        if _TOO_SMALL.search(told):
+            raise RecipeError(
+                f"the network does not take images of {size} pixels ({told.splitlines()[0]})",
+                hint="a larger {size}",
             ) from error
         if told.startswith("CUDA error"):
             raise DeviceError(f"the GPU cannot be used ({told.splitlines()[0]})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import signal
 import threading
 import time
@@ -24,6 +26,7 @@ from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.augment import Colour, draw_colour, random_crop
 
 SHARED_MEMORY = Path("/dev/shm")  # where Linux has it
+_LEAST_SHARED_MEMORY = 1 << 16  # bytes, for the locks of the processes
 _GRACE = 2.0  # seconds in which the processes have to end
 _LOOK = 1.0  # seconds after which whoever waits for a batch is told
 _PATIENCE = 600.0  # seconds in which a batch has to come, or
@@ -239,6 +242,8 @@ class TrainingLoader:
             DeviceError: the processes that load images cannot be started or have ended.
         """
         self.order.epoch, self.order.first = epoch, first
+        if self._loader.num_workers and free_shared_memory() < _LEAST_SHARED_MEMORY:
+            raise _ended(f"cannot be started ({SHARED_MEMORY} is full)")
         try:
             with loader_errors():
                 self._set_timeout(0)  # until the processes are ready again, or found dead
@@ -313,6 +318,11 @@ def _ended(reason: str) -> DeviceError:
         f"a process that loads images {reason}",
         hint="fewer {workers} need less; with 0 the training process loads them itself",
     )
+
+
+def free_shared_memory() -> float:
+    """Bytes that are free; infinite where shared memory is not a file system of its own."""
+    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:

@@ -6,12 +6,20 @@ What can be checked without torch, which takes seconds to load, is checked befor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import InterruptedRunError, RecipeError, check_extra, needs_extra
+from twlcli.errors import (
+    DivergedError,
+    InterruptedRunError,
+    RecipeError,
+    TwlError,
+    check_extra,
+    needs_extra,
+)
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, kept_images, read_data
@@ -155,7 +163,8 @@ def _train(
         try:
             resumed = has_state(run.folder)
             trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
-            trainer.train(should_stop)
+            with _advice(run):
+                trainer.train(should_stop)
         except InterruptedRunError:
             raise
         except BaseException:
@@ -163,3 +172,16 @@ def _train(
                 run.discard()
             raise
         return trainer.run
+
+
+@contextmanager
+def _advice(run: Run) -> Iterator[None]:
+    """An error that ends a training says how to go on, where something was saved."""
+    try:
+        yield
+    except DivergedError:
+        raise
+    except TwlError as error:
+        if has_state(run.folder):
+            error.advise(f"{{resume}} {run.folder} continues from what was saved")
+        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -48,6 +47,7 @@ from twlcli.training.loader import (
     EpochOrder,
     TrainingImages,
     TrainingLoader,
+    free_shared_memory,
     loader_errors,
 )
 from twlcli.training.step import Stepper
@@ -221,10 +221,10 @@ class Trainer:
         self.progress.unreadable += batch.unreadable
         if batch.piped and self.ranks.first and not self._told_of_pipes:
             self._told_of_pipes = True
-            free = shutil.disk_usage(SHARED_MEMORY).free
             self.watcher.noted(
-                f"{SHARED_MEMORY} has {free / 2**20:.0f} MB left, less than a batch of "
-                f"{batch.images.nbytes / 2**20:.0f} MB: batches go through pipes, which is slower",
+                f"{SHARED_MEMORY} has {free_shared_memory() / 2**20:.0f} MB left, too little for "
+                f"another batch of {batch.images.nbytes / 2**20:.0f} MB; batches go through pipes, "
+                "which is slower",
                 "more shared memory (of a container: --shm-size=1g) or fewer {workers} avoid it",
             )
 
