@@ -53,6 +53,7 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
     assert lines[2] == "20 training images in batches of 8, 10 validation images"
     assert lines[3] == "weights: random"
     number = r"\d+\.\d\d"
+    assert lines.pop(4) == "note: 1 label has fewer than 10 training images: green 8"
     for epoch, line in enumerate(lines[4:6], start=1):
         form = rf"epoch {epoch}/2  loss \S+  mAP@class {number}  mAP@sample {number}  \d+ images/s"
         assert re.match(form, line), line
@@ -96,7 +97,7 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--loss", "tow-way"], "did you mean 'two-way'"),
         (["{data}", "--epochs", "0"], "--epochs: schedule.epochs is 0"),
         (["{data}", "--set", "schedule.epoch=3"], "did you mean 'epochs'"),
-        (["{data}", "--weights", "gone.pth"], "gone.pth: there is no such file of weights"),
+        (["{data}", "--weights", "gone.pth"], "gone.pth: no such weights file or run folder"),
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
         (["nosuch.csv"], "nosuch.csv: no such file or folder"),

@@ -132,8 +132,12 @@ def test_it_is_public():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"settings": ["model.weights=nosuch.pt"]}, ModelError, "nosuch.pt: there is no such file"),
-        ({"grid": {"model.weights": ["none", "/no.pt"]}}, ModelError, "/no.pt: there is no such"),
+        ({"settings": ["model.weights=nosuch.pt"]}, ModelError, "nosuch.pt: no such weights file"),
+        (
+            {"grid": {"model.weights": ["none", "/no.pt"]}},
+            ModelError,
+            "/no.pt: no such weights",
+        ),
         ({"resamples": 39}, TwlError, "39 resamples cannot show any of 1 differences"),
         ({"same_rate": True}, TwlError, "one learning rate for all"),
     ],

@@ -82,6 +82,6 @@ def test_sizes_that_a_network_does_not_take_are_told(layer, size, message):
 
 
 def test_a_gpu_out_of_order_is_one_line():
-    with pytest.raises(DeviceError, match=r"the GPU cannot be used \(CUDA error: busy\)$"):
-        with device_errors(1, 8):
-            raise RuntimeError("CUDA error: busy\nCompile with TORCH_USE_CUDA_DSA")
+    message = r"the GPU cannot be used \(CUDA error: busy\)$"
+    with pytest.raises(DeviceError, match=message), device_errors(1, 8):
+        raise RuntimeError("CUDA error: busy\nCompile with TORCH_USE_CUDA_DSA")

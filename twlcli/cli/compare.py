@@ -82,6 +82,7 @@ def compare(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    splits: options.Splits = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
 
@@ -105,6 +106,7 @@ def compare(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "splits": splits,
         "backbone": backbone,
         "weights": weights,
         "epochs": epochs,

@@ -79,6 +79,7 @@ def train(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    splits: options.Splits = None,
 ) -> None:
     """Train a tagger on labelled images.
 
@@ -91,6 +92,7 @@ def train(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "splits": splits,
         "backbone": backbone,
         "weights": weights,
         "loss": loss,

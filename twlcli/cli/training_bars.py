@@ -72,6 +72,9 @@ class TrainingBars:
             err.print(f"weights: {kept}")
             return
         err.print(f"weights: {start.weights.fitted} tensors loaded")
+        if start.weights.labels_kept is not None:
+            same, new = len(start.weights.labels_kept), len(start.weights.labels_new)
+            err.print(f"  {same} labels kept, {new} new")
         for what, names in (
             ("not in the file, left random", start.weights.missing),
             ("in the file, but not in the network", start.weights.unused),

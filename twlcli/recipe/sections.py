@@ -56,6 +56,11 @@ class DataRecipe(Section):
         description="The split that is scored while training, and to which calibration and "
         "thresholds are fitted.",
     )
+    splits: Text = Field(
+        default="",
+        description="A table of image and split, or a run folder whose split is used again; images "
+        "that it does not name are for training. Empty goes by the labels.",
+    )
     holdout: float = Field(
         default=0.1,
         gt=0,

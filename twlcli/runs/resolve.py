@@ -13,7 +13,7 @@ from twlcli.recipe import Recipe, Setting, read_recipe
 Settings = Mapping[str, Any] | Iterable[str | Setting]
 
 # Keys that hold paths, which a run has to find wherever it is continued from.
-_PATHS = {("data", "path"), ("data", "images"), ("data", "coco_images")}
+_PATHS = {("data", key) for key in ("path", "images", "coco_images", "splits")}
 _NAMED_WEIGHTS = ("default", "none")
 # What may change when a run is resumed: where the data are, how long it takes, and on what.
 _CHANGEABLE = (

@@ -141,9 +141,8 @@ class Run:
         annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         path = self.folder / SPLITS_NAME
         if not path.is_file():
-            return annotations
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            split_of = {row["image"]: row["split"] for row in csv.DictReader(file)}
+            return split_again(annotations, self.recipe.data)
+        split_of = _read_splits(path)
         if split_of.keys() != set(annotations.images):
             raise AnnotationError(
                 f"{annotations.source}: its images are not those that {path} splits; "
@@ -166,6 +165,8 @@ class Run:
             annotations = replace(annotations, splits=(train_split,) * len(annotations))
         if validation_split not in annotations.split_names():
             annotations = self._held_out(annotations)
+        elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
+            write_splits(self.folder, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:
             raise AnnotationError(f"{annotations.source}: training needs at least two images")
@@ -202,6 +203,19 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
     write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
 
 
+def _read_splits(path: Path) -> dict[str, str]:
+    """What `write_splits` wrote: the split of each image.
+
+    Raises:
+        AnnotationError: the table has no columns `image` and `split`.
+    """
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        try:
+            return {row["image"]: normal_split(row["split"]) for row in csv.DictReader(file)}
+        except (KeyError, AttributeError, csv.Error):
+            raise AnnotationError(f"{path}: expected columns image and split") from None
+
+
 def check_place(folder: Path) -> None:
     """Raise TwlError where a folder is a file, or would lie in one."""
     absolute = folder.absolute()
@@ -215,7 +229,10 @@ def check_network(recipe: Recipe) -> None:
     check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if weights not in ("default", "none") and not Path(weights).is_file():
-        raise ModelError(f"{weights}: there is no such file of weights")
+        if not Path(weights).is_dir():
+            raise ModelError(f"{weights}: no such weights file or run folder")
+        if not (Path(weights) / CHECKPOINT_NAME).is_file():
+            raise ModelError(f"{weights}: has no {CHECKPOINT_NAME}, as a run folder has")
 
 
 def read_data(recipe: DataRecipe) -> Annotations:
@@ -227,6 +244,28 @@ def read_data(recipe: DataRecipe) -> Annotations:
         coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
         separator=recipe.separator or None,
     )
+
+
+def split_again(annotations: Annotations, recipe: DataRecipe) -> Annotations:
+    """The images with the splits of the table that a recipe names, if it does.
+
+    Those that the table does not name are for training.
+
+    Raises:
+        AnnotationError: there is no such table, it lacks a column, or names none of the images.
+    """
+    if not recipe.splits:
+        return annotations
+    path = Path(recipe.splits)
+    path = path / SPLITS_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise AnnotationError(f"{path}: no such table of images and splits")
+    split_of = _read_splits(path)
+    if not any(image in split_of for image in annotations.images):
+        raise AnnotationError(f"{path}: names no image of {annotations.source}")
+    train = normal_split(recipe.train_split)
+    splits = tuple(split_of.get(image, train) for image in annotations.images)
+    return replace(annotations, splits=splits)
 
 
 def kept_images(annotations: Annotations, recipe: DataRecipe) -> Annotations:

@@ -23,10 +23,11 @@ from twlcli.errors import (
     ModelError,
 )
 from twlcli.inference.scored import ScoredImages
-from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
+from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
+from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.run_folder import Run
@@ -54,6 +55,7 @@ from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 from twlcli.training.watcher import TrainStart, Watcher
 
+_FEW_IMAGES, _RARE_SHOWN = 10, 5  # of a label, to learn from it; and labels named that have less
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
 
 
@@ -118,7 +120,9 @@ class Trainer:
             torch.manual_seed(recipe.train.seed)
             network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
             weights = "none" if resumed else recipe.model.weights
-            report = load_weights(network, recipe.model.backbone, weights)
+            report = load_weights(
+                network, recipe.model.backbone, weights, self.spec.vocabulary.names
+            )
             self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
@@ -128,8 +132,21 @@ class Trainer:
         self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
+            self._note_rare_labels()
         if resumed:
             self._take_up()
+
+    def _note_rare_labels(self) -> None:
+        counts = self.train_data.labels.present_per_label().tolist()
+        counted = zip(counts, self.spec.vocabulary.names, strict=True)
+        rare = sorted((count, name) for count, name in counted if count < _FEW_IMAGES)
+        if rare:
+            first = ", ".join(f"{name} {count}" for count, name in rare[:_RARE_SHOWN])
+            more = f" and {len(rare) - _RARE_SHOWN} more" if len(rare) > _RARE_SHOWN else ""
+            plural = "label has" if len(rare) == 1 else "labels have"
+            self.watcher.noted(
+                f"{len(rare)} {plural} fewer than {_FEW_IMAGES} training images: {first}{more}"
+            )
 
     def _take_up(self) -> None:
         """Go on where the last state left the run."""

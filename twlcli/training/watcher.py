@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from twlcli.model.backbones import WeightsReport
+    from twlcli.model.weights import WeightsReport
     from twlcli.runs.run_folder import Run
 
 
