@@ -85,6 +85,11 @@ class Run:
         if not has_state(self.folder) and not self.checkpoint.exists():
             shutil.rmtree(self.folder)
 
+    def tidy(self) -> None:
+        """Remove what a run that was killed left half-written."""
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     @property
     def checkpoint(self) -> Path:
         """The best weights with the model's spec."""

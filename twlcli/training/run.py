@@ -122,6 +122,7 @@ def resume(
     annotations = changed.data()
 
     def begin() -> Run:
+        changed.tidy()
         if changed != opened:
             changed.write_recipe()
         return changed
