@@ -54,6 +54,10 @@ class TwlError(Exception):
         """
         return _ARGUMENT.sub(lambda found: name_of(found[1]), self._hint)
 
+    def advise(self, hint: str) -> None:
+        """Add to the hint."""
+        self._hint = "; ".join(filter(None, (self._hint, hint)))
+
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self._hint else self.message
 

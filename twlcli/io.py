@@ -51,11 +51,15 @@ def write_errors(place: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The block writes the file at that path. Where it raises, `path` is as it was before and the
     temporary file is gone.
+
+    Args:
+        path: the file; replaced if it is there.
+        keep: where a file that is replaced is kept.
 
     Raises:
         TwlError: the file cannot be written, such as on a full disk.
@@ -64,23 +68,28 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with write_errors(path):
             yield temporary
+            if keep is not None and path.exists():
+                path.replace(keep)
             temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_whole(
+    path: Path, write: Callable[[IO[bytes]], object], *, keep: Path | None = None
+) -> None:
     """Write a file under a temporary name and move it into place once it is on the disk.
 
     Args:
         path: the file; replaced if it is there.
         write: writes the content into the open file that it is given.
+        keep: where a file that is replaced is kept.
 
     Raises:
         TwlError: the file cannot be written; then `path` is as it was before.
     """
-    with replacing(path) as temporary:
+    with replacing(path, keep=keep) as temporary:
         raw = _NamedFile(temporary, "wb")
         raw.path = path
         with io.BufferedWriter(raw) as file:

@@ -125,6 +125,7 @@ def test_folder_of_another_recipe_is_refused(compared, photographs):
 
 def test_ctrl_c_is_answered(photographs, tmp_path, monkeypatch):
     def interrupt(self: object, should_stop: Callable[[], bool]) -> None:
+        assert not should_stop()
         signal.raise_signal(signal.SIGINT)
         assert should_stop()
         raise InterruptedRunError("interrupted in epoch 1 after step 1", tmp_path)

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
     assert lines[2] == "20 training images in batches of 8, 10 validation images"
     assert lines[3] == "weights: random"
     number = r"\d+\.\d\d"
+    assert lines.pop(4) == "note: 1 label has fewer than 10 training images: green 8"
     for epoch, line in enumerate(lines[4:6], start=1):
         form = rf"epoch {epoch}/2  loss \S+  mAP@class {number}  mAP@sample {number}  \d+ images/s"
         assert re.match(form, line), line
@@ -95,13 +97,13 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--loss", "tow-way"], "did you mean 'two-way'"),
         (["{data}", "--epochs", "0"], "--epochs: schedule.epochs is 0"),
         (["{data}", "--set", "schedule.epoch=3"], "did you mean 'epochs'"),
-        (["{data}", "--weights", "gone.pth"], "gone.pth: no such weights file"),
+        (["{data}", "--weights", "gone.pth"], "gone.pth: no such weights file or run folder"),
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
         (["nosuch.csv"], "nosuch.csv: no such file or folder"),
         (["{data}", "--backbone", "resnet5"], "backbone 'resnet5'"),
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
-        (["--resume", "{out}", "--epochs", "3"], "give no other options"),
+        (["--resume", "{out}", "--out", "b"], "continues a run in its folder"),
         (["--resume", "{out}"], "not a run folder"),
         ([], "DATA"),
     ],
@@ -160,13 +162,12 @@ def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, n
     wait_for(out / "metrics.jsonl")
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[number]
+    assert "twl: saving the run, then stopping; again to stop at once" in said
     assert f"continue with: twl train --resume {out}" in said.splitlines()[-1]
     assert "interrupted in epoch" in said
     epochs = len(history(out))
-    recipe = (out / "recipe.toml").read_text()
-    (out / "recipe.toml").write_text(recipe.replace("epochs = 500", f"epochs = {epochs + 2}"))
-    result = train("--resume", out, "--device", "cpu")
+    result = train("--resume", out, "--device", "cpu", "--epochs", epochs + 2)
     assert result.exit_code == 0, result.output
     assert "weights: those of the interrupted run" in result.stderr
     assert [record["epoch"] for record in history(out)] == list(range(1, epochs + 3))
@@ -205,3 +206,56 @@ def test_without_torch_training_is_refused_before_anything_is_read(monkeypatch, 
     assert result.output == (
         "twl: error: training needs the 'train' extra: pip install 'twlcli[train]'\n"
     )
+
+
+def test_a_run_killed_before_its_first_save_begins_again(photographs, tmp_path, trained):
+    """All that is there then is the recipe."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "recipe.toml").write_bytes((trained[0] / "recipe.toml").read_bytes())
+    result = train("--resume", out, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "weights: random" in result.stderr
+    assert history(out)[0]["loss"] == history(trained[0])[0]["loss"]
+
+
+def test_a_run_that_has_ended_goes_on_for_more_epochs(photographs, tmp_path, trained):
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    result = train("--resume", out, "--epochs", 1)
+    assert result.exit_code == 2
+    assert f"schedule.epochs is 1; {out} has 2 behind it" in result.stderr
+    result = train("--resume", out, "--epochs", 3, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert [record["epoch"] for record in history(out)] == [1, 2, 3]
+    assert "epochs = 3" in (out / "recipe.toml").read_text()
+
+
+def test_what_would_be_another_training_is_no_resume(trained):
+    before = (trained[0] / "recipe.toml").read_text()
+    result = train("--resume", trained[0], "--learning-rate", 0.1)
+    assert result.exit_code == 2
+    expected = "--learning-rate: optimizer.learning_rate stays as it is when a run is resumed"
+    assert expected in result.stderr
+    assert (trained[0] / "recipe.toml").read_text() == before
+
+
+def test_data_that_were_moved_are_named_and_data_that_changed_refused(
+    photographs, tmp_path, trained
+):
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(trained[0], out)
+    shutil.copytree(photographs.parent, moved)
+    result = train(moved / "labels.csv", "--resume", out, "--epochs", 3, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert f'path = "{moved / "labels.csv"}"' in (out / "recipe.toml").read_text()
+    text = (moved / "labels.csv").read_text()
+    head, *rows = text.splitlines()
+    for change, message in (
+        (text.replace("red", "rouge"), "has no label 'red' any more, a new label 'rouge'"),
+        ("\n".join([head, *reversed(rows)]), "are not those that the run began with"),
+    ):
+        (moved / "labels.csv").write_text(change)
+        result = train("--resume", out, "--epochs", 4, "--device", "cpu")
+        assert result.exit_code == 2
+        assert message in result.stderr.splitlines()[-1]

@@ -133,7 +133,11 @@ def test_it_is_public():
     ("changes", "error", "message"),
     [
         ({"settings": ["model.weights=nosuch.pt"]}, ModelError, "nosuch.pt: no such weights file"),
-        ({"grid": {"model.weights": ["none", "/no.pt"]}}, ModelError, "/no.pt: no such weights"),
+        (
+            {"grid": {"model.weights": ["none", "/no.pt"]}},
+            ModelError,
+            "/no.pt: no such weights",
+        ),
         ({"resamples": 39}, TwlError, "39 resamples cannot show any of 1 differences"),
         ({"same_rate": True}, TwlError, "one learning rate for all"),
     ],

@@ -17,7 +17,8 @@ from twlcli.recipe import Recipe
 from twlcli.recipe.recipe import RECIPE_FORMAT
 from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import Trainer, TrainStart
+from twlcli.training.trainer import Trainer
+from twlcli.training.watcher import TrainStart
 
 SMALL = [
     "model.backbone=shufflenet_v2_x0_5",

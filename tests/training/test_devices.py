@@ -7,10 +7,10 @@ from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    device_errors,
     has_bf16,
     joined_ranks,
     loader_workers,
-    memory_errors,
 )
 
 ALONE = Ranks(torch.device("cpu"))
@@ -52,14 +52,36 @@ def test_workers_are_as_asked_or_suit_the_machine():
 
 def test_running_out_of_memory_says_which_batch_to_try():
     advice = r"512 images at once; `micro_batch` 256 leaves the loss as it is$"
-    with pytest.raises(DeviceError, match=advice), memory_errors(512):
+    with pytest.raises(DeviceError, match=advice), device_errors(512, 224):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(DeviceError, match="out of memory"), memory_errors(512):
+    with pytest.raises(DeviceError, match="out of memory"), device_errors(512, 224):
         torch.empty(1 << 60, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="something else"), memory_errors(512):
+    with pytest.raises(RuntimeError, match="something else"), device_errors(512, 224):
         raise RuntimeError("something else")
 
 
 def test_every_rank_needs_an_image():
     with pytest.raises(RecipeError, match=r"batch size 3 .* 4 ranks"):
-        check_batch(3, Ranks(torch.device("cpu"), world=4))
+        check_batch(3, 100, Ranks(torch.device("cpu"), world=4))
+    with pytest.raises(RecipeError, match=r"3 training images .* 4 ranks"):
+        check_batch(64, 3, Ranks(torch.device("cpu"), world=4))
+    check_batch(64, 4, Ranks(torch.device("cpu"), world=4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "message"),
+    [
+        (torch.nn.Conv2d(3, 1, 9), 8, "does not take images of 8 pixels .*; a larger `size`"),
+        (torch.nn.MaxPool2d(9), 8, "does not take images of 8 pixels .*; a larger `size`"),
+        (torch.nn.BatchNorm2d(3), 1, "batch norm cannot normalise one image at a time at 1 pixels"),
+    ],
+)
+def test_sizes_that_a_network_does_not_take_are_told(layer, size, message):
+    with pytest.raises(RecipeError, match=message), device_errors(1, size):
+        layer(torch.zeros(1, 3, size, size))
+
+
+def test_a_gpu_out_of_order_is_one_line():
+    message = r"the GPU cannot be used \(CUDA error: busy\)$"
+    with pytest.raises(DeviceError, match=message), device_errors(1, 8):
+        raise RuntimeError("CUDA error: busy\nCompile with TORCH_USE_CUDA_DSA")

@@ -1,3 +1,4 @@
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from twlcli.annotations.detect import read_labels
+from twlcli.errors import DeviceError
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.loader import EpochOrder, Key, TrainingImages, TrainingLoader
 
@@ -80,3 +82,64 @@ def test_unreadable_image_is_left_out_and_named(tmp_path, photographs):
     assert len(batch.unreadable) == 1
     assert batch.unreadable[0].startswith(f"{tmp_path / 'bad.png'}: not an image")
     assert len(images.collate([images[Key(0, 1)]])) == 0
+
+
+@pytest.fixture
+def one_process(photographs):
+    """A loader with a process of its own."""
+    images = images_of(photographs)
+    batches = order(count=len(images), batch_size=8)
+    loader = TrainingLoader(images, batches, workers=1, pin_memory=False)
+    yield loader
+    loader.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_batch_without_room_in_shared_memory_comes_through_a_pipe(
+    photographs, monkeypatch, one_process
+):
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm)")
+
+    images = images_of(photographs)
+    alone = TrainingLoader(images, one_process.order, workers=0, pin_memory=False)
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # the process inherits it
+    for batch, other in zip(list(one_process.epoch(0)), list(alone.epoch(0)), strict=True):
+        assert batch.piped and not other.piped
+        for one, two in zip(batch._tensors, other._tensors, strict=True):
+            assert torch.equal(one, two) and one.dtype == two.dtype
+
+
+def test_what_a_process_sends_is_in_shared_memory(one_process):
+    batch = next(one_process.epoch(0))
+    assert not batch.piped and batch.images.is_shared()
+
+
+def test_a_process_that_is_killed_is_told(one_process):
+    next(one_process.epoch(0))
+    [process] = multiprocessing.active_children()
+    process.kill()
+    process.join()
+    with pytest.raises(DeviceError, match=r"was ended from outside.*; fewer `workers` need less"):
+        list(one_process.epoch(1))
+
+
+def test_parts_differ_by_one_image_at_most(photographs):
+    images = images_of(photographs)
+    batch = images.collate([images[Key(0, row)] for row in range(13)])
+    parts = batch.split(3)
+    assert [len(part) for part in parts] == [5, 4, 4]
+    assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+    assert torch.equal(torch.cat([part.colour.factors for part in parts]), batch.colour.factors)
+
+
+def test_padding_is_black_and_its_labels_unknown(photographs):
+    images = images_of(photographs)
+    batch = images.collate([images[Key(0, 1)], images[Key(0, 2)]])
+    assert batch.padded(2) is batch
+    padded = batch.padded(4)
+    assert torch.equal(padded.images[:2], batch.images)
+    assert not padded.images[2:].any()
+    assert (padded.targets[2:] == -1).all()
+    assert torch.equal(padded.targets[:2], batch.targets)
+    assert len(images.collate([]).padded(2)) == 2

@@ -12,10 +12,14 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import CPU, batch, network
+from twlcli.errors import DivergedError
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run
 from twlcli.training.devices import Ranks
 from twlcli.training.step import Stepper
+from twlcli.training.trainer import Trainer
+from twlcli.training.watcher import Silent
 
 STEPS = 3
 LOSSES = ("two-way", "bce", "asl", "warp", "rml")
@@ -117,3 +121,48 @@ def test_torchrun_trains_and_counts_every_image_once(tmp_path: Path, photographs
     record = json.loads((run / "metrics.jsonl").read_text())
     assert scores["images"] == 10
     assert scores["map_class"]["value"] == pytest.approx(record["map_class"], abs=1e-4)
+
+
+def edges_on_a_rank(rank: int, folder: str, table: str) -> None:
+    """What two ranks do where one of them has nothing to do, or a loss that is not a number."""
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(minutes=2),
+    )
+    ranks = Ranks(CPU, rank, 2, 2, dist.group.WORLD)
+    settings = ["model.backbone=shufflenet_v2_x0_5", "model.weights=none", "image.size=64"]
+    settings += ["schedule.epochs=1", "schedule.batch_size=2", "train.workers=0"]
+    recipe = Recipe().with_settings([*settings, f"data.path={table}", "train.precision=float32"])
+
+    def trainer(name: str) -> Trainer:
+        if ranks.first:
+            Run.create(Path(folder, name), recipe)
+        ranks.gather(None)
+        return Trainer(Run.open(Path(folder, name)), ranks, Silent())
+
+    whole = trainer("whole")
+    whole.train()  # two training images, one of them unreadable, and one validation image
+    assert len(whole.last_validation().images) == 1
+    wrong = trainer("wrong")
+    if rank == 1:
+        loss = wrong.stepper.loss
+        wrong.stepper.loss = lambda logits, targets: loss(logits, targets) * torch.nan
+    with pytest.raises(DivergedError, match="the loss became nan in epoch 1, step 1"):
+        wrong.train()
+    Path(folder, f"done-{rank}").touch()
+    dist.destroy_process_group()
+
+
+def test_ranks_stay_together_where_one_has_nothing_to_do(tmp_path: Path, photographs: Path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    (tmp_path / "labels.csv").write_text(
+        "image,labels,split\n"
+        f"{photographs.parent / '0.png'},a,train\nbad.png,b,train\n"
+        f"{photographs.parent / '2.png'},b,val\n"
+    )
+    spawn(edges_on_a_rank, args=(str(tmp_path), str(tmp_path / "labels.csv")), nprocs=2)
+    assert {path.name for path in tmp_path.glob("done-*")} == {"done-0", "done-1"}
+    assert "bad.png: not an image" in (tmp_path / "whole" / "unreadable.txt").read_text()

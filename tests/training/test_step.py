@@ -50,7 +50,7 @@ def test_both_passes_over_a_micro_batch_draw_the_same_dropout():
     joined = stepper(dropping())
     joined.network.train()
     logits = torch.cat(
-        [joined._logits(part, 1, number) for number, part in enumerate(batch().split(4))]
+        [joined._logits(part, 1, number) for number, part in enumerate(batch().split(3))]
     )
     assert (logits == 0).any()
     expected = joined.loss(logits, batch().targets)
@@ -67,7 +67,7 @@ def test_running_statistics_count_every_image_once():
     split(batch(), 0, STEPS)
     once = stepper(normalising())
     once.network.train()
-    for number, part in enumerate(batch().split(4)):
+    for number, part in enumerate(batch().split(3)):
         once._logits(part, 0, number)
     torch.testing.assert_close(
         dict(split.network.named_buffers()), dict(once.network.named_buffers())

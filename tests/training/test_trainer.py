@@ -1,5 +1,10 @@
 import csv
+import errno
 import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
+from twlcli.errors import (
+    AnnotationError,
+    DeviceError,
+    InterruptedRunError,
+    ModelError,
+    TwlError,
+)
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe, recipe_of
 from twlcli.runs.run_folder import Run
+from twlcli.runs.states import read_state
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import Trainer, TrainStart
+from twlcli.training.loader import TrainingImages
+from twlcli.training.step import MovingAverage
+from twlcli.training.trainer import Trainer
+from twlcli.training.watcher import TrainStart, Watcher
 
 ALONE = Ranks(torch.device("cpu"))
 SMALL = [
@@ -31,15 +46,19 @@ SMALL = [
 class Silent:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.steps: list[int] = []
 
     def began(self, start: TrainStart) -> None:
         self.counts = (start.training, start.validation)
+
+    def noted(self, note: str, hint: str = "") -> None:
+        self.notes = [*getattr(self, "notes", []), note]
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         self.first = first
 
     def step_ended(self, images: int, loss: float | None) -> None:
-        assert images == 8
+        self.steps.append(images)
 
     def validated(self, done: int) -> None:
         assert done > 0
@@ -48,9 +67,9 @@ class Silent:
         self.records.append(record)
 
 
-def begin(folder: Path, table: Path, *settings: str) -> Trainer:
+def begin(folder: Path, table: Path, *settings: str, watcher: Watcher | None = None) -> Trainer:
     recipe = Recipe().with_settings([f"data.path={table}", *SMALL, *settings])
-    return Trainer(Run.create(folder, recipe), ALONE, Silent())
+    return Trainer(Run.create(folder, recipe), ALONE, watcher or Silent())
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -73,8 +92,8 @@ def finished(tmp_path_factory, photographs) -> Trainer:
 def test_run_folder_is_complete(finished, photographs):
     run = finished.run
     names = {path.name for path in run.folder.iterdir()}
-    files = ("recipe.toml", "model.safetensors", "state.pt", "metrics.jsonl", "curves.svg")
-    assert names == set(files)
+    states = ("state.pt", "state-older.pt")
+    assert names == {"recipe.toml", "model.safetensors", "metrics.jsonl", "curves.svg", *states}
     best = max(finished.watcher.records, key=lambda record: record["map_class"])
     curves = (run.folder / "curves.svg").read_text("utf-8")
     assert f"mAP@class: {100 * best['map_class']:.2f} in epoch {best['epoch']}" in curves
@@ -228,10 +247,141 @@ def test_folder_that_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not a run folder"):
         Run.open(tmp_path)
     run = Run.create(tmp_path / "run", Recipe())
-    with pytest.raises(ModelError, match="nothing to resume"):
-        run.read_state(torch.device("cpu"))
-    (run.folder / "state.pt").write_bytes(b"half a file")
-    with pytest.raises(ModelError, match=r"state\.pt: damaged"):
-        run.read_state(torch.device("cpu"))
     with pytest.raises(ModelError, match="run has no checkpoint yet"):
         load_checkpoint(run.folder)
+
+
+def copied(photographs: Path, folder: Path, unreadable: Callable[[str], bool]) -> Path:
+    """The images and labels in a folder of their own, some of them without a readable image."""
+    shutil.copytree(photographs.parent, folder)
+    for image in folder.glob("*.png"):
+        if unreadable(image.name):
+            image.write_bytes(b"no image")
+    return folder / "labels.csv"
+
+
+def test_a_batch_without_a_readable_image_is_left_out(tmp_path, photographs):
+    with photographs.open() as source:
+        bad = next(row["image"] for row in csv.DictReader(source) if row["split"] == "train")
+    table = copied(photographs, tmp_path / "data", lambda name: name == bad)
+    one = ("schedule.batch_size=1", "schedule.epochs=2", "image.size=64", "image.resize=72")
+    watcher = Silent()
+    trainer = begin(tmp_path / "run", table, *one, watcher=watcher)
+    trainer.train()
+    assert sorted(watcher.steps) == [0, 0, *[1] * 38]
+    [reason] = trainer.run.unreadable()
+    assert reason.startswith(f"{tmp_path / 'data' / bad}: not an image")
+
+
+def test_no_readable_image_at_all_is_an_error(tmp_path, photographs):
+    trainer = begin(tmp_path / "run", copied(photographs, tmp_path / "data", lambda name: True))
+    with pytest.raises(AnnotationError, match=r"no training image can be read: .*\.png: not an"):
+        trainer.train()
+
+
+def test_no_readable_validation_image_is_an_error(tmp_path, photographs):
+    with photographs.open() as source:
+        held = {row["image"] for row in csv.DictReader(source) if row["split"] == "val"}
+    table = copied(photographs, tmp_path / "data", held.__contains__)
+    with pytest.raises(AnnotationError, match="none of the 10 validation images can be read"):
+        begin(tmp_path / "run", table).train()
+
+
+class Killed(BaseException):
+    """Nothing is written after it."""
+
+
+def test_state_is_saved_within_an_epoch_and_continues_to_the_same_weights(
+    finished, tmp_path, photographs
+):
+    trainer = begin(tmp_path / "run", photographs, "train.save_minutes=1e-9")
+    looks = iter(range(1000))
+
+    def killed() -> bool:
+        if next(looks) == 4:  # two in each epoch's steps, one in its validation
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        trainer.train(killed)
+    saved = read_state(tmp_path / "run", ALONE.device).values["progress"]
+    assert (saved["epoch"], saved["step"]) == (1, 1)
+    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent(), resumed=True)
+    resumed.train()
+    expected, actual = weights(finished), weights(resumed)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+
+
+def test_a_stop_while_validating_keeps_the_epoch(finished, tmp_path, photographs):
+    trainer = begin(tmp_path / "run", photographs)
+    with pytest.raises(InterruptedRunError, match="epoch 1 after step 2"):
+        trainer.train(stop_after(3))
+    assert read_state(tmp_path / "run", ALONE.device).values["progress"]["epoch"] == 0
+    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent(), resumed=True)
+    resumed.train()
+    expected, actual = weights(finished), weights(resumed)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+
+
+def never(images: object, key: object) -> None:
+    """An image on a disk that does not answer."""
+    time.sleep(3600)
+
+
+def test_batches_that_do_not_come_end_the_run_with_its_state_saved(
+    tmp_path, photographs, monkeypatch
+):
+    monkeypatch.setattr("twlcli.training.loader._PATIENCE", 1.5)
+    monkeypatch.setattr("twlcli.training.loader._PATIENCE_AN_IMAGE", 0.0)
+    monkeypatch.setattr(TrainingImages, "__getitem__", never)
+    trainer = begin(tmp_path / "run", photographs, "train.workers=1")
+    with pytest.raises(DeviceError, match="no images came for"):
+        trainer.train()
+    assert read_state(tmp_path / "run", ALONE.device).values["progress"]["step"] == 0
+    assert multiprocessing.active_children() == []
+
+
+def test_a_run_that_waits_for_a_batch_can_be_stopped(tmp_path, photographs, monkeypatch):
+    monkeypatch.setattr(TrainingImages, "__getitem__", never)
+    trainer = begin(tmp_path / "run", photographs, "train.workers=1")
+    started = time.monotonic()
+    with pytest.raises(InterruptedRunError, match="epoch 1 after step 0"):
+        trainer.train(stop_after(2))
+    assert time.monotonic() - started < 60
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_end_with_an_error_in_an_epoch(tmp_path, photographs, monkeypatch):
+    trainer = begin(tmp_path / "run", photographs, "train.workers=2")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.watcher, "step_ended", full)
+    with pytest.raises(OSError, match="No space"):
+        trainer.train()
+    assert multiprocessing.active_children() == []
+
+
+def test_another_network_than_was_saved_is_told(tmp_path, photographs):
+    trainer = begin(tmp_path / "run", photographs)
+    with pytest.raises(InterruptedRunError):
+        trainer.train(stop_after(1))
+    other = trainer.run.recipe.with_settings(["model.backbone=shufflenet_v2_x1_0"])
+    with pytest.raises(ModelError, match=r"run: what was saved is of another network than"):
+        Trainer(Run(trainer.run.folder, other), ALONE, Silent(), resumed=True)
+
+
+def test_the_moving_average_warms_up():
+    """After t updates the decay is min(decay, (1 + t) / (10 + t))."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = MovingAverage(network, 0.9)
+    expected = 0.0
+    for step in range(200):
+        with torch.no_grad():
+            network.weight.fill_(step)
+        average.update(network, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step if step else 0.0
+        [actual] = average.model.module.parameters()
+        assert actual.item() == pytest.approx(expected, rel=1e-5)

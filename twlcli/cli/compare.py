@@ -82,6 +82,7 @@ def compare(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    splits: options.Splits = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
 
@@ -96,7 +97,7 @@ def compare(
 
     from twlcli.cli.comparison_bar import ComparisonBar
     from twlcli.cli.console import err
-    from twlcli.cli.training_bars import interrupts
+    from twlcli.cli.training_bars import Interrupts
     from twlcli.comparison.run import compare as compare_candidates
     from twlcli.errors import InterruptedRunError
 
@@ -105,6 +106,7 @@ def compare(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "splits": splits,
         "backbone": backbone,
         "weights": weights,
         "epochs": epochs,
@@ -117,8 +119,9 @@ def compare(
     if learning_rate and not same_rate:
         raise TwlError("--learning-rate requires --same-rate; without it each loss has its own")
     err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
+    interrupts = Interrupts()
     try:
-        with ComparisonBar() as bar, interrupts() as interrupted:
+        with ComparisonBar() as bar, interrupts:
             compared = compare_candidates(
                 options.resolved_recipe(data, recipe, flags, settings),
                 losses=LOSS_NAMES if losses == "all" else _listed(losses),
@@ -130,12 +133,15 @@ def compare(
                 pdf=pdf,
                 device=device,
                 watcher=bar,
-                should_stop=interrupted,
+                should_stop=interrupts,
                 command=shlex.join(["twl", *sys.argv[1:]]),
             )
     except InterruptedRunError as stopped:
         err.print(f"{stopped}; the same command continues in {bar.folder}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupts.exit_code) from None
+    except KeyboardInterrupt:
+        err.print("stopped at once; what was not saved before is lost")
+        raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:
         _print(compared, limit, as_json=as_json)
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twlcli.cli.console import err
+from twlcli.cli.training_bars import print_note
 from twlcli.comparison.plan import GRID_FACTORS, Plan, Training
 
 if TYPE_CHECKING:
-    from twlcli.training.trainer import TrainStart
+    from twlcli.training.watcher import TrainStart
 
 
 class ComparisonBar:
@@ -78,6 +79,10 @@ class ComparisonBar:
 
     def began(self, start: TrainStart) -> None:
         """Nothing to show: all trainings have the same data and weights."""
+
+    def noted(self, note: str, hint: str = "") -> None:
+        """Print the note with the options' names."""
+        print_note(note, hint)
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         """Know what a step is worth."""

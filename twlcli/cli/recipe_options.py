@@ -31,7 +31,8 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Initial weights: default (downloaded), none (random), or a file [default: default]",
+        help="Initial weights: default (downloaded), none (random), a file, or a run folder, from "
+        "which labels that it knows are kept [default: default]",
     ),
 ]
 Epochs = Annotated[
@@ -75,6 +76,14 @@ Workers = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Device to train on: auto, cuda, cuda:N, mps or cpu.")
 ]
+Splits = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Use a split again: that of a run folder, or a table of image and split. Images that "
+        "it does not name are for training.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -89,6 +98,7 @@ _KEYS = {
     "images": ("data", "images"),
     "coco-images": ("data", "coco_images"),
     "separator": ("data", "separator"),
+    "splits": ("data", "splits"),
     "backbone": ("model", "backbone"),
     "weights": ("model", "weights"),
     "size": ("image", "size"),

@@ -29,7 +29,12 @@ def train(
     ] = None,
     recipe: options.RecipeName = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Resume an interrupted run.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Continue a run where it was last saved. DATA where its data were moved; --epochs "
+            "for more of them.",
+        ),
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
@@ -74,6 +79,7 @@ def train(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    splits: options.Splits = None,
 ) -> None:
     """Train a tagger on labelled images.
 
@@ -86,6 +92,7 @@ def train(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "splits": splits,
         "backbone": backbone,
         "weights": weights,
         "loss": loss,
@@ -100,9 +107,8 @@ def train(
         "compile": compile_ or None,
     }
     if resume is not None:
-        given = any(value is not None for value in flags.values())
-        if data or out or recipe or given or settings:
-            raise TwlError("--resume continues a run with its own recipe; give no other options")
+        if out or recipe:
+            raise TwlError("--resume continues a run in its folder, with its own recipe")
     elif data is None:
         raise TwlError(
             "nothing to train on; name DATA, a label file or a folder with labels, or --resume RUN"
@@ -112,27 +118,38 @@ def train(
     # small machine busy, training was five times slower (measured). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from twlcli.cli.console import err
-    from twlcli.cli.training_bars import TrainingBars, interrupts
+    from twlcli.cli.training_bars import Interrupts, TrainingBars
     from twlcli.errors import InterruptedRunError
     from twlcli.training.run import resume as resume_run
     from twlcli.training.run import train as train_new
 
     err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
+    interrupts = Interrupts()
     try:
-        with TrainingBars() as bars, interrupts() as interrupted:
+        with TrainingBars() as bars, interrupts:
             if resume is not None:
                 err.print(f"continuing {resume}")
-                run = resume_run(resume, device=device, watcher=bars, should_stop=interrupted)
+                changes = options.settings_of(flags, settings)
+                run = resume_run(
+                    *(resume, data),
+                    settings=changes,
+                    device=device,
+                    watcher=bars,
+                    should_stop=interrupts,
+                )
             else:
                 assert data is not None
                 wanted = options.resolved_recipe(data, recipe, flags, settings)
                 err.print(f"reading {data}")
                 run = train_new(
-                    wanted, out=out, device=device, watcher=bars, should_stop=interrupted
+                    wanted, out=out, device=device, watcher=bars, should_stop=interrupts
                 )
     except InterruptedRunError as stopped:
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupts.exit_code) from None
+    except KeyboardInterrupt:
+        err.print("stopped at once; what was not saved before is lost")
+        raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:  # the first rank writes what is read here
         _print_result(run)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,15 @@ from rich.progress import (
 )
 
 from twlcli.cli.console import err
+from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
-    from twlcli.training.trainer import TrainStart
+    from twlcli.training.watcher import TrainStart
 
 _SOME = 3  # names shown of a list that may be long
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
+_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, on which schedulers can be told to run a job again
 
 
 class TrainingBars:
@@ -70,6 +72,9 @@ class TrainingBars:
             err.print(f"weights: {kept}")
             return
         err.print(f"weights: {start.weights.fitted} tensors loaded")
+        if start.weights.labels_kept is not None:
+            same, new = len(start.weights.labels_kept), len(start.weights.labels_new)
+            err.print(f"  {same} labels kept, {new} new")
         for what, names in (
             ("not in the file, left random", start.weights.missing),
             ("in the file, but not in the network", start.weights.unused),
@@ -77,6 +82,10 @@ class TrainingBars:
             if names:
                 more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
                 err.print(f"  {what}: {', '.join(names[:_SOME])}{more}")
+
+    def noted(self, note: str, hint: str = "") -> None:
+        """Print the note with the options' names."""
+        print_note(note, hint)
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         """Begin a bar of steps."""
@@ -119,21 +128,47 @@ class TrainingBars:
         self.training = self.validating = None
 
 
-@contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and termination set a flag so that training can save; a later one stops at once."""
-    first: float | None = None
+def print_note(note: str, hint: str) -> None:
+    """Print what a `Watcher` is told, with the options' names for the arguments in the hint."""
+    advice = TwlError("", hint=hint).hinted(lambda name: f"--{name.replace('_', '-')}")
+    err.print(f"note: {'; '.join(filter(None, (note, advice)))}")
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        first = first or time.monotonic()
-        if time.monotonic() - first > _ECHO:
-            raise KeyboardInterrupt
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield lambda: first is not None
-    finally:
-        for number, handler in zip(signals, before, strict=True):
+class Interrupts:
+    """Ctrl-C and termination, for as long as it is entered.
+
+    Calling it tells whether one came; whoever asks can save and stop. Before the first question
+    there is nothing to save, and a signal stops at once, as a later one does.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._first = 0.0
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Whether a signal came."""
+        self._asked = True
+        return self._number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What the program ends with: after termination, the code that asks to be run again."""
+        return _TRY_AGAIN if self._number == signal.SIGTERM else 130
+
+    def __enter__(self) -> Interrupts:
+        self._before = [signal.signal(number, self._came) for number in _SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(_SIGNALS, self._before, strict=True):
             signal.signal(number, handler)
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        again = self._number is not None and time.monotonic() - self._first > _ECHO
+        if self._number is None:
+            self._number, self._first = number, time.monotonic()
+            if self._asked and not err.quiet:
+                os.write(2, b"\ntwl: saving the run, then stopping; again to stop at once\n")
+        if again or not self._asked:
+            raise KeyboardInterrupt

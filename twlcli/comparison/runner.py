@@ -41,9 +41,11 @@ from twlcli.io import write_errors, write_whole
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
+from twlcli.runs.states import has_state, remove_states
 from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
-from twlcli.training.trainer import Silent, Trainer, Watcher
+from twlcli.training.trainer import Trainer
+from twlcli.training.watcher import Silent, Watcher
 
 SCORES_NAME = "scores.npz"  # in a finished run's folder
 _MOST_RATES = 7  # of a grid that grows
@@ -247,7 +249,7 @@ class _Training:
             }
             if self.ranks.first:
                 write_whole(folder / SCORES_NAME, lambda file: np.savez(file, **arrays))
-                (folder / "state.pt").unlink(missing_ok=True)
+                remove_states(folder)
             self.ranks.gather(None)
         with np.load(folder / SCORES_NAME) as scores:
             known = {key: float(scores[key]) for key in ("map_class", "map_sample")}
@@ -321,7 +323,7 @@ class _Training:
         """Train a run to its end, from where an earlier call was interrupted."""
         if self.ranks.first:
             self.watcher.training_began(training, run.recipe.schedule.epochs)
-        resumed = self.ranks.any((run.folder / "state.pt").exists())
+        resumed = self.ranks.any(has_state(run.folder))
         data = replace(self.images.data, splits=splits)
         try:
             trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed, data=data)

@@ -45,6 +45,7 @@ def score_images(
     workers: int | None = None,
     exact: bool = False,
     progress: Callable[[int], None] | None = None,
+    none_will_do: bool = False,
 ) -> ScoredImages:
     """Read the images and let the model score them; unreadable ones are left out and named.
 
@@ -55,9 +56,11 @@ def score_images(
         workers: threads that decode and predict; None is one for each core.
         exact: decode JPEG at full size.
         progress: told how many more images are done.
+        none_will_do: give an empty result where no image can be read, as a part of a whole may.
 
     Raises:
-        AnnotationError: a label that is present is not one of the model's, or no image can be read.
+        AnnotationError: a label that is present is not one of the model's, or no image can be
+            read.
     """
     annotations = with_vocabulary(annotations, predictor.spec.vocabulary)
     logits = np.empty(annotations.labels.shape, dtype=np.float32)
@@ -84,7 +87,7 @@ def score_images(
             if progress is not None:
                 progress(len(chunk.group))
     readable = [row for row in range(len(annotations)) if row not in unreadable]
-    if not readable:
+    if not readable and not none_will_do:
         _raise_nothing_readable(annotations, unreadable)
     return ScoredImages(
         tuple(annotations.images[row] for row in readable),

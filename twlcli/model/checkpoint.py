@@ -44,6 +44,25 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     return network.eval(), spec
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is a run folder, or a safetensors file that twl wrote."""
+    if path.is_dir():
+        return True
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return SPEC_KEY in (opened.metadata() or {})
+    except SafetensorError:
+        return False
+
+
+def read_checkpoint(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """The spec and weights in a run folder or file; errors are those of `load_checkpoint`."""
+    _, spec, state = _read(path, with_weights=True)
+    return spec, state
+
+
 def read_spec(path: Path) -> ModelSpec:
     """The spec in a run folder or `.safetensors` file; errors are those of `load_checkpoint`."""
     return _read(path, with_weights=False)[1]

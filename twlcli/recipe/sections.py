@@ -56,6 +56,11 @@ class DataRecipe(Section):
         description="The split that is scored while training, and to which calibration and "
         "thresholds are fitted.",
     )
+    splits: Text = Field(
+        default="",
+        description="A table of image and split, or a run folder whose split is used again; images "
+        "that it does not name are for training. Empty goes by the labels.",
+    )
     holdout: float = Field(
         default=0.1,
         gt=0,
@@ -260,6 +265,13 @@ class TrainRecipe(Section):
         ge=0,
         le=1024,
         description="Threads of torch on a CPU, on each rank; 0 leaves the choice to torch.",
+    )
+    save_minutes: float = Field(
+        default=10.0,
+        ge=0,
+        le=10**6,
+        description="Minutes of an epoch after which the state is saved, besides at the end of "
+        "each; 0 saves only there.",
     )
     workers: int = Field(
         default=-1,

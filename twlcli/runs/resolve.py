@@ -13,8 +13,14 @@ from twlcli.recipe import Recipe, Setting, read_recipe
 Settings = Mapping[str, Any] | Iterable[str | Setting]
 
 # Keys that hold paths, which a run has to find wherever it is continued from.
-_PATHS = {("data", "path"), ("data", "images"), ("data", "coco_images")}
+_PATHS = {("data", key) for key in ("path", "images", "coco_images", "splits")}
 _NAMED_WEIGHTS = ("default", "none")
+# What may change when a run is resumed: where the data are, how long it takes, and on what.
+_CHANGEABLE = (
+    *("data.path", "data.images", "data.coco_images"),
+    *("schedule.epochs", "schedule.validate_every", "schedule.micro_batch"),
+    *("train.workers", "train.threads", "train.save_minutes"),
+)
 
 
 def resolved_recipe(
@@ -42,6 +48,26 @@ def resolved_recipe(
     base = _base(recipe)
     path = Setting("data", "path", str(data), place)
     return base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
+
+
+def continued_recipe(
+    recipe: Recipe, data: Path | str | None = None, settings: Settings = ()
+) -> Recipe:
+    """A run's recipe with the changes that it can be resumed with.
+
+    Raises:
+        RecipeError: a setting would make another training of it, or does not fit.
+    """
+    moved = [] if data is None else [Setting("data", "path", str(data), "data")]
+    changes = [_absolute(each) for each in (*moved, *_listed(settings))]
+    for change in changes:
+        key = f"{change.section}.{change.key}"
+        if key not in _CHANGEABLE:
+            raise RecipeError(
+                f"{change.place}: {key} stays as it is when a run is resumed; "
+                f"these may change: {', '.join(_CHANGEABLE)}"
+            )
+    return recipe.with_settings(changes)
 
 
 def _base(recipe: Recipe | Path | str | None) -> Recipe:

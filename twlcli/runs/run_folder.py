@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +30,7 @@ from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_whole
 from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
-
-if TYPE_CHECKING:
-    import torch
+from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
@@ -83,9 +81,14 @@ class Run:
         return cls(folder, read_recipe(folder / "recipe.toml"))
 
     def discard(self) -> None:
-        """Remove a run that ended before anything worth resuming was saved."""
-        if not (self.folder / "state.pt").exists():
+        """Remove a run that ended before anything was saved."""
+        if not has_state(self.folder) and not self.checkpoint.exists():
             shutil.rmtree(self.folder)
+
+    def tidy(self) -> None:
+        """Remove what a run that was killed left half-written."""
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
     @property
     def checkpoint(self) -> Path:
@@ -116,8 +119,9 @@ class Run:
         write_whole(self.folder / "metrics.jsonl", lambda file: file.write(text.encode()))
 
     def history(self) -> tuple[dict[str, Any], ...]:
-        """What `write_metrics` wrote."""
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        """What `write_metrics` wrote; nothing before the first save."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return tuple(json.loads(line) for line in lines)
 
     def write_unreadable(self, reasons: Iterable[str]) -> None:
@@ -133,29 +137,6 @@ class Run:
             return ()
         return tuple(path.read_text("utf-8", "surrogateescape").splitlines())
 
-    def write_state(self, state: Mapping[str, Any]) -> None:
-        """Save what resuming needs."""
-        import torch
-
-        write_whole(self.folder / "state.pt", lambda file: torch.save(dict(state), file))
-
-    def read_state(self, device: torch.device) -> dict[str, Any]:
-        """What `write_state` saved.
-
-        Raises:
-            ModelError: nothing was saved yet, or it is damaged.
-        """
-        import torch
-
-        path = self.folder / "state.pt"
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: nothing to resume; the run was not saved yet") from None
-        except Exception as error:  # damaged archives raise nearly anything
-            raise ModelError(f"{path}: damaged ({error})") from error
-        return state
-
     def data(self) -> Annotations:
         """The data that the run was trained on, with its splits: also those that twl made.
 
@@ -165,9 +146,8 @@ class Run:
         annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         path = self.folder / SPLITS_NAME
         if not path.is_file():
-            return annotations
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            split_of = {row["image"]: row["split"] for row in csv.DictReader(file)}
+            return split_again(annotations, self.recipe.data)
+        split_of = _read_splits(path)
         if split_of.keys() != set(annotations.images):
             raise AnnotationError(
                 f"{annotations.source}: its images are not those that {path} splits; "
@@ -190,6 +170,8 @@ class Run:
             annotations = replace(annotations, splits=(train_split,) * len(annotations))
         if validation_split not in annotations.split_names():
             annotations = self._held_out(annotations)
+        elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
+            write_splits(self.folder, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:
             raise AnnotationError(f"{annotations.source}: training needs at least two images")
@@ -226,6 +208,19 @@ def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> 
     write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
 
 
+def _read_splits(path: Path) -> dict[str, str]:
+    """What `write_splits` wrote: the split of each image.
+
+    Raises:
+        AnnotationError: the table has no columns `image` and `split`.
+    """
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        try:
+            return {row["image"]: normal_split(row["split"]) for row in csv.DictReader(file)}
+        except (KeyError, AttributeError, csv.Error):
+            raise AnnotationError(f"{path}: expected columns image and split") from None
+
+
 def check_place(folder: Path) -> None:
     """Raise TwlError where a folder is a file, or would lie in one."""
     absolute = folder.absolute()
@@ -239,7 +234,10 @@ def check_network(recipe: Recipe) -> None:
     check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if weights not in ("default", "none") and not Path(weights).is_file():
-        raise ModelError(f"{weights}: no such weights file")
+        if not Path(weights).is_dir():
+            raise ModelError(f"{weights}: no such weights file or run folder")
+        if not (Path(weights) / CHECKPOINT_NAME).is_file():
+            raise ModelError(f"{weights}: has no {CHECKPOINT_NAME}, as a run folder has")
 
 
 def read_data(recipe: DataRecipe) -> Annotations:
@@ -251,6 +249,28 @@ def read_data(recipe: DataRecipe) -> Annotations:
         coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
         separator=recipe.separator or None,
     )
+
+
+def split_again(annotations: Annotations, recipe: DataRecipe) -> Annotations:
+    """The images with the splits of the table that a recipe names, if it does.
+
+    Those that the table does not name are for training.
+
+    Raises:
+        AnnotationError: there is no such table, it lacks a column, or names none of the images.
+    """
+    if not recipe.splits:
+        return annotations
+    path = Path(recipe.splits)
+    path = path / SPLITS_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise AnnotationError(f"{path}: no such table of images and splits")
+    split_of = _read_splits(path)
+    if not any(image in split_of for image in annotations.images):
+        raise AnnotationError(f"{path}: names no image of {annotations.source}")
+    train = normal_split(recipe.train_split)
+    splits = tuple(split_of.get(image, train) for image in annotations.images)
+    return replace(annotations, splits=splits)
 
 
 def kept_images(annotations: Annotations, recipe: DataRecipe) -> Annotations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,9 @@ import torch.distributed as dist
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.inference.stream import usable_cores
 from twlcli.model.torch import pick_device
+
+_NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
+_TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
 
 
 @dataclass(frozen=True)
@@ -106,28 +110,48 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
 
 
 @contextmanager
-def memory_errors(images_at_once: int) -> Iterator[None]:
-    """Turn running out of memory into one line that says what to try.
+def device_errors(images_at_once: int, size: int) -> Iterator[None]:
+    """Turn what torch says of memory, devices and sizes into one line that says what to try.
+
+    Args:
+        images_at_once: images in a rank's memory with all that their gradients need.
+        size: side of the images, pixels.
 
     Raises:
-        DeviceError: the device or the machine has no memory left.
+        DeviceError: the device or the machine has no memory left, or the device is out of order.
+        RecipeError: the images are too small for the network, or batch norm is to normalise a
+            single value.
     """
     try:
         yield
-    except RuntimeError as error:
-        told = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
-            raise
-        raise DeviceError(
-            f"out of memory with {images_at_once} images at once",
-            hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",
-        ) from error
+    except (RuntimeError, ValueError) as error:
+        told = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(told):
+            raise DeviceError(
+                f"out of memory with {images_at_once} images at once",
+                hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",
+            ) from error
+        if "more than 1 value per channel" in told:
+            raise RecipeError(
+                f"batch norm cannot normalise one image at a time at {size} pixels",
+                hint="{batch_size} and {micro_batch} of at least 2, or a larger {size}",
+            ) from error
+        if _TOO_SMALL.search(told):
+            raise RecipeError(
+                f"the network does not take images of {size} pixels ({told.splitlines()[0]})",
+                hint="a larger {size}",
+            ) from error
+        if told.startswith("CUDA error"):
+            raise DeviceError(f"the GPU cannot be used ({told.splitlines()[0]})") from error
+        raise
 
 
-def check_batch(batch_size: int, ranks: Ranks) -> None:
+def check_batch(batch_size: int, images: int, ranks: Ranks) -> None:
     """Raise RecipeError where a batch cannot give every rank an image."""
     if batch_size < ranks.world:
         raise RecipeError(f"batch size {batch_size} is too small for {ranks.world} ranks")
+    if images < ranks.world:
+        raise RecipeError(f"{images} training images are too few for {ranks.world} ranks")
 
 
 @contextmanager

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from operator import itemgetter
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import ImageError
+from twlcli.errors import DeviceError, ImageError
+from twlcli.labels import UNKNOWN
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.augment import Colour, draw_colour, random_crop
+
+SHARED_MEMORY = Path("/dev/shm")  # where Linux has it
+_LEAST_SHARED_MEMORY = 1 << 16  # bytes, for the locks of the processes
+_GRACE = 2.0  # seconds in which the processes have to end
+_LOOK = 1.0  # seconds after which whoever waits for a batch is told
+_PATIENCE = 600.0  # seconds in which a batch has to come, or
+_PATIENCE_AN_IMAGE = 2.0  # seconds for each of its images
 
 
 class Key(NamedTuple):
@@ -46,39 +59,79 @@ class Batch:
         colour: changes of colour yet to be made.
         targets: int8 (n, C) of 1, 0 and -1.
         unreadable: path and reason of images that were left out.
+        piped: it did not fit in shared memory, and came from its process through a pipe.
     """
 
     images: Tensor
     colour: Colour
     targets: Tensor
     unreadable: tuple[str, ...] = ()
+    piped: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
 
     def pin_memory(self) -> Batch:
         """The batch in memory from which copies to a GPU overlap with its work."""
-        return self._each(lambda tensor: tensor.pin_memory())
+        return self._with(tensor.pin_memory() for tensor in self._tensors)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._with(tensor.to(device, non_blocking=True) for tensor in self._tensors)
 
-    def split(self, size: int) -> list[Batch]:
-        """The batch in parts of at most `size` images; what was unreadable stays with the first."""
-        parts = [
-            self._each(itemgetter(slice(first, first + size)))
-            for first in range(0, len(self), size)
-        ]
-        return [parts[0], *(replace(part, unreadable=()) for part in parts[1:])]
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in parts whose sizes differ by one at most; all name what was unreadable."""
+        pieces = [tensor.tensor_split(parts) for tensor in self._tensors]
+        return [self._with(part) for part in zip(*pieces, strict=True)]
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        colour = Colour(
-            *(change(getattr(self.colour, key)) for key in ("order", "factors", "lighting"))
+    def padded(self, count: int) -> Batch:
+        """The batch with at least `count` images: what is added is black, its labels unknown.
+
+        An unknown label takes no part in any loss. So a rank without a readable image does its
+        share of a step, without which the others would wait for it.
+        """
+        missing = count - len(self)
+        if missing <= 0:
+            return self
+        added = (
+            self.images.new_zeros((missing, *self.images.shape[1:])),
+            self.colour.order.new_tensor([0, 1, 2]).repeat(missing, 1),
+            self.colour.factors.new_ones((missing, 3)),
+            self.colour.lighting.new_zeros((missing, 3)),
+            self.targets.new_full((missing, self.targets.shape[1]), UNKNOWN),
         )
-        return replace(
-            self, images=change(self.images), colour=colour, targets=change(self.targets)
-        )
+        return self._with(torch.cat(both) for both in zip(self._tensors, added, strict=True))
+
+    def shared(self) -> Batch:
+        """The batch in shared memory, or marked for a pipe where there is not enough of it.
+
+        Sent as they are, tensors are moved there by a thread that drops them when they do not
+        fit, and the batch would be awaited for ever.
+        """
+        try:
+            return self._with(tensor.share_memory_() for tensor in self._tensors)
+        except RuntimeError:
+            return replace(self, piped=True)
+
+    def __reduce__(self) -> Any:
+        if self.piped:
+            return _from_pipe, ([tensor.numpy() for tensor in self._tensors], self.unreadable)
+        return Batch, (self.images, self.colour, self.targets, self.unreadable)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        colour = self.colour
+        return self.images, colour.order, colour.factors, colour.lighting, self.targets
+
+    def _with(self, tensors: Iterable[Tensor]) -> Batch:
+        images, order, factors, lighting, targets = tensors
+        colour = Colour(order, factors, lighting)
+        return replace(self, images=images, colour=colour, targets=targets)
+
+
+def _from_pipe(arrays: list[NDArray[Any]], unreadable: tuple[str, ...]) -> Batch:
+    images, order, factors, lighting, targets = map(torch.from_numpy, arrays)
+    return Batch(images, Colour(order, factors, lighting), targets, unreadable, piped=True)
 
 
 class TrainingImages(Dataset[Sample]):
@@ -114,12 +167,13 @@ class TrainingImages(Dataset[Sample]):
             images[place] = image
         colour = np.array([sample.colour for sample, _ in good], dtype=np.float32).reshape(-1, 9)
         rows = [sample.row for sample, _ in good]
-        return Batch(
+        batch = Batch(
             images=torch.from_numpy(images),
             colour=Colour(*torch.from_numpy(colour).split(3, dim=1)),
             targets=torch.from_numpy(self.annotations.labels.dense(rows)),
             unreadable=tuple(sample.error for sample in samples if sample.image is None),
         )
+        return batch if get_worker_info() is None else batch.shared()
 
 
 class EpochOrder(Sampler[list[Key]]):
@@ -143,14 +197,16 @@ class EpochOrder(Sampler[list[Key]]):
         return self.count // self.batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        # A stream of its own: without the key it is that of the first image's augmentation.
+        seeds = np.random.SeedSequence((self.seed, self.epoch), spawn_key=(0,))
+        order = np.random.default_rng(seeds).permutation(self.count)
         for batch in range(self.first, len(self)):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [Key(self.epoch, int(row)) for row in rows[self.rank :: self.world]]
 
 
 class TrainingLoader:
-    """Batches of one rank, epoch after epoch."""
+    """Batches of one rank, epoch after epoch; to be closed, so that its processes end."""
 
     def __init__(
         self, images: TrainingImages, order: EpochOrder, *, workers: int, pin_memory: bool
@@ -164,16 +220,109 @@ class TrainingLoader:
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
             worker_init_fn=_leave_interrupts_to_the_trainer,
+            timeout=self.patience if workers else 0,
         )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self.order)
 
-    def epoch(self, epoch: int, *, first: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch `first` on."""
+    def epoch(
+        self, epoch: int, *, first: int = 0, waiting: Callable[[float], None] = lambda seconds: None
+    ) -> Iterator[Batch]:
+        """The batches of an epoch, from batch `first` on.
+
+        Args:
+            epoch: counted from 0.
+            first: the batch to begin with.
+            waiting: told every second for how long a batch has not come; what it raises ends the
+                wait.
+
+        Raises:
+            DeviceError: the processes that load images cannot be started or have ended.
+        """
         self.order.epoch, self.order.first = epoch, first
-        return iter(self._loader)
+        if self._loader.num_workers and free_shared_memory() < _LEAST_SHARED_MEMORY:
+            raise _ended(f"cannot be started ({SHARED_MEMORY} is full)")
+        try:
+            with loader_errors():
+                self._set_timeout(0)  # until the processes are ready again, or found dead
+                batches = iter(self._loader)
+                self._set_timeout(_LOOK)
+        except OSError as error:
+            raise _ended(f"cannot be started ({error.strerror or error})") from error
+        while (batch := self._next(batches, waiting)) is not None:
+            yield batch
+
+    def _next(self, batches: Iterator[Batch], waiting: Callable[[float], None]) -> Batch | None:
+        """The next batch; None after the last."""
+        started = time.monotonic()
+        while True:
+            try:
+                with loader_errors():
+                    return next(batches, None)
+            except TimeoutError:
+                waiting(time.monotonic() - started)
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a batch has to come."""
+        return max(_PATIENCE, _PATIENCE_AN_IMAGE * self.order.batch_size)
+
+    def _set_timeout(self, seconds: float) -> None:
+        if self._loader.num_workers and self._loader._iterator is not None:
+            self._loader._iterator._timeout = seconds
+
+    def close(self) -> None:
+        """End the processes, also those that hang."""
+        batches, self._loader._iterator = self._loader._iterator, None
+        if batches is None:
+            return
+        workers = batches._workers  # type: ignore[attr-defined]
+        # They ignore the signal that torch would end them with.
+        timer = threading.Timer(_GRACE, lambda: [worker.kill() for worker in workers])
+        timer.start()
+        with suppress(RuntimeError):  # torch's, which tells of each that is killed
+            batches._shutdown_workers()  # type: ignore[attr-defined]
+        timer.cancel()
+        for worker in workers:
+            worker.join(_GRACE)
+
+
+@contextmanager
+def loader_errors() -> Iterator[None]:
+    """Tell apart what torch's loader says in the texts of its errors.
+
+    That a process has ended it says whenever it comes to know, also within a step.
+
+    Raises:
+        TimeoutError: no batch came in time; the loader can be asked again.
+        DeviceError: its processes have ended, or have no memory left.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        told = str(error)
+        if "DataLoader timed out" in told:
+            raise TimeoutError(told) from None
+        if isinstance(error, MemoryError) and "DataLoader worker" in told:
+            raise _ended("has no memory left") from error
+        if "DataLoader worker (pid" in told:
+            reason = "was ended from outside, as happens when the machine runs out of memory"
+            raise _ended(reason) from error
+        raise
+
+
+def _ended(reason: str) -> DeviceError:
+    return DeviceError(
+        f"a process that loads images {reason}",
+        hint="fewer {workers} need less; with 0 the training process loads them itself",
+    )
+
+
+def free_shared_memory() -> float:
+    """Bytes that are free; infinite where shared memory is not a file system of its own."""
+    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:

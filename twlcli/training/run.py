@@ -6,18 +6,27 @@ What can be checked without torch, which takes seconds to load, is checked befor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import InterruptedRunError, check_extra, needs_extra
+from twlcli.errors import (
+    DivergedError,
+    InterruptedRunError,
+    RecipeError,
+    TwlError,
+    check_extra,
+    needs_extra,
+)
 from twlcli.recipe import Recipe
-from twlcli.runs.resolve import Settings, resolved_recipe
-from twlcli.runs.run_folder import Run, check_network, kept_images, read_data
+from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
+from twlcli.runs.run_folder import Run, check_network, kept_images, read_data, split_again
+from twlcli.runs.states import has_state
 
 if TYPE_CHECKING:
-    from twlcli.training.trainer import Watcher
+    from twlcli.training.watcher import Watcher
 
 
 def train(
@@ -67,32 +76,58 @@ def train(
     Run.check_free(folder)
     annotations = _read(wanted)
     return _train(
-        lambda: Run.create(folder, wanted), annotations, device, watcher, should_stop, resumed=False
+        lambda: Run.create(folder, wanted), annotations, device, watcher, should_stop, new=True
     )
 
 
 def resume(
     run: Path | str,
+    data: Path | str | None = None,
     *,
+    settings: Settings = (),
     device: str = "auto",
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Continue an interrupted run under its own recipe; on a CPU to the same weights.
+    """Continue a run where it was last saved; on a CPU to the same weights.
 
-    Otherwise as `train`, errors included.
+    A run that was never saved begins anew. One that has ended goes on where `settings` ask for more
+    epochs: at the learning rate of the longer schedule. Otherwise as `train`, errors included.
 
     Args:
         run: the run folder.
+        data: where its labels are now, if they were moved.
+        settings: changes of its recipe, as for `train`, to keys that leave the training what it is,
+            such as `{"schedule.epochs": 60}` or `{"train.workers": 0}`.
         device: as for `train`.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
 
     Raises:
-        ModelError: the folder is not a run, nothing was saved yet, or what was is damaged.
+        ModelError: the folder is not a run, what was saved is damaged, or the data have other
+            labels, images or splits than those that it began with.
+        RecipeError: a setting that would make another training of it.
     """
+    check_extra("training", "train", "torch")
     opened = Run.open(Path(run))
-    return _train(lambda: opened, None, device, watcher, should_stop, resumed=True)
+    recipe = continued_recipe(opened.recipe, data, settings)
+    done = len(opened.history())
+    if recipe.schedule.epochs < done:
+        raise RecipeError(
+            f"schedule.epochs is {recipe.schedule.epochs}; {opened.folder} has {done} behind it"
+        )
+    if not has_state(opened.folder):
+        check_network(recipe)
+    changed = Run(opened.folder, recipe)
+    annotations = changed.data()
+
+    def begin() -> Run:
+        changed.tidy()
+        if changed != opened:
+            changed.write_recipe()
+        return changed
+
+    return _train(begin, annotations, device, watcher, should_stop, new=False)
 
 
 def _free_folder(recipe: Recipe) -> Path:
@@ -105,7 +140,7 @@ def _free_folder(recipe: Recipe) -> Path:
 def _read(recipe: Recipe) -> Annotations:
     """The data of a recipe, once its network and weights are known to be there."""
     check_network(recipe)
-    return kept_images(read_data(recipe.data), recipe.data)
+    return split_again(kept_images(read_data(recipe.data), recipe.data), recipe.data)
 
 
 def _train(
@@ -115,23 +150,39 @@ def _train(
     watcher: Watcher | None,
     should_stop: Callable[[], bool],
     *,
-    resumed: bool,
+    new: bool,
 ) -> Run:
     with needs_extra("training", "train"):
         from twlcli.training.devices import joined_ranks
-        from twlcli.training.trainer import Silent, Trainer
+        from twlcli.training.trainer import Trainer
+        from twlcli.training.watcher import Silent
 
     with joined_ranks(device) as ranks:
         own = begin() if ranks.first else None
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
         try:
+            resumed = has_state(run.folder)
             trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
-            trainer.train(should_stop)
+            with _advice(run):
+                trainer.train(should_stop)
         except InterruptedRunError:
             raise
         except BaseException:
-            if ranks.first and not resumed:
+            if ranks.first and new:
                 run.discard()
             raise
         return trainer.run
+
+
+@contextmanager
+def _advice(run: Run) -> Iterator[None]:
+    """An error that ends a training says how to go on, where something was saved."""
+    try:
+        yield
+    except DivergedError:
+        raise
+    except TwlError as error:
+        if has_state(run.folder):
+            error.advise(f"{{resume}} {run.folder} continues from what was saved")
+        raise

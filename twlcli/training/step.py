@@ -26,6 +26,28 @@ _COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope 
 _SEED_STRIDE = 1_000_003  # a prime: seeds of neighbouring runs, steps and ranks do not meet
 
 
+class MovingAverage:
+    """A moving average of a network's weights and buffers, with a warm-up.
+
+    After t updates the decay is min(decay, (1 + t) / (10 + t)), as in TensorFlow's
+    ExponentialMovingAverage: a short training is not left with its first weights.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = AveragedModel(network, multi_avg_fn=self._averaged, use_buffers=True)
+        self._updates = 0
+
+    def update(self, network: nn.Module, updates: int) -> None:
+        """Take up the network's weights, after `updates` earlier updates."""
+        self._updates = updates
+        self.model.update_parameters(network)
+
+    def _averaged(self, average: Any, current: Any, count: Any) -> None:
+        decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
+        get_ema_multi_avg_fn(decay)(average, current, count)
+
+
 class Stepper:
     """The network in training, its optimizer and the moving average of its weights."""
 
@@ -37,7 +59,7 @@ class Stepper:
         self.ranks = ranks
         self.network = network.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.network, recipe)
-        self.average = _moving_average(self.network, recipe.train.ema)
+        self.average = MovingAverage(self.network, recipe.train.ema) if recipe.train.ema else None
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks)
         self._distributed = (
@@ -62,23 +84,28 @@ class Stepper:
     @property
     def best_network(self) -> nn.Module:
         """The network to evaluate and keep: the moving average where there is one."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else self.average.model.module
 
     def __call__(self, batch: Batch, step: int, steps: int) -> Tensor:
         """Train on one batch; step `step` of `steps`. Returns the loss, still on the device."""
         set_rate(self.optimizer, self.recipe, step, steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        # All ranks go the same way, as each way has its own order of exchanges between them.
-        if self.images_at_once == self._share:
+        # All ranks go the same way, as each way has its own order of exchanges between them, and
+        # each has an image for it, whatever could be read.
+        parts = -(-self._share // self.images_at_once)
+        if self.ranks.group is not None:
+            batch = batch.padded(parts if len(batch) else 2 * parts)
+        parts = min(parts, len(batch))
+        if parts == 1:
             loss = self._backward_whole(batch, step)
         else:
-            loss = self._backward_split(batch.split(self.images_at_once), step)
+            loss = self._backward_split(batch.split(parts), step)
         if self.recipe.optimizer.clip > 0:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network, step)
         return loss
 
     def _backward_whole(self, batch: Batch, step: int) -> Tensor:
@@ -136,7 +163,7 @@ class Stepper:
 
     def state(self) -> dict[str, object]:
         """All that training changes, for a checkpoint."""
-        average = None if self.average is None else self.average.state_dict()
+        average = None if self.average is None else self.average.model.state_dict()
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -144,11 +171,15 @@ class Stepper:
         }
 
     def load_state(self, state: dict[str, dict[str, object]]) -> None:
-        """Take up a checkpoint's state."""
+        """Take up a checkpoint's state.
+
+        Raises:
+            RuntimeError: it is of another network.
+        """
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.model.load_state_dict(state["average"])
 
 
 def loss_of(recipe: LossRecipe, ranks: Ranks) -> Callable[[Tensor, Tensor], Tensor]:
@@ -157,9 +188,3 @@ def loss_of(recipe: LossRecipe, ranks: Ranks) -> Callable[[Tensor, Tensor], Tens
     if recipe.name in _COMPARE_IMAGES:
         options["class_scope"] = recipe.class_scope
     return partial(LOSSES[recipe.name], group=ranks.group, **options)
-
-
-def _moving_average(network: nn.Module, decay: float) -> AveragedModel | None:
-    if decay == 0:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

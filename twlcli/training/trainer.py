@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,93 +15,48 @@ from torch import Tensor
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
-from twlcli.errors import AnnotationError, DivergedError, InterruptedRunError
+from twlcli.errors import (
+    AnnotationError,
+    DeviceError,
+    DivergedError,
+    InterruptedRunError,
+    ModelError,
+)
 from twlcli.inference.scored import ScoredImages
-from twlcli.model.backbones import WeightsReport, build_backbone, load_weights
+from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
+from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.run_folder import Run
+from twlcli.runs.states import check_identity, data_identity, read_state, write_state
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    device_errors,
     loader_workers,
-    memory_errors,
     own_torch_state,
 )
-from twlcli.training.loader import EpochOrder, TrainingImages, TrainingLoader
+from twlcli.training.loader import (
+    SHARED_MEMORY,
+    Batch,
+    EpochOrder,
+    TrainingImages,
+    TrainingLoader,
+    free_shared_memory,
+    loader_errors,
+)
 from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
+from twlcli.training.watcher import TrainStart, Watcher
 
+_FEW_IMAGES, _RARE_SHOWN = 10, 5  # of a label, to learn from it; and labels named that have less
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
-
-
-@dataclass(frozen=True)
-class TrainStart:
-    """A training that is about to begin.
-
-    Attributes:
-        run: its folder and complete recipe.
-        device: what trains.
-        precision: `float32` or `bfloat16`.
-        ranks: how many processes train together.
-        weights: what of the pretrained weights fitted; None where there were none.
-        training: number of training images.
-        validation: number of validation images.
-        resumed: whether it continues an earlier one.
-    """
-
-    run: Run
-    device: str
-    precision: str
-    ranks: int
-    weights: WeightsReport | None
-    training: int
-    validation: int
-    resumed: bool
-
-
-class Watcher(Protocol):
-    """What the trainer tells whoever shows its progress; only the first rank does."""
-
-    def began(self, start: TrainStart) -> None:
-        """The network is built and the data are open."""
-
-    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
-        """Epoch `epoch`, counted from 0, has `steps` steps and begins with step `first`."""
-
-    def step_ended(self, images: int, loss: float | None) -> None:
-        """A step over `images` images ended; the mean loss so far, now and then."""
-
-    def validated(self, done: int) -> None:
-        """So many more validation images are done."""
-
-    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
-        """The line of `metrics.jsonl`, and whether this epoch is the best so far."""
-
-
-class Silent:
-    """A `Watcher` that says nothing."""
-
-    def began(self, start: TrainStart) -> None:
-        """Say nothing."""
-
-    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
-        """Say nothing."""
-
-    def step_ended(self, images: int, loss: float | None) -> None:
-        """Say nothing."""
-
-    def validated(self, done: int) -> None:
-        """Say nothing."""
-
-    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
-        """Say nothing."""
 
 
 @dataclass
@@ -111,6 +67,7 @@ class _Progress:
     step: int = 0  # the next one of the epoch
     loss_sum: float = 0.0
     loss_steps: int = 0
+    images: int = 0  # of the epoch, that could be read
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -156,24 +113,63 @@ class Trainer:
             self.train_data, self.validation_data = run.split_data()
         self.run = run
         recipe = run.recipe
-        check_batch(recipe.schedule.batch_size, ranks)
+        check_batch(recipe.schedule.batch_size, len(self.train_data), ranks)
         self.spec = _new_spec(recipe, self.train_data)
         labels = len(self.spec.vocabulary)
-        with own_torch_state(ranks.device, recipe.train.threads):
+        with own_torch_state(ranks.device, recipe.train.threads), self._device_errors():
             torch.manual_seed(recipe.train.seed)
             network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
             weights = "none" if resumed else recipe.model.weights
-            report = load_weights(network, recipe.model.backbone, weights)
+            report = load_weights(
+                network, recipe.model.backbone, weights, self.spec.vocabulary.names
+            )
             self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
         self._validation: ScoredImages | None = None
-        if resumed:
-            state = run.read_state(ranks.device)
-            self.progress = _Progress(**state.pop("progress"))
-            self.stepper.load_state(state)
+        self._saved = time.monotonic()
+        self._told_of_pipes = False
+        self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
+            self._note_rare_labels()
+        if resumed:
+            self._take_up()
+
+    def _note_rare_labels(self) -> None:
+        counts = self.train_data.labels.present_per_label().tolist()
+        counted = zip(counts, self.spec.vocabulary.names, strict=True)
+        rare = sorted((count, name) for count, name in counted if count < _FEW_IMAGES)
+        if rare:
+            first = ", ".join(f"{name} {count}" for count, name in rare[:_RARE_SHOWN])
+            more = f" and {len(rare) - _RARE_SHOWN} more" if len(rare) > _RARE_SHOWN else ""
+            plural = "label has" if len(rare) == 1 else "labels have"
+            self.watcher.noted(
+                f"{len(rare)} {plural} fewer than {_FEW_IMAGES} training images: {first}{more}"
+            )
+
+    def _take_up(self) -> None:
+        """Go on where the last state left the run."""
+        with self._device_errors():
+            saved = read_state(self.run.folder, self.ranks.device)
+            state, own = saved.values, self._identity
+            was = state.pop("data", own)  # twl 0.1.0 did not keep it
+            check_identity(was, own, source=self.train_data.source)
+            self.progress = _Progress(**state.pop("progress"))
+            try:
+                self.stepper.load_state(state)
+            except RuntimeError as error:
+                recipe = self.run.folder / "recipe.toml"
+                raise ModelError(
+                    f"{self.run.folder}: what was saved is of another network than {recipe} names"
+                ) from error
+        if saved.note and self.ranks.first:
+            self.watcher.noted(saved.note)
+
+    def _device_errors(self) -> AbstractContextManager[None]:
+        recipe = self.run.recipe
+        share = -(-recipe.schedule.batch_size // self.ranks.world)
+        return device_errors(min(share, recipe.schedule.micro_batch or share), recipe.image.size)
 
     def _start(self, report: WeightsReport | None, *, resumed: bool) -> TrainStart:
         dtype = autocast_dtype(self.run.recipe.train.precision, self.ranks.device)
@@ -201,13 +197,13 @@ class Trainer:
         """
         epochs = self.run.recipe.schedule.epochs
         own_state = own_torch_state(self.ranks.device, self.run.recipe.train.threads)
-        with own_state, memory_errors(self.stepper.images_at_once):
+        with own_state, self._device_errors(), loader_errors(), closing(self.loader):
             while self.progress.epoch < epochs:
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
                 steps = self.progress.step - first
                 rate = steps * self.loader.order.batch_size / (time.monotonic() - started)
-                self._validation = self._validate() if self._validates() else None
+                self._validation = self._validate(should_stop) if self._validates() else None
                 self._end_epoch(self._validation, rate)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
@@ -215,21 +211,50 @@ class Trainer:
         if self.ranks.first:
             self.watcher.epoch_began(progress.epoch, steps, progress.step)
         losses: list[Tensor] = []
-        all_steps = steps * self.run.recipe.schedule.epochs
-        for batch in self.loader.epoch(progress.epoch, first=progress.step):
-            progress.unreadable += batch.unreadable
-            if not len(batch):
-                raise AnnotationError(f"no image of a batch can be read: {batch.unreadable[0]}")
-            step = progress.epoch * steps + progress.step
-            losses.append(self.stepper(batch, step, all_steps))
+        on_cpu = self.ranks.device.type == "cpu"
+
+        def waiting(seconds: float) -> None:
+            self._wait(seconds, should_stop)
+
+        for batch in self.loader.epoch(progress.epoch, first=progress.step, waiting=waiting):
+            self._note(batch)
+            if len(batch) or self.ranks.group is not None:  # alone, an empty batch is no step
+                step = progress.epoch * steps + progress.step
+                losses.append(self.stepper(batch, step, steps * self.run.recipe.schedule.epochs))
             progress.step += 1
             looks = progress.step % _STEPS_BETWEEN_LOOKS == 0 or progress.step == steps
-            if looks or self.ranks.device.type == "cpu":
+            if losses and (looks or on_cpu):
                 self._take_losses(losses)
             if self.ranks.first:
                 self.watcher.step_ended(len(batch) * self.ranks.world, self._mean_loss())
             if looks or self.ranks.world == 1:
-                self._stop_if(should_stop)
+                self._look(should_stop)
+        if not self.ranks.any(progress.images > 0):
+            raise AnnotationError(f"no training image can be read: {progress.unreadable[0]}")
+
+    def _note(self, batch: Batch) -> None:
+        """Count the images of a batch, and tell once where it did not fit in shared memory."""
+        self.progress.images += len(batch)
+        self.progress.unreadable += batch.unreadable
+        if batch.piped and self.ranks.first and not self._told_of_pipes:
+            self._told_of_pipes = True
+            self.watcher.noted(
+                f"{SHARED_MEMORY} has {free_shared_memory() / 2**20:.0f} MB left, too little for "
+                f"another batch of {batch.images.nbytes / 2**20:.0f} MB; batches go through pipes, "
+                "which is slower",
+                "more shared memory (of a container: --shm-size=1g) or fewer {workers} avoid it",
+            )
+
+    def _wait(self, seconds: float, should_stop: Callable[[], bool]) -> None:
+        """Called every second in which no batch comes."""
+        if self.ranks.world == 1:  # several ranks can save between steps only
+            self._look(should_stop)
+        if seconds > self.loader.patience:
+            if self.ranks.world == 1:
+                self._save()
+            raise DeviceError(
+                f"no images came for {seconds / 60:.0f} minutes; is the disk that holds them there?"
+            )
 
     def _take_losses(self, losses: list[Tensor]) -> None:
         """Add up losses that were left on the device."""
@@ -237,35 +262,48 @@ class Trainer:
         losses.clear()
         self.progress.loss_sum += sum(values)
         self.progress.loss_steps += len(values)
-        if not math.isfinite(self.progress.loss_sum):
-            raise DivergedError(
-                f"the loss became {self.progress.loss_sum} in epoch {self.progress.epoch + 1}, "
-                f"step {self.progress.step}; try a lower learning rate "
-                f"(it is {self.run.recipe.optimizer.learning_rate:g})"
-            )
 
     def _mean_loss(self) -> float | None:
         progress = self.progress
         return progress.loss_sum / progress.loss_steps if progress.loss_steps else None
 
-    def _stop_if(self, should_stop: Callable[[], bool]) -> None:
-        if self.ranks.any(should_stop()):
-            self._save()
-            progress = self.progress
-            raise InterruptedRunError(
-                f"interrupted in epoch {progress.epoch + 1} after step {progress.step}",
-                self.run.folder,
+    def _look(self, should_stop: Callable[[], bool]) -> None:
+        """Stop all ranks where one has to, and save now and then; every rank has to look."""
+        progress, minutes = self.progress, self.run.recipe.train.save_minutes
+        due = bool(minutes) and time.monotonic() - self._saved >= 60 * minutes
+        looks = self.ranks.gather((progress.loss_sum, should_stop(), due))
+        wrong = [loss for loss, _, _ in looks if not math.isfinite(loss)]
+        if wrong:
+            raise DivergedError(
+                f"the loss became {wrong[0]} in epoch {progress.epoch + 1}, step {progress.step}; "
+                f"try a lower learning rate (it is {self.run.recipe.optimizer.learning_rate:g})"
             )
+        if any(stop for _, stop, _ in looks):
+            self._interrupt()
+        if looks[0][2]:
+            self._save()
 
-    def _validate(self) -> ScoredImages:
+    def _interrupt(self) -> NoReturn:
+        self._save()
+        progress = self.progress
+        raise InterruptedRunError(
+            f"interrupted in epoch {progress.epoch + 1} after step {progress.step}",
+            self.run.folder,
+        )
+
+    def _validate(self, should_stop: Callable[[], bool] = lambda: False) -> ScoredImages:
         self.stepper.share_statistics()
-        return validate(
+        scored = validate(
             self.stepper.best_network,
             self.spec,
             self.validation_data,
             self.ranks,
             self.watcher.validated if self.ranks.first else lambda done: None,
+            should_stop,
         )
+        if scored is None:
+            self._interrupt()
+        return scored
 
     def last_validation(self) -> ScoredImages:
         """Scores of the network as the last epoch left it; every rank has to ask."""
@@ -290,7 +328,7 @@ class Trainer:
         progress.best = record["map_class"] if best else progress.best
         progress.history.append(record)
         progress.epoch += 1
-        progress.step, progress.loss_sum, progress.loss_steps = 0, 0.0, 0
+        progress.step, progress.loss_sum, progress.loss_steps, progress.images = 0, 0.0, 0, 0
         if best and validation and self.ranks.first:
             self._keep(validation, record)
         self._save()
@@ -312,11 +350,13 @@ class Trainer:
         everywhere = sorted({reason for part in reasons for reason in part})
         if self.ranks.first:
             self.progress.unreadable = everywhere
-            self.run.write_state({**self.stepper.state(), "progress": vars(self.progress)})
             self.run.write_metrics(self.progress.history)
             write_curves(self.run.folder / CURVES_NAME, self.progress.history)
             if everywhere:
                 self.run.write_unreadable(everywhere)
+            state = {"progress": vars(self.progress), "data": self._identity}
+            write_state(self.run.folder, {**self.stepper.state(), **state})
+        self._saved = time.monotonic()
 
 
 def _checked(run: Run, data: Annotations | None) -> tuple[Annotations, Annotations]:

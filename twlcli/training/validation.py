@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.errors import AnnotationError
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.inference.stream import usable_cores
 from twlcli.model.spec import ModelSpec
@@ -17,13 +18,18 @@ from twlcli.training.devices import Ranks
 _BATCH = 64
 
 
+class _Stop(Exception):  # noqa: N818
+    """A rank was asked to stop."""
+
+
 def validate(
     network: nn.Module,
     spec: ModelSpec,
     data: Annotations,
     ranks: Ranks,
     done: Callable[[int], None],
-) -> ScoredImages:
+    should_stop: Callable[[], bool] = lambda: False,
+) -> ScoredImages | None:
     """Score all validation images; each rank does its share and all get the whole.
 
     Args:
@@ -32,24 +38,53 @@ def validate(
         data: the validation images.
         ranks: of the run.
         done: told how many more images of the whole are done.
+        should_stop: asked now and then.
+
+    Returns:
+        The scores; None on every rank where one of them was asked to stop.
 
     Raises:
-        AnnotationError: none of a rank's images can be read.
+        AnnotationError: none of the images can be read.
     """
+
+    def went_on(count: int) -> None:
+        done(count * ranks.world)
+        if should_stop():
+            raise _Stop
+
     rows = np.arange(ranks.rank, len(data), ranks.world)
-    own = score_images(
-        TorchPredictor(network, spec, ranks.device),
-        data.select(rows),
-        batch_size=_BATCH,
-        workers=max(2, usable_cores() // ranks.neighbours),
-        progress=lambda count: done(count * ranks.world),
-    )
-    images, logits, targets = zip(*ranks.gather((own.images, own.logits, own.targets)), strict=True)
-    names = [name for part in images for name in part]
+    try:
+        own = score_images(
+            TorchPredictor(network, spec, ranks.device),
+            data.select(rows),
+            batch_size=_BATCH,
+            workers=max(2, usable_cores() // ranks.neighbours),
+            progress=went_on,
+            none_will_do=True,
+        )
+        parts = ranks.gather(own)
+    except _Stop:
+        parts = ranks.gather(None)
+    if any(part is None for part in parts):
+        return None
+    whole = _joined(parts, data)
+    if not whole.images:
+        unreadable = [failure for part in parts for failure in part.unreadable]
+        first = f"{unreadable[0].image}: {unreadable[0].reason}"
+        raise AnnotationError(
+            f"{data.source}: none of the {len(data):,} validation images can be read "
+            f"(the first: {first})"
+        )
+    return whole
+
+
+def _joined(parts: list[ScoredImages], data: Annotations) -> ScoredImages:
+    """The shares of all ranks, in the order of the data."""
+    names = [name for part in parts for name in part.images]
     place = {name: number for number, name in enumerate(data.images)}
     order = np.argsort([place[name] for name in names])
     return ScoredImages(
         tuple(names[index] for index in order),
-        np.concatenate(logits)[order],
-        np.concatenate(targets)[order],
+        np.concatenate([part.logits for part in parts])[order],
+        np.concatenate([part.targets for part in parts])[order],
     )

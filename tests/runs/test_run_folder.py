@@ -1,0 +1,91 @@
+"""A run folder: its splits, and what is refused before it is made."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from twlcli.errors import AnnotationError, ModelError
+from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run, check_network, read_data, split_again
+
+
+def rows(path: Path) -> dict[str, str]:
+    with path.open() as file:
+        return {row["image"]: row["split"] for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """20 images without a split."""
+    path = tmp_path / "labels.csv"
+    lines = [f"{number}.jpg,{'cat' if number % 2 else 'dog'}" for number in range(20)]
+    path.write_text("\n".join(["image,labels", *lines]) + "\n")
+    return path
+
+
+def new_run(folder: Path, table: Path, **data: str) -> Run:
+    return Run.create(folder, Recipe().with_values({"data": {"path": str(table), **data}}))
+
+
+def test_a_split_is_used_again_and_new_images_are_for_training(tmp_path, table):
+    first = new_run(tmp_path / "a", table)
+    _, held = first.split_data()
+    with table.open("a") as file:
+        file.write("20.jpg,bird\n21.jpg,cat\n")
+    for splits in (first.folder, first.folder / "split.csv"):
+        again = new_run(tmp_path / f"b{splits.suffix}", table, splits=str(splits))
+        data = again.data()
+        train, validation = again.split_data(data)
+        assert validation.images == held.images
+        assert {"20.jpg", "21.jpg"} <= set(train.images)
+        assert rows(again.folder / "split.csv") == {
+            **rows(first.folder / "split.csv"),
+            "20.jpg": "train",
+            "21.jpg": "train",
+        }
+        (first.folder / "split.csv").rename(tmp_path / "gone")
+        assert again.data().splits == data.splits  # the run's own
+        (tmp_path / "gone").rename(first.folder / "split.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such table of images and splits"),
+        ("image,labels\n1.jpg,cat\n", "expected columns image and split"),
+        ("image,split\nother.jpg,val\n", r"names no image of .*labels\.csv"),
+    ],
+)
+def test_a_table_of_splits_that_does_not_serve_is_refused(tmp_path, table, content, message):
+    path = tmp_path / "splits.csv"
+    if content is not None:
+        path.write_text(content)
+    recipe = Recipe().with_values({"data": {"path": str(table), "splits": str(path)}})
+    with pytest.raises(AnnotationError, match=rf"splits\.csv: {message}"):
+        split_again(read_data(recipe.data), recipe.data)
+
+
+def test_weights_can_be_a_run(tmp_path):
+    def check(weights: Path) -> None:
+        check_network(Recipe().with_values({"model": {"weights": str(weights)}}))
+
+    with pytest.raises(ModelError, match=r"has no model\.safetensors, as a run folder has"):
+        check(tmp_path)
+    with pytest.raises(ModelError, match="no such weights file or run folder"):
+        check(tmp_path / "gone")
+    (tmp_path / "model.safetensors").touch()
+    check(tmp_path)
+    check(tmp_path / "model.safetensors")
+
+
+def test_what_was_saved_is_not_discarded(tmp_path, table):
+    for name in ("state.pt", "state-older.pt", "model.safetensors"):
+        run = new_run(tmp_path / name, table)
+        (run.folder / name).touch()
+        run.discard()
+        assert (run.folder / name).exists()
+    run = new_run(tmp_path / "nothing", table)
+    run.split_data()
+    run.discard()
+    assert not run.folder.exists()

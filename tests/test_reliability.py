@@ -1,0 +1,190 @@
+"""Kills, full disks and scarce shared memory, each many times: `pytest -m slow` runs them.
+
+`docs/reliability.md` says what they show.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    *("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"),
+    *("--batch-size", "4", "--device", "cpu", "--epochs", "4"),
+    *("--set", "train.precision=float32", "--set", "train.threads=1"),
+    *("--set", "train.ema=0.9", "--set", "train.save_minutes=1e-9"),
+]
+
+# Trains in a process that is forked once torch is loaded, as loading it takes most of the time.
+LIVES = """
+import os, random, signal, sys, time
+import torch
+from twlcli.training.run import resume, train
+from twlcli.runs.states import has_state
+from pathlib import Path
+
+recipe, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+draw = random.Random(0)
+
+def life():
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        if (folder / "recipe.toml").exists():
+            resume(folder, device="cpu")
+        else:
+            from twlcli.recipe import read_recipe
+            train(read_recipe(recipe), out=folder, device="cpu")
+        os._exit(0)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\\n")
+        os._exit(1)
+
+killed = 0
+while killed < kills:
+    pid = life()
+    time.sleep(draw.uniform(0.02, 0.6))
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if not os.WIFSIGNALED(status):
+        print("ended before it was killed", status)
+        break
+    killed += 1
+pid = life()
+_, status = os.waitpid(pid, 0)
+print("killed", killed)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def twl(*arguments: object, before: str = "", **options) -> "subprocess.CompletedProcess[str]":
+    """A command of twl's, after some lines of shell."""
+    words = " ".join(f"'{argument}'" for argument in arguments)
+    command = ["bash", "-c", f"{before}\nexec {sys.executable} -m twlcli {words}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def namespace() -> list[str]:
+    """The words before a command that may mount file systems of its own."""
+    for words in (["unshare", "-m"], ["unshare", "-Urm"]):
+        tried = [*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        if shutil.which("unshare") and subprocess.run(tried, capture_output=True).returncode == 0:
+            return words
+    pytest.skip("needs the right to mount a file system in a namespace")
+
+
+def weights(run: Path) -> dict[str, Any]:
+    from twlcli.model.checkpoint import read_checkpoint
+
+    return read_checkpoint(run)[1]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    torch = pytest.importorskip("torch")
+    expected, actual = weights(one), weights(other)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+
+
+def assert_whole(run: Path) -> None:
+    """Every file of a run that is there can be read, and no temporary one is left."""
+    from twlcli.runs.run_folder import Run
+    from twlcli.runs.states import has_state, read_state
+
+    device = pytest.importorskip("torch").device("cpu")
+    if not run.exists():
+        return
+    opened = Run.open(run)
+    opened.history()
+    if has_state(run):
+        assert read_state(run, device).note == ""
+    if (run / "model.safetensors").exists():
+        weights(run)
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+def recipe_of(photographs: Path, folder: Path) -> Path:
+    """A recipe file of a training that was run to its end in `folder`."""
+    done = twl("train", photographs, "--out", folder, *SMALL, "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    return folder / "recipe.toml"
+
+
+def test_fifty_kills_lose_nothing_that_was_saved(photographs, tmp_path):
+    recipe = recipe_of(photographs, tmp_path / "whole")
+    command = [sys.executable, "-c", LIVES, str(recipe), str(tmp_path / "killed"), "50"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "killed 50\n"
+    assert_whole(tmp_path / "killed")
+    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    whole, killed = (
+        [
+            {key: value for key, value in json.loads(line).items() if key != "images_per_second"}
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "killed")
+    )
+    assert killed == whole
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kilobytes", [1, 8, 400, 1400, 1800, 3000])
+def test_a_limit_on_files_ends_a_training_in_one_line(photographs, tmp_path, kilobytes, workers):
+    run = tmp_path / "run"
+    limit = f"ulimit -f {kilobytes}"
+    arguments = ["train", photographs, "--out", run, *SMALL, "--workers", workers]
+    done = twl(*arguments, before=limit)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("twl: error: ") and "cannot be written (File too large)" in last
+    assert_whole(run)
+
+
+@pytest.mark.parametrize("megabytes", [1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_a_full_disk_ends_a_training_in_one_line(photographs, tmp_path, megabytes):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    saved = tmp_path / "saved"
+    script = (
+        f"mount -t tmpfs -o size={megabytes}m tmpfs {disk}\n"
+        f"{sys.executable} -m twlcli train {photographs} --out {disk}/run "
+        f"{' '.join(SMALL)} --workers 1\n"
+        f"code=$?; cp -r {disk} {saved}; exit $code"
+    )
+    done = subprocess.run(
+        [*namespace(), "bash", "-c", script], capture_output=True, text=True, timeout=300
+    )
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        last = done.stderr.splitlines()[-1]
+        assert done.returncode == 2
+        assert last.startswith("twl: error: ") and "(No space left on device)" in last
+    assert_whole(saved / "run")
+
+
+@pytest.mark.parametrize(("megabytes", "size", "batch"), [(4, 224, 16), (64, 224, 20), (1, 64, 20)])
+def test_scarce_shared_memory_is_slower_and_nothing_else(
+    photographs, tmp_path, megabytes, size, batch
+):
+    runs: list[Path] = []
+    for limit in ("", f"mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm"):
+        run = tmp_path / f"run{len(runs)}"
+        script = (
+            f"{limit}\n{sys.executable} -m twlcli train {photographs} --out {run} "
+            f"{' '.join(SMALL)} --workers 2 --size {size} --batch-size {batch} --epochs 1"
+        )
+        done = subprocess.run(
+            [*namespace(), "bash", "-c", script], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        runs.append(run)
+    assert_same_weights(*runs)

@@ -1,0 +1,82 @@
+"""What a training tells whoever shows its progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from twlcli.model.weights import WeightsReport
+    from twlcli.runs.run_folder import Run
+
+
+@dataclass(frozen=True)
+class TrainStart:
+    """A training that is about to begin.
+
+    Attributes:
+        run: its folder and complete recipe.
+        device: what trains.
+        precision: `float32` or `bfloat16`.
+        ranks: how many processes train together.
+        weights: what of the pretrained weights fitted; None where there were none.
+        training: number of training images.
+        validation: number of validation images.
+        resumed: whether it continues an earlier one.
+    """
+
+    run: Run
+    device: str
+    precision: str
+    ranks: int
+    weights: WeightsReport | None
+    training: int
+    validation: int
+    resumed: bool
+
+
+class Watcher(Protocol):
+    """Told about a training; only the first rank's is."""
+
+    def began(self, start: TrainStart) -> None:
+        """The network is built and the data are open."""
+
+    def noted(self, note: str, hint: str = "") -> None:
+        """Something that whoever started the training should know.
+
+        `hint` is what to do about it, with names of arguments as `{workers}`, as in a `TwlError`.
+        """
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Epoch `epoch`, counted from 0, has `steps` steps and begins with step `first`."""
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """A step over `images` images ended; the mean loss so far, now and then."""
+
+    def validated(self, done: int) -> None:
+        """So many more validation images are done."""
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """The line of `metrics.jsonl`, and whether this epoch is the best so far."""
+
+
+class Silent:
+    """A `Watcher` that says nothing."""
+
+    def began(self, start: TrainStart) -> None:
+        """Say nothing."""
+
+    def noted(self, note: str, hint: str = "") -> None:
+        """Say nothing."""
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Say nothing."""
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """Say nothing."""
+
+    def validated(self, done: int) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Say nothing."""
