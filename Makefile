@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up everything that they need in .venv.
+# `make demo` and `make test` set up everything that they need in .venv: several GB, mostly torch.
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,7 @@ reference: $(VENV)/.test
 	$(BIN)/python -m tools.reference
 
 $(VENV)/.train: pyproject.toml
+	@echo "Installing twl and what training needs into $(VENV): several GB, mostly torch"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train]'
 	touch $@

@@ -69,8 +69,8 @@ def export(
 ) -> None:
     """Write one ONNX file with labels, preprocessing, calibration and thresholds inside.
 
-    --int8 shrinks the model to about a quarter. Calibration and thresholds are fitted again to the
-    quantised model, and a table compares it with the float32 model.
+    --int8 shrinks a large network to about a quarter, a tiny one less. Calibration and thresholds
+    are fitted again to the quantised model, and a table compares it with the float32 model.
 
     Example: twl export runs/photos --out photos.onnx
     """
