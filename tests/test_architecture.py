@@ -39,7 +39,8 @@ TORCH_MODULES = {
     "model/backbones.py",
     "model/checkpoint.py",
     "model/torch.py",
-    "runs/run_folder.py",  # inside the functions that save and read the state of training
+    "model/weights.py",
+    "runs/states.py",  # inside the functions that save and read the state of training
 }
 
 

@@ -104,6 +104,9 @@ def test_every_option_exists(page):
 
 
 FOREIGN_OPTIONS = {
+    "--requeue",
+    "--shm-size",
+    "--signal",
     "--nproc-per-node",  # torchrun
     "--depth",  # git
 }
