@@ -242,3 +242,52 @@ def test_eval_of_a_run_takes_the_data_that_it_was_trained_on(split_table, tmp_pa
     assert "no split 'tset'" in refusal(folder, "--split", "tset").replace(
         "is in split", "no split"
     )
+
+
+def test_what_the_model_has_seen_is_said(tmp_path, photographs):
+    """A run with a held-out split, by its own data and by the whole table."""
+    table = tmp_path / "labels.csv"
+    with photographs.open() as source:
+        rows = [(row["image"], row["labels"]) for row in csv.DictReader(source)]
+    lines = [f"{photographs.parent / image},{labels}" for image, labels in rows]
+    table.write_text("\n".join(["image,labels", *lines]) + "\n")
+    run = tmp_path / "run"
+    small = [
+        "--backbone",
+        "shufflenet_v2_x0_5",
+        "--weights",
+        "none",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--workers",
+        "0",
+    ]
+    trained = CliRunner().invoke(
+        app, ["train", str(table), "--out", str(run), "--device", "cpu", *small]
+    )
+    assert trained.exit_code == 0, trained.output
+
+    def evaluated(*arguments: object) -> tuple[str, str, dict[str, Any]]:
+        words = ["eval", *map(str, arguments)]
+        shown = CliRunner().invoke(app, words)
+        assert shown.exit_code == 0, shown.output
+        return (
+            shown.stdout,
+            shown.stderr,
+            json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout),
+        )
+
+    out, err, fields = evaluated(run)
+    assert (fields["trained_on"], fields["fitted_on"], fields["images"]) == (0, 3, 3)
+    assert "\n  cross-fitted " in out
+    assert "thresholds were chosen on these images" in err and "trained on" not in err
+    assert fields["cross_fitted"]["folds"] == 3
+    held = evaluated(run / "model.safetensors", table, "--splits", run)
+    assert held[2]["map_class"] == fields["map_class"]
+    out, err, fields = evaluated(run / "model.safetensors", table)
+    assert (fields["trained_on"], fields["fitted_on"], fields["images"]) == (27, 3, 30)
+    assert "cross-fitted" not in out and fields["cross_fitted"] is None
+    assert "note: the model was trained on 27 of these images" in err
+    assert "note: 3 of these images chose the calibration and the thresholds" in err

@@ -7,7 +7,7 @@ import pytest
 
 from twlcli.errors import AnnotationError, ModelError
 from twlcli.recipe import Recipe
-from twlcli.runs.run_folder import Run, check_network, read_data, split_again
+from twlcli.runs.run_folder import Run, check_network, open_data
 
 
 def rows(path: Path) -> dict[str, str]:
@@ -63,7 +63,7 @@ def test_a_table_of_splits_that_does_not_serve_is_refused(tmp_path, table, conte
         path.write_text(content)
     recipe = Recipe().with_values({"data": {"path": str(table), "splits": str(path)}})
     with pytest.raises(AnnotationError, match=rf"splits\.csv: {message}"):
-        split_again(read_data(recipe.data), recipe.data)
+        open_data(recipe.data)
 
 
 def test_weights_can_be_a_run(tmp_path):

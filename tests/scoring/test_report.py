@@ -139,4 +139,7 @@ def test_to_dict_is_strict_json_with_fractions():
         "brier",
         "calibration_error",
         "labels",
+        "trained_on",
+        "fitted_on",
+        "cross_fitted",
     }

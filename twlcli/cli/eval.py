@@ -9,6 +9,7 @@ import typer
 
 from twlcli.cli import options
 from twlcli.cli.printable import print_unreadable
+from twlcli.cli.recipe_options import Splits
 
 if TYPE_CHECKING:
     from twlcli.cli.tables import LabelOrder
@@ -61,6 +62,7 @@ def evaluate(
     images: options.Images = None,
     coco_images: options.CocoImages = None,
     separator: options.Separator = None,
+    splits: Splits = None,
     as_json: AsJson = False,
     scores: Scores = None,
     force: Force = False,
@@ -90,6 +92,7 @@ def evaluate(
         images=images,
         coco_images=coco_images,
         separator=separator,
+        splits=splits,
         scores=scores,
         force=force,
         batch_size=batch_size,
@@ -112,8 +115,8 @@ def evaluate(
 def _print_tables(
     evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
 ) -> None:
-    from twlcli.cli.console import out
-    from twlcli.cli.tables import decision_table, label_table, summary_table
+    from twlcli.cli.console import err, out
+    from twlcli.cli.tables import decision_table, label_table, seen_notes, summary_table
 
     out.print(title, markup=False)
     out.print()
@@ -122,6 +125,8 @@ def _print_tables(
     out.print(decision_table(evaluation))
     out.print()
     out.print(label_table(evaluation, order=order, whole=all_labels))
+    for note in seen_notes(evaluation):
+        err.print(f"note: {note}")
 
 
 def _print_json(evaluation: Evaluation, *, model: Path) -> None:

@@ -44,12 +44,34 @@ def decision_table(evaluation: Evaluation) -> Table:
     table.add_column("decided by", overflow="fold")
     for heading in ("CP", "CR", "CF1", "OP", "OR", "OF1"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, decisions in (
-        (f"threshold {evaluation.threshold}", evaluation.at_threshold),
-        (f"top {TOP}", evaluation.at_top),
-    ):
+    rows = [(f"threshold {evaluation.threshold}", evaluation.at_threshold)]
+    if evaluation.cross_fitted is not None:
+        rows.append(("  cross-fitted", evaluation.cross_fitted.at_threshold))
+    rows.append((f"top {TOP}", evaluation.at_top))
+    for name, decisions in rows:
         table.add_row(Text(name), *(percent(value) for value in asdict(decisions).values()))
     return table
+
+
+def seen_notes(evaluation: Evaluation) -> list[str]:
+    """What to bear in mind where the model has seen the images."""
+    trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
+    cross, notes = evaluation.cross_fitted, []
+    if trained:
+        notes.append(
+            f"the model was trained on {trained:,} of these images; scores on them say little "
+            "about others; --splits RUN scores those that a run held out"
+        )
+    if cross is not None:
+        notes.append(
+            "the best epoch, the calibration and the thresholds were chosen on these images; what "
+            f"is cross-fitted ({cross.folds} folds, each decided by the others) is nearer to what "
+            f"others will show: Brier {percent(cross.brier)}, calibration error "
+            f"{percent(cross.calibration_error)}"
+        )
+    elif fitted:
+        notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
+    return notes
 
 
 def label_table(evaluation: Evaluation, *, order: LabelOrder = "ap", whole: bool = False) -> Table:

@@ -143,10 +143,10 @@ class Run:
         Raises:
             AnnotationError: the data are not there any more, or have changed.
         """
-        annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         path = self.folder / SPLITS_NAME
         if not path.is_file():
-            return split_again(annotations, self.recipe.data)
+            return open_data(self.recipe.data)
+        annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         split_of = _read_splits(path)
         if split_of.keys() != set(annotations.images):
             raise AnnotationError(
@@ -251,26 +251,39 @@ def read_data(recipe: DataRecipe) -> Annotations:
     )
 
 
-def split_again(annotations: Annotations, recipe: DataRecipe) -> Annotations:
-    """The images with the splits of the table that a recipe names, if it does.
+def split_again(
+    annotations: Annotations, splits: Path | str, *, train_split: str = "train"
+) -> Annotations:
+    """The images with the splits that a table gives them.
 
-    Those that the table does not name are for training.
+    Args:
+        annotations: the images.
+        splits: a table of image and split, or a run folder with one; images that it does not name
+            are for training.
+        train_split: what that split is called.
 
     Raises:
         AnnotationError: there is no such table, it lacks a column, or names none of the images.
     """
-    if not recipe.splits:
-        return annotations
-    path = Path(recipe.splits)
+    path = Path(splits)
     path = path / SPLITS_NAME if path.is_dir() else path
     if not path.is_file():
         raise AnnotationError(f"{path}: no such table of images and splits")
     split_of = _read_splits(path)
     if not any(image in split_of for image in annotations.images):
         raise AnnotationError(f"{path}: names no image of {annotations.source}")
-    train = normal_split(recipe.train_split)
-    splits = tuple(split_of.get(image, train) for image in annotations.images)
-    return replace(annotations, splits=splits)
+    train = normal_split(train_split)
+    return replace(
+        annotations, splits=tuple(split_of.get(image, train) for image in annotations.images)
+    )
+
+
+def open_data(recipe: DataRecipe) -> Annotations:
+    """The images that a recipe's `[data]` section keeps, with the splits that it asks for."""
+    annotations = kept_images(read_data(recipe), recipe)
+    if not recipe.splits:
+        return annotations
+    return split_again(annotations, recipe.splits, train_split=recipe.train_split)
 
 
 def kept_images(annotations: Annotations, recipe: DataRecipe) -> Annotations:

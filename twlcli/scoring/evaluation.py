@@ -15,12 +15,14 @@ from twlcli.model.decisions import calibration_of, decide, probabilities, thresh
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import ReadOptions, open_labelled
+from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.average_precision import (
     MeanOverLines,
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
 )
+from twlcli.scoring.cross_fit import CrossFitted, cross_fit
 from twlcli.scoring.metrics import (
     DecisionScore,
     brier_score,
@@ -74,6 +76,10 @@ class Evaluation:
         brier: Brier score of the calibrated probabilities.
         calibration_error: their expected calibration error.
         labels: the C labels, in the vocabulary's order.
+        trained_on: how many of the images the model was trained on; None where it does not say.
+        fitted_on: how many chose its best epoch, calibration and thresholds.
+        cross_fitted: decisions and probabilities by what is fitted to other images, where most of
+            these are those that the model was fitted to.
         data: where they came from, if from a file.
         split: which split of it was scored.
     """
@@ -88,8 +94,16 @@ class Evaluation:
     brier: float
     calibration_error: float
     labels: tuple[LabelScore, ...]
+    trained_on: int | None = None
+    fitted_on: int | None = None
+    cross_fitted: CrossFitted | None = None
     data: str = ""
     split: str = ""
+
+    @property
+    def fitted_itself(self) -> bool:
+        """Whether calibration and thresholds were fitted to most of these very images."""
+        return 2 * (self.fitted_on or 0) > self.images
 
 
 def evaluate(
@@ -102,6 +116,7 @@ def evaluate(
     images: Path | str | None = None,
     coco_images: Path | str | None = None,
     separator: str | None = None,
+    splits: Path | str | None = None,
     scores: Path | str | None = None,
     force: bool = False,
     batch_size: int | None = None,
@@ -125,6 +140,7 @@ def evaluate(
         images: the folder that image paths are relative to.
         coco_images: the folder of a COCO file's images.
         separator: between labels in a table's cell.
+        splits: a run folder, or a table of image and split: the split to use.
         scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
         force: replace `scores` if it exists.
         batch_size: images in one call of the model; None for what suits the device.
@@ -150,7 +166,7 @@ def evaluate(
         raise AnnotationError(f"{data}: no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
-    how = ReadOptions(format, images, coco_images, separator)
+    how = ReadOptions(format, images, coco_images, separator, splits)
     labelled = open_labelled(Path(model), data, split, predictor.spec.vocabulary, how)
     with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
         scored = score_images(
@@ -162,6 +178,11 @@ def evaluate(
             progress=progress,
         )
     evaluation = score(scored, predictor.spec, threshold=threshold)
+    seen = seen_among(predictor.spec.provenance, hashes_of(labelled.annotations))
+    evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
+    if evaluation.fitted_itself:
+        again = cross_fit(scored.logits, scored.targets, predictor.spec, threshold)
+        evaluation = replace(evaluation, cross_fitted=again)
     if scores is not None:
         write_scores(scored, predictor.spec, Path(scores))
     return replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)

@@ -22,7 +22,7 @@ from twlcli.errors import (
 )
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
-from twlcli.runs.run_folder import Run, check_network, kept_images, read_data, split_again
+from twlcli.runs.run_folder import Run, check_network, open_data
 from twlcli.runs.states import has_state
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _free_folder(recipe: Recipe) -> Path:
 def _read(recipe: Recipe) -> Annotations:
     """The data of a recipe, once its network and weights are known to be there."""
     check_network(recipe)
-    return split_again(kept_images(read_data(recipe.data), recipe.data), recipe.data)
+    return open_data(recipe.data)
 
 
 def _train(
