@@ -69,6 +69,8 @@ def evaluate(
     batch_size: options.BatchSize = None,
     workers: options.Threads = None,
     exact: options.Exact = False,
+    max_pixels: options.MaxPixels = None,
+    accept_damaged: options.AcceptDamaged = False,
     device: Device = None,
     provider: options.Provider = None,
 ) -> None:
@@ -95,6 +97,8 @@ def evaluate(
         batch_size=batch_size,
         workers=workers,
         exact=exact,
+        max_pixels=max_pixels,
+        accept_damaged=accept_damaged,
         provider=provider,
         device=device,
         watcher=counting_bar,

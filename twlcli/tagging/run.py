@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from twlcli.errors import TwlError
+from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
@@ -93,6 +94,8 @@ def tag_files(
     top_k: int | None = None,
     rules: Path | str | None = None,
     exact: bool = False,
+    max_pixels: int | None = None,
+    accept_damaged: bool = False,
     ordered: bool = True,
     force: bool = False,
     journal: Path | str | Literal["auto"] | None = AUTO,
@@ -128,6 +131,9 @@ def tag_files(
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
         exact: decode JPEG at full size: slower, and scores barely change.
+        max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
+            Larger ones may need a larger `memory_limit` too.
+        accept_damaged: take what can be read of a damaged image.
         ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
         journal: the file that records progress. "auto" puts it beside the first output file, or for
@@ -151,7 +157,12 @@ def tag_files(
         MissingExtraError: Parquet without pyarrow.
     """
     paths, lists, outputs = listed(paths), listed(lists), listed(outputs)
-    for name, value in {"top_k": top_k, "batch_size": batch_size, "workers": workers}.items():
+    for name, value in {
+        "top_k": top_k,
+        "batch_size": batch_size,
+        "workers": workers,
+        "max_pixels": max_pixels,
+    }.items():
         check_count(name, value)
     check_count("memory_limit", memory_limit, least=256)
     if time_limit is not None and not time_limit > 0:
@@ -192,7 +203,7 @@ def tag_files(
         threshold=None if top_k is not None and threshold is None else wish_text(threshold),
         top_k=top_k,
         rules=None if rules is None else Path(rules),
-        exact=exact,
+        decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
         batch_size=batch_size,
         watcher=watcher or Silent(),
     )
@@ -245,7 +256,7 @@ class _Run:
     threshold: str | None
     top_k: int | None
     rules: Path | None
-    exact: bool
+    decoding: Decoding
     batch_size: int | None
     watcher: TagWatcher
 
@@ -289,7 +300,7 @@ class _Run:
                 self.threshold,
                 thresholds,
                 self.top_k,
-                self.exact,
+                self.decoding,
                 None if rules is None else rules.digest,
             )
 
@@ -310,7 +321,7 @@ class _Run:
                     thresholds=thresholds,
                     top_k=self.top_k,
                     batch_size=self.batch_size,
-                    exact=self.exact,
+                    decoding=self.decoding,
                     ordered=self.ordered,
                     lookup=lookup,
                     progress=self.watcher.advanced,
