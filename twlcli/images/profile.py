@@ -100,11 +100,19 @@ def _conversion(profile: bytes, mode: str) -> Conversion | None:
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            flags=_flags(mode),
         )
     except Exception as error:  # LittleCMS's, or that this Pillow is without it
         raise ProfileError(str(error)) from error
     return Conversion(mode, distance is not None and distance <= _NEAR_TONE, transform)
+
+
+def _flags(mode: str) -> ImageCms.Flags:
+    from PIL import ImageCms
+
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    # What LittleCMS precalculates for grey is off by ten levels near black.
+    return flags | ImageCms.Flags.NOOPTIMIZE if mode == "L" else flags
 
 
 @cache
