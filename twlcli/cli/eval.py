@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from twlcli.cli import options
-from twlcli.cli.printable import print_unreadable
+from twlcli.cli.printable import print_caveats, print_unreadable
 
 if TYPE_CHECKING:
     from twlcli.cli.tables import LabelOrder
@@ -108,6 +108,7 @@ def evaluate(
     else:
         where = f"{evaluation.data}, split {evaluation.split}: {evaluation.images:,} images"
         _print_tables(evaluation, f"{model} on {where}", order=sort, all_labels=all_labels)
+    print_caveats(damaged=evaluation.damaged, profiles_ignored=evaluation.profiles_ignored)
     if evaluation.unreadable:
         print_unreadable(evaluation.unreadable, more="; --json lists all")
         raise typer.Exit(3)

@@ -42,3 +42,15 @@ def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
         typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
     if count > FAILURES_SHOWN:
         typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more{more}", err=True)
+
+
+def print_caveats(*, damaged: int, profiles_ignored: int) -> None:
+    """Say on stderr what was odd about images that were read all the same."""
+    sentences = {
+        "damaged and read as far as possible": damaged,
+        "read without their colour profile, which is damaged or does not fit": profiles_ignored,
+    }
+    for sentence, count in sentences.items():
+        if count:
+            images = "1 image was" if count == 1 else f"{count:,} images were"
+            typer.echo(f"twl: {images} {sentence}", err=True)

@@ -18,13 +18,6 @@ class Caveat(IntFlag):
     PROFILE_IGNORED = 1
     DAMAGED = 2
 
-    @property
-    def sentence(self) -> str:
-        """What was done, of one image or several, as `2 images: SENTENCE`."""
-        if self is Caveat.PROFILE_IGNORED:
-            return "the colour profile is damaged or does not fit, and was ignored"
-        return "damaged, and read as far as possible"
-
 
 @dataclass(frozen=True)
 class Decoding:

@@ -76,7 +76,11 @@ PHOTOSHOP = Kind("Photoshop document", "Photoshop documents", (".psd", ".psb"))
 
 # Kinds that a walk takes only where what reads them is installed. HEIC is taken always: that these
 # photographs failed must not be overlooked, since no JPEG lies beside them.
-KIND_OF_SUFFIX = {suffix: kind for kind in (RAW, JPEG_XL, PHOTOSHOP) for suffix in kind.suffixes}
+KIND_OF_SUFFIX = (
+    dict.fromkeys(RAW.suffixes, RAW)
+    | dict.fromkeys(JPEG_XL.suffixes, JPEG_XL)
+    | dict.fromkeys(PHOTOSHOP.suffixes, PHOTOSHOP)
+)
 
 
 def summaries(suffixes: Mapping[str, int]) -> Iterator[str]:

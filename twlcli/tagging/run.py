@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from twlcli.errors import TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
+from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
@@ -43,6 +44,7 @@ class TagStart:
         journal: where the run goes on from if it is interrupted; None if it cannot.
         is_short: whether a single call of the model does everything.
         count: walks through the images a second time, to count them; None if they come only once.
+        left_out: what the search for images passes over; complete when the run is.
     """
 
     model: Path
@@ -50,6 +52,7 @@ class TagStart:
     journal: Path | None
     is_short: bool
     count: Callable[[], Iterable[object]] | None
+    left_out: LeftOut
 
 
 class TagWatcher(Protocol):
@@ -190,6 +193,7 @@ def tag_files(
             include=listed(include),
             exclude=listed(exclude),
         ),
+        left_out=LeftOut(),
         scans_once=STANDARD_INPUT in map(str, lists),
         shard=_parsed_shard(shard),
         outputs=written,
@@ -208,7 +212,9 @@ def tag_files(
         watcher=watcher or Silent(),
     )
     run.check_outputs()
-    work = pipeline.spread(run.scan(), workers=workers, batch_size=batch_size or CPU_BATCH)
+    work = pipeline.spread(
+        run.scan(left_out=run.left_out), workers=workers, batch_size=batch_size or CPU_BATCH
+    )
     usual = Limits()
     limits = Limits(time_limit or usual.seconds, memory_limit or usual.megabytes)
     # The processes start while this one loads the model.
@@ -242,7 +248,8 @@ def _parsed_shard(text: str | None) -> Shard | None:
 class _Run:
     """The arguments of `tag_files`, with what is left open decided."""
 
-    scan: Callable[[], Iterator[ImageFile]]
+    scan: Callable[..., Iterator[ImageFile]]
+    left_out: LeftOut
     scans_once: bool
     shard: Shard | None
     outputs: Sequence[Output]
@@ -290,7 +297,12 @@ class _Run:
         digest = _Digest(self.model)
         facts = RunFacts(spec.vocabulary if rules is None else rules.vocabulary, digest, self.force)
         start = TagStart(
-            self.model, predictor.provider, self.journal, work.is_one_chunk, self._count()
+            self.model,
+            predictor.provider,
+            self.journal,
+            work.is_one_chunk,
+            self._count(),
+            self.left_out,
         )
 
         def decision() -> Decision:
