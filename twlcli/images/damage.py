@@ -90,7 +90,9 @@ def _mended_png(content: bytes) -> Mended:
         is_right = checksum == zlib.crc32(name + body)
         is_extra = name[:1].islower()
         if not is_right and name != b"IDAT":  # Pillow does not look at those
-            wrong = wrong or f"damaged PNG: the checksum of its {name.decode('ascii')} is wrong"
+            wrong = (
+                wrong or f"damaged PNG: the checksum of its {name.decode('ascii')} chunk is wrong"
+            )
             if is_extra:
                 continue
         if name == b"iCCP":

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from twlcli.errors import ImageError
 from twlcli.images.color import inks, to_rgb
 from twlcli.images.decoding import MAX_PIXELS, USUAL, Caveat, Decoding
 from twlcli.images.formats import RAW, format_name, open_image
 from twlcli.images.quiet import pillow_silenced
+from twlcli.images.reasons import reason_of, text_of, too_large
 
 # A JPEG that is decoded at a reduced size may have so many times the pixels of others. Of a
 # progressive one the decoder keeps up to 6 bytes for each.
@@ -68,7 +68,7 @@ def read_upright(
     except IsADirectoryError:
         raise ImageError("is a folder") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageError(f"cannot be read ({_text(error)})") from error
+        raise ImageError(f"cannot be read ({text_of(error)})") from error
 
 
 def open_upright(
@@ -102,7 +102,7 @@ def open_upright(
     head = file.read(32)
     if not head:
         raise ImageError("the file is empty")
-    job = _Job(format_name(head), shorter_side, decoding, noted)
+    job = _Job(format_name(head), shorter_side, decoding)
     try:
         with pillow_silenced():
             try:
@@ -111,36 +111,44 @@ def open_upright(
                 raise
             except Exception as error:
                 image = job.load_mended(file, error)
+            if job.damaged:
+                noted(Caveat.DAMAGED)
             return _finished(image, resize, noted)
     except ImageError:
         raise
     except Exception as error:  # on damaged data Pillow's decoders raise nearly anything
-        raise ImageError(_reason(error, job.size, job.format)) from error
+        raise ImageError(reason_of(error, job.size, job.format)) from error
 
 
 @dataclass
 class _Job:
-    """How one file is decoded, and how far that has come: `size` is known once it is open."""
+    """How one file is decoded, and what has turned out about it.
+
+    Attributes:
+        format: the one that the file promises; None where it promises none.
+        shorter_side: see `open_upright`.
+        decoding: likewise.
+        size: width and height, once they are known.
+        damaged: whether the image was read in spite of damage.
+    """
 
     format: str | None
     shorter_side: int | None
     decoding: Decoding
-    noted: Noted
     size: tuple[int, int] | None = None
+    damaged: bool = False
 
     def load(self, file: BinaryIO, *, in_part: bool = False) -> Image.Image:
         """The decoded image, in Pillow's mode; `in_part` takes what is there of a damaged one."""
         image = self._opened(file)
         self.size = image.size
-        is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
-        most = self.decoding.max_pixels
-        if is_jpeg and self.shorter_side is not None:
-            most *= _REDUCED_PROGRESSIVE if "progressive" in image.info else _REDUCED
+        limit = self.decoding.max_pixels
+        if isinstance(image, JpegImagePlugin.JpegImageFile) and self.shorter_side is not None:
+            limit *= _REDUCED_PROGRESSIVE if "progressive" in image.info else _REDUCED
             image.draft(None, (2 * self.shorter_side, 2 * self.shorter_side))
-        pixels, decoded = self.size[0] * self.size[1], image.width * image.height
-        if pixels > most or decoded > self.decoding.max_pixels:
-            raise ImageError(_too_large(pixels, self.decoding.max_pixels))
-        if pixels > MAX_PIXELS and isinstance(image, TiffImagePlugin.TiffImageFile):
+        self._check_size(self.size, limit)
+        self._check_size(image.size, self.decoding.max_pixels)
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and _pixels(image.size) > MAX_PIXELS:
             past_pillows_limit = cast(Any, Image).core.new(image.mode, image._tile_size)
             image.im = past_pillows_limit
         try:
@@ -150,6 +158,7 @@ class _Job:
 
             if not in_part or not has_pixels(image):
                 raise
+            self.damaged = True
         return image
 
     def load_mended(self, file: BinaryIO, error: Exception) -> Image.Image:
@@ -157,7 +166,7 @@ class _Job:
 
         Raises:
             ImageError: what is wrong with the file.
-            Exception: the same error, where nothing is known of it.
+            Exception: the same error, where nothing more is known.
         """
         if self.format is None or (isinstance(error, OSError) and error.errno is not None):
             raise error
@@ -175,24 +184,27 @@ class _Job:
         from twlcli.images.damage import mended
 
         other = mended(content, self.format)
-        accepted = self.decoding.accept_damaged
-        if not other.sound and not accepted:
-            if other.wrong is not None:
-                raise ImageError(other.wrong) from error
-            raise error
+        accepts = self.decoding.accept_damaged
+        if not other.sound and not accepts:
+            raise error if other.wrong is None else ImageError(other.wrong)
         try:
-            image = self.load(io.BytesIO(other.content), in_part=accepted)
+            image = self.load(io.BytesIO(other.content), in_part=accepts)
         except (ImageError, MemoryError):
             raise
-        except Exception:  # say what was wrong with the file, not with the one made of it
-            raise error from None
-        if not other.sound:
-            self.noted(Caveat.DAMAGED)
+        except Exception as still:  # else what is wrong with the file is wanted, not with the other
+            raise still if other.sound else error from None
+        self.damaged = self.damaged or not other.sound
         if other.profile is not None:
             image.info["icc_profile"] = other.profile
         return image
 
     def _opened(self, file: BinaryIO) -> Image.Image:
+        if self.format == "JPEG XL":  # which is decoded as it is opened
+            from twlcli.images.jpeg_xl import size_of
+
+            file.seek(0)
+            self.size = size_of(file.read())
+            self._check_size(self.size or (0, 0), self.decoding.max_pixels)
         if self.format != RAW:
             image = open_image(file, self.format)
             if not isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -206,6 +218,10 @@ class _Job:
         file.seek(0)
         limit = self.decoding.max_pixels
         return open_raw(file.read(), shorter_side=self.shorter_side, max_pixels=limit)
+
+    def _check_size(self, size: tuple[int, int], most: int) -> None:
+        if _pixels(size) > most:
+            raise ImageError(too_large(_pixels(size), self.decoding.max_pixels))
 
 
 def upright(image: Image.Image | Any) -> Image.Image:
@@ -237,7 +253,7 @@ def upright(image: Image.Image | Any) -> Image.Image:
             f"is of type {type(image).__name__}; expected a path, bytes, a Pillow image or an array"
         ) from None
     except Exception as error:  # a lazily opened image decodes only here
-        raise ImageError(_reason(error, None, getattr(image, "format", None))) from error
+        raise ImageError(reason_of(error, None, getattr(image, "format", None))) from error
 
 
 def _finished(image: Image.Image, resize: Resize, noted: Noted) -> Image.Image:
@@ -261,8 +277,8 @@ def _finished(image: Image.Image, resize: Resize, noted: Noted) -> Image.Image:
     return resize(_turned(image, conversion(rgb)))
 
 
-def _too_large(pixels: int, limit: int) -> str:
-    return f"too large: {pixels / 1e6:,.1f} megapixels, the limit is {limit / 1e6:,.1f}"
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def _turned(image: Image.Image, rgb: Image.Image) -> Image.Image:
@@ -273,30 +289,3 @@ def _turned(image: Image.Image, rgb: Image.Image) -> Image.Image:
         orientation = None
     transposition = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return rgb if transposition is None else rgb.transpose(transposition)
-
-
-def _reason(error: Exception, size: tuple[int, int] | None, name: str | None) -> str:
-    if isinstance(error, MemoryError):
-        needed = f" for {size[0]} × {size[1]} pixels" if size else ""
-        return f"not enough memory{needed}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read ({_text(error)})"
-    if isinstance(error, Image.DecompressionBombError):
-        pixels = re.search(r"\d+", str(error))  # Pillow gives the size in its text only
-        return _too_large(int(pixels[0]), MAX_PIXELS) if pixels else "too large"
-    if isinstance(error, UnidentifiedImageError):
-        if name is None:
-            known = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or HEIC"
-            return f"not an image (expected {known})"
-        return f"damaged or truncated {name}"
-    text = _text(error)
-    ends_early = ("truncated", "end of file")
-    if isinstance(error, EOFError) or any(words in text.lower() for words in ends_early):
-        return f"truncated {name or 'file'}"
-    return f"damaged or truncated {name or 'file'} ({text})"
-
-
-def _text(error: Exception) -> str:
-    """The error in words on one line, without the file's name."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
