@@ -154,6 +154,39 @@ def test_open_upright_refuses_a_huge_png_from_its_header():
     assert peak < 10e6
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_open_upright_counts_the_pixels_of_jpeg_that_it_decodes(progressive):
+    data = encode(noise(1600, 1200), "JPEG", progressive=progressive)
+    small = Decoding(max_pixels=1_000_000)
+    assert reason(data, decoding=small) == "too large: 1.9 megapixels, the limit is 1.0"
+    reduced = open_upright(data, shorter_side=200, decoding=small)
+    assert reduced.size == (800, 600)
+    assert reduced.tobytes() == open_upright(data, shorter_side=200).tobytes()
+    assert reason(data, shorter_side=500, decoding=small).startswith("too large: 1.9 megapixels")
+    smaller = Decoding(max_pixels=500_000)
+    if progressive:  # held in full while it is decoded
+        assert reason(data, shorter_side=200, decoding=smaller).startswith("too large")
+    else:
+        assert open_upright(data, shorter_side=200, decoding=smaller).size == (800, 600)
+    least = Decoding(max_pixels=1600 * 1200 // 8 - 1)
+    assert reason(data, shorter_side=10, decoding=least).startswith("too large: 1.9 megapixels")
+
+
+def test_open_upright_reads_jpeg_of_more_pixels_than_pillow():
+    data = encode(Image.new("L", (60_000, 3_000), 77), "JPEG")
+    image = open_upright(data, shorter_side=100)
+    assert image.size == (7500, 375)
+    assert image.getpixel((0, 0)) == (77, 77, 77)
+    assert reason(data) == "too large: 180.0 megapixels, the limit is 179.0"
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "BMP"])
+def test_open_upright_takes_a_larger_limit_than_pillow(format_name):
+    data = encode(Image.new("1", (20_000, 9_000)), format_name)
+    assert reason(data) == "too large: 180.0 megapixels, the limit is 179.0"
+    assert open_upright(data, decoding=Decoding(max_pixels=180_000_000)).size == (20_000, 9_000)
+
+
 def test_open_upright_takes_a_smaller_limit():
     data = encode(noise(), "PNG")
     assert open_upright(data, decoding=Decoding(max_pixels=200 * 150)).size == (200, 150)

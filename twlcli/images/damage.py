@@ -87,7 +87,7 @@ def _mended_png(content: bytes) -> Mended:
     kept, wrong, profile, too_long = [_PNG_START], None, None, False
     texts = 0
     for name, body, checksum in _png_chunks(content):
-        is_right = checksum == zlib.crc32(name + body)
+        is_right = checksum in (None, zlib.crc32(name + body))
         is_extra = name[:1].islower()
         if not is_right and name != b"IDAT":  # Pillow does not look at those
             wrong = (

@@ -185,14 +185,15 @@ class _Job:
 
         other = mended(content, self.format)
         accepts = self.decoding.accept_damaged
+        first = error if other.wrong is None else ImageError(other.wrong)
         if not other.sound and not accepts:
-            raise error if other.wrong is None else ImageError(other.wrong)
+            raise first
         try:
             image = self.load(io.BytesIO(other.content), in_part=accepts)
         except (ImageError, MemoryError):
             raise
-        except Exception as still:  # else what is wrong with the file is wanted, not with the other
-            raise still if other.sound else error from None
+        except Exception as second:
+            raise second if other.sound else first from None
         self.damaged = self.damaged or not other.sound
         if other.profile is not None:
             image.info["icc_profile"] = other.profile

@@ -52,6 +52,8 @@ def format_name(head: bytes) -> str | None:
         if head[8:12] == b"crx ":  # Canon's CR3
             return RAW
         return "HEIC" if head[8:12] in _HEIF_BRANDS else None
+    if head.startswith(b"II*\0") and head[8:10] == b"CR":  # Canon's CR2
+        return RAW
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
