@@ -75,7 +75,7 @@ def test_open_upright_names_the_extra_for_heic(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     formats._register.cache_clear()
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-    assert reason(data) == "HEIC needs the 'heic' extra: pip install 'twlcli[heic]'"
+    assert reason(data) == "HEIC photograph needs the 'heic' extra: pip install 'twlcli[heic]'"
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

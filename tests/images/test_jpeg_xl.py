@@ -52,4 +52,7 @@ def test_the_extra_is_named(monkeypatch):
     for start in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"):
         with pytest.raises(ImageError) as caught:
             open_upright(start + bytes(100))
-        assert str(caught.value) == "JPEG XL needs the 'jxl' extra: pip install 'twlcli[jxl]'"
+        assert (
+            str(caught.value)
+            == "JPEG XL photograph needs the 'jxl' extra: pip install 'twlcli[jxl]'"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from twlcli.errors import ImageError
@@ -74,6 +75,12 @@ def is_image(name: str) -> bool:
         return True
     kind = KIND_OF_SUFFIX.get(suffix)
     return kind is not None and kind.is_readable
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes of all images that can be read here."""
+    return IMAGE_SUFFIXES.union(filter(is_image, KIND_OF_SUFFIX))
 
 
 def is_passed_over(name: str) -> bool:

@@ -16,15 +16,13 @@ class Kind:
     """A kind of photograph.
 
     Attributes:
-        name: in an error, such as `JPEG XL`.
-        plural: in a summary, such as `JPEG XL photographs`.
+        name: such as `RAW photograph`.
         suffixes: of its files, in lower case.
         extra: of twl's that reads it; None where nothing does.
         package: what the extra installs, as it is imported.
     """
 
     name: str
-    plural: str
     suffixes: tuple[str, ...]
     extra: str | None = None
     package: str | None = None
@@ -53,16 +51,16 @@ class Kind:
 pip install 'twlcli[raw]'"
         """
         count = sum(suffixes.values())
-        files = f"{count:,} files are" if count > 1 else "1 file is of the"
         names = ", ".join(sorted(suffix[1:].upper() for suffix in suffixes))
-        why = f"which {self._need('need')}" if self.extra else "which twl does not read"
-        return f"{files} {self.plural} ({names}), {why}"
+        one = count == 1
+        files = f"1 file is a {self.name}" if one else f"{count:,} files are {self.name}s"
+        why = self._need("needs" if one else "need") if self.extra else "twl does not read"
+        return f"{files} ({names}), which {why}"
 
 
-HEIC = Kind("HEIC", "HEIC photographs", (".heic", ".heif"), "heic", "pillow_heif")
+HEIC = Kind("HEIC photograph", (".heic", ".heif"), "heic", "pillow_heif")
 RAW = Kind(
     "RAW photograph",
-    "RAW photographs",
     (
         *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
         *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2"),
@@ -71,8 +69,8 @@ RAW = Kind(
     "raw",
     "rawpy",
 )
-JPEG_XL = Kind("JPEG XL", "JPEG XL photographs", (".jxl",), "jxl", "pillow_jxl")
-PHOTOSHOP = Kind("Photoshop document", "Photoshop documents", (".psd", ".psb"))
+JPEG_XL = Kind("JPEG XL photograph", (".jxl",), "jxl", "pillow_jxl")
+PHOTOSHOP = Kind("Photoshop document", (".psd", ".psb"))
 
 # Kinds that a walk takes only where what reads them is installed. HEIC is taken always: that these
 # photographs failed must not be overlooked, since no JPEG lies beside them.
