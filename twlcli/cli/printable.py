@@ -48,7 +48,7 @@ def print_caveats(*, damaged: int, profiles_ignored: int) -> None:
     """Say on stderr what was odd about images that were read all the same."""
     sentences = {
         "damaged and read as far as possible": damaged,
-        "read without their colour profile, which is damaged or does not fit": profiles_ignored,
+        "read without the embedded colour profile, which is damaged or does not fit": profiles_ignored,
     }
     for sentence, count in sentences.items():
         if count:
