@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,4 +90,6 @@ def summaries(suffixes: Mapping[str, int]) -> Iterator[str]:
 
 @cache
 def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
