@@ -127,11 +127,14 @@ def test_integer_gradient_stays_a_gradient(top):
     assert np.abs(result[2, :, 0] - np.arange(256)).max() <= 1
 
 
-@pytest.mark.parametrize("levels", [GRADIENT, GRADIENT.astype(np.float32)], ids=["16", "float"])
-def test_tiff_whose_white_is_zero(levels):
-    data = bytearray(encode(Image.fromarray(levels), "TIFF"))
-    start = data.index(struct.pack("<HHIH", 262, 3, 1, 1))
-    data[start + 8] = 0
+@pytest.mark.parametrize("kind", ["I;16", "I;16B", "F"])
+def test_tiff_whose_white_is_zero(kind):
+    number = {"I;16": "<u2", "I;16B": ">u2", "F": "<f4"}[kind]
+    image = Image.frombytes(kind, (256, 8), GRADIENT.astype(number).tobytes())
+    data = bytearray(encode(image, "TIFF"))
+    order = ">" if kind == "I;16B" else "<"
+    start = data.index(struct.pack(f"{order}HHIH", 262, 3, 1, 1))
+    data[start + 8 : start + 10] = bytes(2)
     result = pixels(bytes(data))
     assert result[3].tolist() == [[255 - level] * 3 for level in range(256)]
 

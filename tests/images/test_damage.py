@@ -162,7 +162,7 @@ def tiff(bits: int, channels: int, sample_format: int, pixels: bytes) -> bytes:
             entries += struct.pack("<HHII", number, 3, 3, behind + len(rest))
             rest += struct.pack("<3H", *[value] * 3)
         else:
-            entries += struct.pack("<HHIHxx", number, 3, 1, value)
+            entries += struct.pack("<HHIHH", number, 3, count, value, value)
     head = b"II*\0" + struct.pack("<I", start) + pixels
     return head + struct.pack("<H", len(shorts)) + entries + bytes(4) + rest
 
@@ -175,12 +175,21 @@ def tiff(bits: int, channels: int, sample_format: int, pixels: bytes) -> bytes:
         (16, 1, 3, "TIFF of 16-bit floats"),
         (64, 1, 3, "TIFF of 64-bit floats"),
         (32, 3, 1, "TIFF of 32-bit unsigned integers in 3 channels"),
+        (16, 2, 1, "TIFF of 16-bit unsigned integers in 2 channels"),
     ],
 )
 def test_numbers_that_pillow_does_not_read_are_named(bits, channels, sample_format, expected):
     data = tiff(bits, channels, sample_format, bytes(16 * channels * bits // 8))
     assert reason(data) == f"not supported: {expected}"
     assert reason(data, decoding=ACCEPT) == f"not supported: {expected}"
+
+
+def test_damage_to_numbers_that_pillow_reads_is_damage():
+    for bits, channels in ((16, 1), (8, 3)):
+        data = tiff(bits, channels, 1, bytes(16 * channels * bits // 8))
+        whole = struct.pack("<HHIH", 262, 3, 1, 2 if channels == 3 else 1)
+        data = data.replace(whole, whole[:-2] + b"\x63\0")
+        assert reason(data) == "damaged or truncated TIFF"
 
 
 def test_photoshop_documents_are_named():

@@ -12,11 +12,14 @@ from PIL import (  # importing a plugin registers it; the others of Pillow's are
     Image,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     WebPImagePlugin,  # noqa: F401
 )
 
 from twlcli.errors import ImageError
+
+# Pillow has this one for little-endian files only: grey of 16 bits whose white is zero.
+TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 RAW = "RAW"

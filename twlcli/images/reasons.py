@@ -25,7 +25,7 @@ def reason_of(error: Exception, size: tuple[int, int] | None, name: str | None) 
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"\d+", str(error))  # Pillow gives the size in its text only
         return too_large(int(pixels[0]), MAX_PIXELS) if pixels else "too large"
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError) or name == "JPEG XL":  # whose text is for builders
         if name is None:
             known = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or HEIC"
             return f"not an image (expected {known})"

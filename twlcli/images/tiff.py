@@ -40,14 +40,18 @@ def white_is_zero(tags: Mapping[int, Any]) -> bool:
 
 
 def unsupported(tags: Mapping[int, Any]) -> str | None:
-    """Why Pillow does not read a TIFF that may be sound; None where that cannot be told."""
-    bits = tags.get(_BITS, (1,))
-    formats = tags.get(_SAMPLE_FORMAT, (1,))
-    if not tags or not isinstance(bits, tuple) or not isinstance(formats, tuple) or not bits:
-        return None
-    if max(bits) <= 8 and set(formats) == {1}:
+    """Why Pillow does not read a TIFF that may be sound; None where its numbers are no reason."""
+    bits, formats = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (1,))
+    if not isinstance(bits, tuple) or not isinstance(formats, tuple) or not bits or not formats:
         return None
     channels = tags.get(_SAMPLES, 1)
-    number = _NUMBERS.get(formats[0], "numbers of an unknown type")
-    where = f" in {channels} channels" if channels != 1 else ""
-    return f"not supported: TIFF of {max(bits)}-bit {number}{where}"
+    number, width = formats[0], max(bits)
+    is_read = {  # by Pillow, with 1 channel and with several
+        16: (number in (1, 2), number == 1 and channels > 2),
+        32: (number in (1, 2, 3), False),
+        64: (False, False),
+    }
+    if width not in is_read or number not in _NUMBERS or is_read[width][channels > 1]:
+        return None
+    where = f" in {channels} channels" if channels > 1 else ""
+    return f"not supported: TIFF of {width}-bit {_NUMBERS[number]}{where}"
