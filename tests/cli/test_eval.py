@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.images.encoded import encode, picture
 from tests.tagging.models import SPEC, write_model
 from twlcli.cli.app import app
 from twlcli.cli.printable import FAILURES_SHOWN
@@ -152,6 +153,26 @@ def test_eval_goes_on_without_unreadable_images(model, table, tmp_path):
     assert [each["image"] for each in fields["unreadable"]] == ["g.png"]
     assert "1 image cannot be read and is not scored" in result.stderr
     assert "g.png: " in result.stderr
+
+
+def test_eval_reads_odd_images_as_it_is_told(model, table, tmp_path):
+    name = "odd.csv"
+    (tmp_path / "cut.jpg").write_bytes(encode(picture(), "JPEG")[:-2])
+    (tmp_path / "odd.png").write_bytes(encode(picture(), "PNG", icc_profile=b"broken"))
+    (tmp_path / name).write_text("image,labels\ncut.jpg,red\nodd.png,green\nb.png,blue\n")
+    strict = twl_eval(model, tmp_path / name)
+    assert strict.exit_code == 3
+    assert "twl:   cut.jpg: JPEG without its end marker" in strict.stderr
+    told = twl_eval(model, tmp_path / name, "--accept-damaged", "--max-pixels", 2400, "--json")
+    assert told.exit_code == 0, told.stderr
+    fields = json.loads(told.stdout)
+    assert (fields["images"], fields["damaged"], fields["profiles_ignored"]) == (3, 1, 1)
+    assert told.stderr.splitlines() == [
+        "twl: 1 image was damaged and read as far as possible",
+        "twl: 1 image was read without the embedded colour profile, which is damaged or does not "
+        "fit",
+    ]
+    assert "too large" in twl_eval(model, tmp_path / name, "--max-pixels", 2000).stderr
 
 
 def test_eval_lists_only_the_first_of_many_unreadable_images(model, table, tmp_path):

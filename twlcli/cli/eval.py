@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from twlcli.cli import options
-from twlcli.cli.printable import print_unreadable
+from twlcli.cli.printable import print_caveats, print_unreadable
 from twlcli.cli.recipe_options import Splits
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def evaluate(
     batch_size: options.BatchSize = None,
     workers: options.Threads = None,
     exact: options.Exact = False,
+    max_pixels: options.MaxPixels = None,
+    accept_damaged: options.AcceptDamaged = False,
     device: Device = None,
     provider: options.Provider = None,
 ) -> None:
@@ -98,6 +100,8 @@ def evaluate(
         batch_size=batch_size,
         workers=workers,
         exact=exact,
+        max_pixels=max_pixels,
+        accept_damaged=accept_damaged,
         provider=provider,
         device=device,
         watcher=counting_bar,
@@ -107,6 +111,7 @@ def evaluate(
     else:
         where = f"{evaluation.data}, split {evaluation.split}: {evaluation.images:,} images"
         _print_tables(evaluation, f"{model} on {where}", order=sort, all_labels=all_labels)
+    print_caveats(damaged=evaluation.damaged, profiles_ignored=evaluation.profiles_ignored)
     if evaluation.unreadable:
         print_unreadable(evaluation.unreadable, more="; --json lists all")
         raise typer.Exit(3)

@@ -83,3 +83,17 @@ Exact = Annotated[
     bool,
     typer.Option("--exact", help="Decode JPEG at full size: slower; scores barely change."),
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        metavar="N",
+        help="Refuse images of more pixels; of JPEG those count that are decoded, a 1/64 of them "
+        "at best [default: 178956970]",
+    ),
+]
+AcceptDamaged = Annotated[
+    bool,
+    typer.Option("--accept-damaged", help="Read damaged images as far as possible."),
+]

@@ -51,6 +51,8 @@ def tag(
     batch_size: shared.BatchSize = None,
     workers: shared.Threads = None,
     exact: shared.Exact = False,
+    max_pixels: shared.MaxPixels = None,
+    accept_damaged: shared.AcceptDamaged = False,
     time_limit: options.TimeLimit = None,
     memory_limit: options.MemoryLimit = None,
 ) -> None:
@@ -104,6 +106,8 @@ def tag(
                 top_k=top_k,
                 rules=rules,
                 exact=exact,
+                max_pixels=max_pixels,
+                accept_damaged=accept_damaged,
                 ordered=not unordered,
                 force=force,
                 journal=None if no_journal else journal or AUTO,

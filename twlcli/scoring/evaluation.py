@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twlcli.errors import AnnotationError
+from twlcli.images.decoding import MAX_PIXELS, Caveat, Decoding
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_count, check_free
@@ -68,6 +69,8 @@ class Evaluation:
     Attributes:
         images: number of images that were scored.
         unreadable: images that could not be read and are in no score.
+        profiles_ignored: images whose colour profile could not be used.
+        damaged: images that were read as far as possible.
         threshold: what the decisions were made at: `best-f1`, `precision=0.9` or a number.
         map_class: mAP@class, of the logits.
         map_sample: mAP@sample, of the logits.
@@ -99,6 +102,8 @@ class Evaluation:
     cross_fitted: CrossFitted | None = None
     data: str = ""
     split: str = ""
+    profiles_ignored: int = 0
+    damaged: int = 0
 
     @property
     def fitted_itself(self) -> bool:
@@ -122,6 +127,8 @@ def evaluate(
     batch_size: int | None = None,
     workers: int | None = None,
     exact: bool = False,
+    max_pixels: int | None = None,
+    accept_damaged: bool = False,
     provider: str | None = None,
     device: str | None = None,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
@@ -146,6 +153,8 @@ def evaluate(
         batch_size: images in one call of the model; None for what suits the device.
         workers: batches decoded and predicted in parallel; None for one per core.
         exact: decode JPEG at full size: slower, and scores barely change.
+        max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
+        accept_damaged: take what can be read of a damaged image.
         provider: the execution provider of an `.onnx`.
         device: the device of a run or checkpoint.
         watcher: called with the number of images; returns a context manager whose value is called
@@ -159,6 +168,7 @@ def evaluate(
     """
     check_count("batch_size", batch_size)
     check_count("workers", workers)
+    check_count("max_pixels", max_pixels)
     if scores is not None:
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)
@@ -174,7 +184,7 @@ def evaluate(
             labelled.annotations,
             batch_size=batch_size,
             workers=workers,
-            exact=exact,
+            decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
             progress=progress,
         )
     evaluation = score(scored, predictor.spec, threshold=threshold)
@@ -232,6 +242,8 @@ def score(
         brier=brier_score(certain, targets),
         calibration_error=calibration_error(certain, targets),
         labels=tuple(LabelScore(*row) for row in rows),
+        profiles_ignored=scored.caveats.get(Caveat.PROFILE_IGNORED, 0),
+        damaged=scored.caveats.get(Caveat.DAMAGED, 0),
     )
 
 
