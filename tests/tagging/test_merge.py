@@ -243,12 +243,12 @@ def test_the_part_that_differs_is_named_wherever_it_stands(tmp_path):
                 tmp_path / f"{odd}-{index}.csv",
                 NAMES,
                 Shard(index + 1, 3),
-                threshold=None if index == odd else "best-f1",
+                threshold="0.5" if index == odd else "best-f1",
             )
             for index in range(3)
         ]
         first = parts[0 if odd else 1].name
-        message = rf"{odd}-{odd}\.csv: threshold is not set, but best-f1 in .*{first} and 1 more$"
+        message = rf"{odd}-{odd}\.csv: threshold is 0.5, but best-f1 in .*{first} and 1 more$"
         with pytest.raises(TwlError, match=message):
             merge(tmp_path / "out.csv", parts)
 
