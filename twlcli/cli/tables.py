@@ -11,6 +11,7 @@ from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
+from twlcli.model.decisions import some_of
 from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS
@@ -18,6 +19,7 @@ from twlcli.scoring.report import percent
 
 LabelOrder = Literal["ap", "name"]
 
+FEW_IMAGES = 10  # of a label; its scores are then rough
 SHOWN_AT_EACH_END = 20  # labels of a vocabulary too long to be shown whole
 
 
@@ -53,8 +55,8 @@ def decision_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def seen_notes(evaluation: Evaluation) -> list[str]:
-    """What to bear in mind where the model has seen the images."""
+def notes_on(evaluation: Evaluation) -> list[str]:
+    """What to bear in mind about the scores."""
     trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
     cross, notes = evaluation.cross_fitted, []
     if trained:
@@ -71,7 +73,14 @@ def seen_notes(evaluation: Evaluation) -> list[str]:
         )
     elif fitted:
         notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
-    return notes
+    notes.append(evaluation.never_given)
+    rare = [f"{row.label} {row.support}" for row in evaluation.labels if row.support < FEW_IMAGES]
+    if rare:
+        notes.append(
+            f"{len(rare):,} labels have fewer than {FEW_IMAGES} of these images, so that their "
+            f"scores are rough: {some_of(rare)}"
+        )
+    return [note for note in notes if note]
 
 
 def label_table(evaluation: Evaluation, *, order: LabelOrder = "ap", whole: bool = False) -> Table:

@@ -12,7 +12,14 @@ from twlcli.images.decoding import MAX_PIXELS, Caveat, Decoding
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_count, check_free
-from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of, wish_text
+from twlcli.model.decisions import (
+    calibration_of,
+    decide,
+    never_given_note,
+    probabilities,
+    thresholds_of,
+    wish_text,
+)
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import ReadOptions, open_labelled
@@ -79,6 +86,7 @@ class Evaluation:
         brier: Brier score of the calibrated probabilities.
         calibration_error: their expected calibration error.
         labels: the C labels, in the vocabulary's order.
+        never_given: which labels no probability reaches the threshold of, in words; or empty.
         trained_on: how many of the images the model was trained on; None where it does not say.
         fitted_on: how many chose its best epoch, calibration and thresholds.
         cross_fitted: decisions and probabilities by what is fitted to other images, where most of
@@ -97,6 +105,7 @@ class Evaluation:
     brier: float
     calibration_error: float
     labels: tuple[LabelScore, ...]
+    never_given: str = ""
     trained_on: int | None = None
     fitted_on: int | None = None
     cross_fitted: CrossFitted | None = None
@@ -242,6 +251,7 @@ def score(
         brier=brier_score(certain, targets),
         calibration_error=calibration_error(certain, targets),
         labels=tuple(LabelScore(*row) for row in rows),
+        never_given=never_given_note(spec, threshold),
         profiles_ignored=scored.caveats.get(Caveat.PROFILE_IGNORED, 0),
         damaged=scored.caveats.get(Caveat.DAMAGED, 0),
     )
