@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
@@ -20,6 +21,8 @@ except ImportError:  # Windows
     _LOCKS = False
 else:
     _LOCKS = True
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # --- may a file be written ------------------------------------------------------------------------
 
