@@ -20,6 +20,7 @@ from PIL import Image
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import read_labels
+from twlcli.images.decoding import Decoding
 from twlcli.inference.scored import score_images
 from twlcli.inference.stream import usable_cores
 from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of
@@ -58,7 +59,7 @@ def main() -> None:
         large = enlarge(data, Path(folder), options.times)
         for exact in (False, True):
             start = time.perf_counter()
-            scored = score_images(predictor, large, exact=exact)
+            scored = score_images(predictor, large, decoding=Decoding(exact))
             seconds.append(time.perf_counter() - start)
             scores = score(scored, spec)
             certain.append(probabilities(scored.logits, calibration_of(spec)))

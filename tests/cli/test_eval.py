@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.images.encoded import encode, picture
 from tests.tagging.models import SPEC, write_model
 from twlcli.cli.app import app
 from twlcli.cli.printable import FAILURES_SHOWN
@@ -63,10 +64,20 @@ def test_eval_prints_the_tables(model, table):
     assert result.exit_code == 0, result.stderr
     assert f"{model} on {table}, split all: 4 images" in result.stdout
     assert "mAP@class          100.00  over 3 labels" in result.stdout
-    assert "threshold best-f1  100.00  100.00  100.00  100.00  100.00  100.00" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["threshold", "best-f1", *["100.00"] * 6] in lines
+    assert ["95", "%", "interval", "100.0–100.0", "100.0–100.0"] in lines
     rows = [line.split() for line in result.stdout.splitlines() if line.endswith("0.900")]
     assert rows == [["blue", "100.00", "100.00", "100.00", "100.00", "1", "0.900"]]
-    assert result.stderr == ""
+    assert result.stderr == (
+        "note: 3 labels have fewer than 10 of these images, so that their scores are rough: "
+        "red 2, green 2, blue 1\n"
+    )
+
+
+def test_labels_that_are_never_given_are_named(model, table):
+    result = twl_eval(model, table, "--threshold", "precision=0.9")
+    assert "note: 1 of 3 labels are never given at precision=0.9: blue\n" in result.stderr
 
 
 def test_eval_as_json(model, table):
@@ -152,6 +163,26 @@ def test_eval_goes_on_without_unreadable_images(model, table, tmp_path):
     assert [each["image"] for each in fields["unreadable"]] == ["g.png"]
     assert "1 image cannot be read and is not scored" in result.stderr
     assert "g.png: " in result.stderr
+
+
+def test_eval_reads_odd_images_as_it_is_told(model, table, tmp_path):
+    name = "odd.csv"
+    (tmp_path / "cut.jpg").write_bytes(encode(picture(), "JPEG")[:-2])
+    (tmp_path / "odd.png").write_bytes(encode(picture(), "PNG", icc_profile=b"broken"))
+    (tmp_path / name).write_text("image,labels\ncut.jpg,red\nodd.png,green\nb.png,blue\n")
+    strict = twl_eval(model, tmp_path / name)
+    assert strict.exit_code == 3
+    assert "twl:   cut.jpg: JPEG without its end marker" in strict.stderr
+    told = twl_eval(model, tmp_path / name, "--accept-damaged", "--max-pixels", 2400, "--json")
+    assert told.exit_code == 0, told.stderr
+    fields = json.loads(told.stdout)
+    assert (fields["images"], fields["damaged"], fields["profiles_ignored"]) == (3, 1, 1)
+    assert told.stderr.splitlines() == [
+        "twl: 1 image was damaged and read as far as possible",
+        "twl: 1 image was read without the embedded colour profile, which is damaged or does not "
+        "fit",
+    ]
+    assert "too large" in twl_eval(model, tmp_path / name, "--max-pixels", 2000).stderr
 
 
 def test_eval_lists_only_the_first_of_many_unreadable_images(model, table, tmp_path):
@@ -242,3 +273,52 @@ def test_eval_of_a_run_takes_the_data_that_it_was_trained_on(split_table, tmp_pa
     assert "no split 'tset'" in refusal(folder, "--split", "tset").replace(
         "is in split", "no split"
     )
+
+
+def test_what_the_model_has_seen_is_said(tmp_path, photographs):
+    """A run with a held-out split, by its own data and by the whole table."""
+    table = tmp_path / "labels.csv"
+    with photographs.open() as source:
+        rows = [(row["image"], row["labels"]) for row in csv.DictReader(source)]
+    lines = [f"{photographs.parent / image},{labels}" for image, labels in rows]
+    table.write_text("\n".join(["image,labels", *lines]) + "\n")
+    run = tmp_path / "run"
+    small = [
+        "--backbone",
+        "shufflenet_v2_x0_5",
+        "--weights",
+        "none",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--workers",
+        "0",
+    ]
+    trained = CliRunner().invoke(
+        app, ["train", str(table), "--out", str(run), "--device", "cpu", *small]
+    )
+    assert trained.exit_code == 0, trained.output
+
+    def evaluated(*arguments: object) -> tuple[str, str, dict[str, Any]]:
+        words = ["eval", *map(str, arguments)]
+        shown = CliRunner().invoke(app, words)
+        assert shown.exit_code == 0, shown.output
+        return (
+            shown.stdout,
+            shown.stderr,
+            json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout),
+        )
+
+    out, err, fields = evaluated(run)
+    assert (fields["trained_on"], fields["fitted_on"], fields["images"]) == (0, 3, 3)
+    assert "\n  cross-fitted " in out
+    assert "thresholds were chosen on these images" in err and "trained on" not in err
+    assert fields["cross_fitted"]["folds"] == 3
+    held = evaluated(run / "model.safetensors", table, "--splits", run)
+    assert held[2]["map_class"] == fields["map_class"]
+    out, err, fields = evaluated(run / "model.safetensors", table)
+    assert (fields["trained_on"], fields["fitted_on"], fields["images"]) == (27, 3, 30)
+    assert "cross-fitted" not in out and fields["cross_fitted"] is None
+    assert "note: the model was trained on 27 of these images" in err
+    assert "note: 3 of these images chose the calibration and the thresholds" in err

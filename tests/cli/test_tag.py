@@ -299,3 +299,37 @@ def test_memory_hardly_grows_with_the_files_of_a_folder(model, tmp_path):
         return usage.ru_maxrss
 
     assert peak(100_000) < 1.1 * peak(1000)
+
+
+def test_tag_says_what_was_odd(model, photos, tmp_path):
+    (photos / "cut.jpg").write_bytes(encode(picture(), "JPEG")[:-2])
+    (photos / "odd.png").write_bytes(encode(picture(), "PNG", icc_profile=b"broken"))
+    (photos / "doc.psd").write_bytes(b"8BPS")
+    (photos / "@eaDir").mkdir()
+    (photos / "@eaDir" / "a.jpg").write_bytes(encode(picture(), "JPEG"))
+    options = ["--model", model, "--accept-damaged", "--max-pixels", 5000]
+    result = twl_tag(photos, *options)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[:-1] == [
+        "twl: 1 image was damaged and read as far as possible",
+        "twl: 1 image was read without the embedded colour profile, which is damaged or does not "
+        "fit",
+        "twl: 1 system folder was left out (@eaDir)",
+        "twl: 1 file is a Photoshop document (PSD), which twl does not read",
+    ]
+    assert len(rows_of(result.stdout)) == 5
+    strict = twl_tag(photos, "--model", model)
+    assert strict.exit_code == 3
+    assert "cut.jpg: JPEG without its end marker; its pixels are all there" in strict.stderr
+
+
+def test_tag_names_the_extra_that_is_missing_once(model, photos, tmp_path, monkeypatch):
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "pillow_heif.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path / "without")
+    for number in range(25):
+        (photos / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
+    result = twl_tag(photos, "--model", model)
+    assert result.exit_code == 3
+    need = "HEIC photograph needs the 'heic' extra: pip install 'twlcli[heic]'"
+    assert f"twl: failed: 25 files in all: {need}" in result.stderr.splitlines()

@@ -15,6 +15,7 @@ from twlcli.inference.scored import score_images
 from twlcli.labels import LabelMatrix
 from twlcli.model.onnx import OnnxPredictor
 from twlcli.runs.labelled import Labelled
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.evaluation import score
 from twlcli.scoring.fit import fit
 
@@ -67,8 +68,10 @@ def test_figures_are_those_of_eval_and_the_spec_is_fitted_to_the_int8_model(
     assert fitted.calibration == predictor.spec.calibration != small_export.spec.calibration
     assert fitted.thresholds == predictor.spec.thresholds != small_export.spec.thresholds
     assert predictor.spec == made.spec
+    seen = small_export.spec.provenance.get(SEEN_KEY, {})
     assert predictor.spec.provenance == {
         **small_export.spec.provenance,
+        SEEN_KEY: {**seen, "fitted": sample_of(hashes_of(data.annotations))},
         "quantisation": {
             "data": "labels.csv",
             "images": 10,

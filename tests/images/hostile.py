@@ -20,7 +20,7 @@ def install() -> None:
     setattr(decoder_process, "load_crop", decode)  # noqa: B010  it is not exported
 
 
-def decode(path: Path, byte_range, preprocessing, *, exact=False):
+def decode(path: Path, byte_range, preprocessing, **options):
     order = path.read_bytes()[:20].decode("latin-1")
     if order == "crash" or _state["poisoned"]:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -37,4 +37,4 @@ def decode(path: Path, byte_range, preprocessing, *, exact=False):
     elif order == "noise":
         os.write(1, b"on stdout\n" * 1000)
         os.write(2, b"on stderr\n" * 1000)
-    return load_crop(path.with_name(".good.png"), None, preprocessing, exact=exact)
+    return load_crop(path.with_name(".good.png"), None, preprocessing, **options)

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from tests.images import icc
 from tests.images.encoded import encode, noise, picture
 
 SUFFIXES = {
@@ -19,6 +20,7 @@ SUFFIXES = {
     "GIF": "gif",
     "BMP": "bmp",
     "AVIF": "avif",
+    "JPEG2000": "jp2",
 }
 
 
@@ -32,6 +34,8 @@ def whole_files() -> tuple[tuple[str, bytes], ...]:
     text.add_text("comment", "x" * 2000, zip=True)
     frames = {"save_all": True, "append_images": [rough.resize((90, 60))], "duration": 50}
     deep = Image.fromarray(np.linspace(0, 65535, 2400).astype(np.uint16).reshape(40, 60))
+    swapped = icc.of_primaries((icc.SRGB[1], icc.SRGB[2], icc.SRGB[0]), icc.gamma(1.5))
+    press = icc.of_inks(lambda c, m, y, k: (100 - 30 * (c + m + y) / 3 - 60 * k, 20 * m, 20 * y))
     kinds: list[tuple[str, Image.Image, dict[str, object]]] = [
         ("JPEG", smooth, {"exif": exif}),
         ("JPEG", rough, {"progressive": True}),
@@ -58,6 +62,11 @@ def whole_files() -> tuple[tuple[str, bytes], ...]:
         ("BMP", smooth, {}),
         ("BMP", rough.convert("P"), {}),
         ("AVIF", smooth, {}),
+        ("JPEG", rough, {"icc_profile": swapped}),
+        ("PNG", smooth, {"icc_profile": icc.of_primaries(icc.P3, icc.SRGB_TABLE)}),
+        ("TIFF", smooth.convert("CMYK"), {"icc_profile": press}),
+        ("WEBP", smooth, {"icc_profile": swapped, "lossless": True}),
+        ("JPEG2000", smooth, {}),
     ]
     return tuple((name, encode(image, name, **options)) for name, image, options in kinds)
 

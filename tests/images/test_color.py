@@ -127,6 +127,34 @@ def test_integer_gradient_stays_a_gradient(top):
     assert np.abs(result[2, :, 0] - np.arange(256)).max() <= 1
 
 
+@pytest.mark.parametrize("kind", ["I;16", "I;16B", "F"])
+def test_tiff_whose_white_is_zero(kind):
+    number = {"I;16": "<u2", "I;16B": ">u2", "F": "<f4"}[kind]
+    image = Image.frombytes(kind, (256, 8), GRADIENT.astype(number).tobytes())
+    data = bytearray(encode(image, "TIFF"))
+    order = ">" if kind == "I;16B" else "<"
+    start = data.index(struct.pack(f"{order}HHIH", 262, 3, 1, 1))
+    data[start + 8 : start + 10] = bytes(2)
+    result = pixels(bytes(data))
+    assert result[3].tolist() == [[255 - level] * 3 for level in range(256)]
+
+
+def bmp_with_alpha(alpha: list[int]) -> bytes:
+    """A BMP of version 5, of one row of grey 100, with an alpha channel."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 124, len(alpha), 1, 1, 32, 3, 0, 0, 0, 0, 0) + masks
+    row = b"".join(bytes([100, 100, 100, each]) for each in alpha)
+    start = struct.pack("<2sIHHI", b"BM", 138 + len(row), 0, 0, 138)
+    return start + header + bytes(124 - len(header)) + row
+
+
+def test_an_alpha_channel_of_bmp_that_is_never_set_is_none():
+    assert pixels(bmp_with_alpha([0, 0, 0]))[0].tolist() == [[100] * 3] * 3
+    assert pixels(bmp_with_alpha([0, 255, 51]))[0].tolist() == [[255] * 3, [100] * 3, [224] * 3]
+    png = encode(Image.new("RGBA", (3, 1), (100, 100, 100, 0)), "PNG")
+    assert pixels(png)[0].tolist() == [[255] * 3] * 3
+
+
 def test_to_rgb_names_a_mode_without_conversion():
     with pytest.raises(ImageError, match="colour mode La has no conversion to RGB"):
         to_rgb(Image.new("La", (4, 4)))

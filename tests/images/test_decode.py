@@ -14,8 +14,10 @@ from PIL import Image, features
 
 from tests.images.encoded import difference, encode, huge_png, noise, picture
 from twlcli.errors import ImageError
-from twlcli.images import decode
+from twlcli.images import formats
 from twlcli.images.decode import open_upright, read_upright
+from twlcli.images.decoding import Decoding
+from twlcli.images.quiet import pillow_silenced
 
 # What a camera held in each EXIF orientation stores, as the inverse of what undoes it.
 STORED = {
@@ -71,9 +73,9 @@ def test_open_upright_reads_heic_with_the_extra():
 
 def test_open_upright_names_the_extra_for_heic(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    decode._register_heif.cache_clear()
+    formats._register.cache_clear()
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-    assert reason(data) == "HEIC needs the 'heic' extra: pip install 'twlcli[heic]'"
+    assert reason(data) == "HEIC photograph needs the 'heic' extra: pip install 'twlcli[heic]'"
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -105,7 +107,10 @@ def test_open_upright_names_an_empty_file():
 
 @pytest.mark.parametrize("data", [b"hello, world\n" * 50, b"\0" * 4096, b"x", b"<svg></svg>"])
 def test_open_upright_names_what_is_not_an_image(data):
-    assert reason(data) == "not an image (expected JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"
+    assert (
+        reason(data)
+        == "not an image (expected JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or HEIC)"
+    )
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", AVIF])
@@ -149,10 +154,43 @@ def test_open_upright_refuses_a_huge_png_from_its_header():
     assert peak < 10e6
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_open_upright_counts_the_pixels_of_jpeg_that_it_decodes(progressive):
+    data = encode(noise(1600, 1200), "JPEG", progressive=progressive)
+    small = Decoding(max_pixels=1_000_000)
+    assert reason(data, decoding=small) == "too large: 1.9 megapixels, the limit is 1.0"
+    reduced = open_upright(data, shorter_side=200, decoding=small)
+    assert reduced.size == (800, 600)
+    assert reduced.tobytes() == open_upright(data, shorter_side=200).tobytes()
+    assert reason(data, shorter_side=500, decoding=small).startswith("too large: 1.9 megapixels")
+    smaller = Decoding(max_pixels=500_000)
+    if progressive:  # held in full while it is decoded
+        assert reason(data, shorter_side=200, decoding=smaller).startswith("too large")
+    else:
+        assert open_upright(data, shorter_side=200, decoding=smaller).size == (800, 600)
+    least = Decoding(max_pixels=1600 * 1200 // 8 - 1)
+    assert reason(data, shorter_side=10, decoding=least).startswith("too large: 1.9 megapixels")
+
+
+def test_open_upright_reads_jpeg_of_more_pixels_than_pillow():
+    data = encode(Image.new("L", (60_000, 3_000), 77), "JPEG")
+    image = open_upright(data, shorter_side=100)
+    assert image.size == (7500, 375)
+    assert image.getpixel((0, 0)) == (77, 77, 77)
+    assert reason(data) == "too large: 180.0 megapixels, the limit is 179.0"
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF", "BMP"])
+def test_open_upright_takes_a_larger_limit_than_pillow(format_name):
+    data = encode(Image.new("1", (20_000, 9_000)), format_name)
+    assert reason(data) == "too large: 180.0 megapixels, the limit is 179.0"
+    assert open_upright(data, decoding=Decoding(max_pixels=180_000_000)).size == (20_000, 9_000)
+
+
 def test_open_upright_takes_a_smaller_limit():
     data = encode(noise(), "PNG")
-    assert open_upright(data, max_pixels=200 * 150).size == (200, 150)
-    assert reason(data, max_pixels=29_999).startswith("too large: ")
+    assert open_upright(data, decoding=Decoding(max_pixels=200 * 150)).size == (200, 150)
+    assert reason(data, decoding=Decoding(max_pixels=29_999)).startswith("too large: ")
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 40), (60, 0), (0, 0)])
@@ -180,7 +218,7 @@ def test_open_upright_silences_pillow_without_touching_other_filters():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(open_upright, [data] * 100))
     assert list(warnings.filters) == before
-    with decode._pillow_silenced(), pytest.warns(UserWarning, match="mine"):
+    with pillow_silenced(), pytest.warns(UserWarning, match="mine"):
         warn_elsewhere()
 
 

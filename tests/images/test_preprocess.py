@@ -86,3 +86,20 @@ def test_load_gives_the_reason(tmp_path):
     path.write_bytes(encode(noise(), "JPEG")[:5000])
     with pytest.raises(ImageError, match=r"^truncated JPEG$"):
         load(path, Preprocessing())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_pixels_without_a_profile_are_those_of_plain_pillow(tmp_path, format_name, mode):
+    """What models were trained and used on before colour profiles were looked at."""
+    if (format_name, mode) in {("PNG", "CMYK"), ("JPEG", "RGBA"), ("JPEG", "P")}:
+        pytest.skip("there is no such file")
+    path = tmp_path / "image"
+    path.write_bytes(encode(noise(700, 500).convert(mode), format_name))
+    with Image.open(path) as image:
+        image.draft(None, (96, 96))
+        shown = image.convert("RGBA") if mode == "RGBA" else image.convert("RGB")
+        white = Image.new("RGB", shown.size, "white")
+        white.paste(shown, mask=shown.getchannel("A") if mode == "RGBA" else None)
+    preprocessing = Preprocessing(resize=48, crop=32)
+    assert (load(path, preprocessing) == preprocess(white, preprocessing)).all()

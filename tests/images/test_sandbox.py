@@ -16,6 +16,7 @@ from tests.images.encoded import encode, huge_png, noise, picture
 from tests.images.test_color import GRADIENT
 from twlcli.errors import DeviceError, ImageError
 from twlcli.images import sandbox as decoder
+from twlcli.images.decoding import Decoding
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.images.sandbox import DecoderProcess, Limits, LocalDecoder, decoder_processes
 from twlcli.model.preprocessing import Preprocessing
@@ -54,7 +55,7 @@ def pixels(
     decoder, file: ImageFile, preprocessing: Preprocessing = SMALL, *, exact: bool = False
 ) -> np.ndarray:
     out = np.zeros((preprocessing.crop, preprocessing.crop, 3), dtype=np.uint8)
-    decoder.decode(file, preprocessing, out, exact=exact)
+    decoder.decode(file, preprocessing, out, decoding=Decoding(exact))
     return out
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from twlcli.errors import AnnotationError, ModelError
 from twlcli.recipe import Recipe
-from twlcli.runs.run_folder import Run, check_network, read_data, split_again
+from twlcli.runs.run_folder import Run, check_network, open_data
 
 
 def rows(path: Path) -> dict[str, str]:
@@ -63,7 +63,7 @@ def test_a_table_of_splits_that_does_not_serve_is_refused(tmp_path, table, conte
         path.write_text(content)
     recipe = Recipe().with_values({"data": {"path": str(table), "splits": str(path)}})
     with pytest.raises(AnnotationError, match=rf"splits\.csv: {message}"):
-        split_again(read_data(recipe.data), recipe.data)
+        open_data(recipe.data)
 
 
 def test_weights_can_be_a_run(tmp_path):
@@ -89,3 +89,16 @@ def test_what_was_saved_is_not_discarded(tmp_path, table):
     run.split_data()
     run.discard()
     assert not run.folder.exists()
+
+
+def test_folders_above_go_with_a_run_that_is_discarded(tmp_path, table):
+    first = new_run(tmp_path / "runs" / "new" / "a", table)
+    second = new_run(tmp_path / "runs" / "new" / "b", table)
+    first.discard()
+    assert [path.name for path in (tmp_path / "runs" / "new").iterdir()] == ["b"]
+    second.discard()
+    assert (tmp_path / "runs" / "new").is_dir()  # was there before the second
+    third = new_run(tmp_path / "other" / "new" / "c", table)
+    third.suited(images=5, labels=2).discard()
+    assert not (tmp_path / "other").exists()
+    assert tmp_path.is_dir()

@@ -11,6 +11,7 @@ from tests.images.encoded import noise
 from tests.scoring.drawn import draw_logits
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.images.decoding import Decoding
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.decisions import probabilities
@@ -77,7 +78,11 @@ def test_predict_decodes_as_it_is_told(tmp_path, photos, exact):
     for name in names:
         noise(400, 300).save(tmp_path / name)
     scored = score_images(
-        MeanColor(), replace(photos, images=names), batch_size=2, workers=1, exact=exact
+        MeanColor(),
+        replace(photos, images=names),
+        batch_size=2,
+        workers=1,
+        decoding=Decoding(exact),
     )
     pixels = [
         load(tmp_path / names[0], COLORS.preprocessing, exact=each) for each in (exact, not exact)

@@ -131,6 +131,8 @@ def test_to_dict_is_strict_json_with_fractions():
         "split",
         "images",
         "unreadable",
+        "profiles_ignored",
+        "damaged",
         "threshold",
         "map_class",
         "map_sample",
@@ -139,4 +141,8 @@ def test_to_dict_is_strict_json_with_fractions():
         "brier",
         "calibration_error",
         "labels",
+        "trained_on",
+        "fitted_on",
+        "cross_fitted",
+        "intervals",
     }

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tagging.test_journal import LABELS, NOW, opened
+from twlcli.images.decoding import Decoding
 from twlcli.images.image_file import ByteRange, Failure, ImageFile
 from twlcli.tagging import chunks as module
 from twlcli.tagging.chunks import Item, JournalLookup, chunked
@@ -116,20 +117,25 @@ def test_identifier_keeps_the_order_with_many_threads(files):
 def test_key_changes_with_all_that_decides_a_row():
     low, high = (np.array(values, dtype=np.float32) for values in ([0.5, 0.5], [0.5, 0.6]))
     decisions = [
-        Decision(model, None, thresholds, top_k, exact)
+        Decision(model, None, thresholds, top_k, decoding)
         for model in ("a", "b")
         for thresholds in (low, high, None)
         for top_k in (None, 1, 2)
-        for exact in (False, True)
+        for decoding in (
+            Decoding(),
+            Decoding(True),
+            Decoding(max_pixels=9),
+            Decoding(False, 9, True),
+        )
     ]
-    assert len({each.key for each in decisions}) == 2 * 3 * 3 * 2
+    assert len({each.key for each in decisions}) == 2 * 3 * 3 * 4
     with_rules = replace(decisions[0], rules="digest")
     assert with_rules.key == decisions[0].key  # rules work on rows, which stay what they are
     assert with_rules.conditions != decisions[0].conditions
 
 
-def test_key_is_that_of_older_journals():
+def test_key_stays_what_it_is():
     thresholds = np.array([0.5, 0.25], dtype=np.float32)
-    text = json.dumps([1, "digest", thresholds.tobytes().hex(), 3, False])
+    text = json.dumps([2, "digest", thresholds.tobytes().hex(), 3, False, 178_956_970, False])
     expected = hashlib.sha256(text.encode()).digest()
     assert Decision("digest", "best-f1", thresholds, 3).key == expected

@@ -10,6 +10,7 @@ from tests.images.arrays import load
 from tests.images.encoded import encode, noise
 from tests.tagging.models import SPEC, logits_of, write_model
 from twlcli.errors import ModelError
+from twlcli.images.decoding import Decoding
 from twlcli.images.discover.scan import scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import LocalDecoder
@@ -109,7 +110,7 @@ def test_tag_decodes_as_it_is_told(photos, predictor):
     given = []
     for exact in (False, True):
         rows = Rows()
-        tag(scan([photos]), predictor, FanOut([rows]), thresholds=None, exact=exact)
+        tag(scan([photos]), predictor, FanOut([rows]), thresholds=None, decoding=Decoding(exact))
         pixels = load(photos / "0.png", SPEC.preprocessing, exact=exact)
         logits = logits_of(pixels.mean(axis=(0, 1)))
         expected = sorted(1 / (1 + np.exp(-logits * (1, 1, 2))), reverse=True)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import twlcli
-from tests.images.encoded import encode
+from tests.images import icc
+from tests.images.encoded import encode, picture
 from tests.tagging.models import write_model
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
@@ -195,3 +196,68 @@ def test_one_path_and_one_pattern_need_no_list(model, photos, tmp_path):
     twlcli.tag_files(str(photos), model=model, outputs=tmp_path / "all.csv", include="*.png")
     twlcli.tag_files([photos], model=model, outputs=[tmp_path / "too.csv"], include=["*.png"])
     assert (tmp_path / "all.csv").read_text() == (tmp_path / "too.csv").read_text()
+
+
+def test_odd_images_are_counted(model, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    profile = icc.of_primaries(icc.ADOBE, icc.gamma(2.2))
+    for name, embedded in (("a.png", profile), ("b.png", b"broken"), ("c.png", profile[:300])):
+        (folder / name).write_bytes(encode(picture(), "PNG", icc_profile=embedded))
+    (folder / "d.jpg").write_bytes(encode(picture(), "JPEG")[:-2])
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir" / "a.png").write_bytes(encode(picture(), "PNG"))
+    watching = Watching()
+    options: dict[str, Any] = {"model": model, "watcher": watching}
+    tally = twlcli.tag_files(folder, outputs=[tmp_path / "t.csv"], **options)
+    assert (tally.tagged, tally.failed) == (3, 1)
+    assert (tally.profiles_ignored, tally.damaged) == (2, 0)
+    assert watching.starts[0].left_out.folders == {"@eaDir": 1}
+    assert watching.failures[0].reason.startswith("JPEG without its end marker")
+    accepted = twlcli.tag_files(
+        folder, outputs=[tmp_path / "u.csv"], accept_damaged=True, max_pixels=2400, **options
+    )
+    assert (accepted.tagged, accepted.failed) == (4, 0)
+    assert (accepted.profiles_ignored, accepted.damaged) == (2, 1)
+    small = twlcli.tag_files(folder, outputs=[tmp_path / "v.csv"], max_pixels=2399, **options)
+    assert (small.tagged, small.failed) == (0, 4)
+
+
+def test_settings_that_change_pixels_are_not_mixed(model, photos, tmp_path):
+    """Rows of another setting are neither taken over nor lost."""
+    (photos / "cut.jpg").write_bytes(encode(picture(), "JPEG")[:-2])
+    options: dict[str, Any] = {"model": model, "journal": tmp_path / "journal"}
+    settings: list[dict[str, Any]] = [{}, {"accept_damaged": True}, {"max_pixels": 500}]
+    for number, setting in enumerate(settings * 2):
+        table = tmp_path / f"{number}.csv"
+        tally = twlcli.tag_files(photos, outputs=[table], **setting, **options)
+        assert tally.stored == (0 if number < 3 else 7)
+        assert tally.tagged == (5, 6, 0)[number % 3]
+
+
+def test_one_image_is_read_alike_everywhere(model, tmp_path):
+    """By the command's processes, and by a tagger from a path, from bytes and from memory."""
+    data = encode(picture(), "PNG", icc_profile=icc.of_primaries(icc.P3, icc.gamma(1.8)))
+    (tmp_path / "a.png").write_bytes(data)
+    table = tmp_path / "t.jsonl"
+    twlcli.tag_files([tmp_path / "a.png"], model=model, outputs=[table], threshold=0)
+    written = json.loads(table.read_text())["labels"]
+    tagger = twlcli.load_model(model, threshold=0)
+    image = Image.open(tmp_path / "a.png")
+    for prediction in tagger([tmp_path / "a.png", data, image]):
+        assert prediction.to_dict() == pytest.approx(written, abs=1e-4)
+    plain = tagger(encode(picture(), "PNG"))[0].to_dict()
+    assert max(abs(plain[label] - written[label]) for label in written) > 0.01
+
+
+def test_a_tagger_takes_damaged_images_where_it_is_told(model, tmp_path):
+    cut = encode(picture(), "JPEG")[:-2]
+    (tmp_path / "a.jpg").write_bytes(cut)
+    assert "end marker" in str(twlcli.load_model(model)(cut)[0].error)
+    tagger = twlcli.load_model(model, accept_damaged=True)
+    assert [each.error for each in tagger([cut, tmp_path / "a.jpg"])] == [None, None]
+    assert "too large" in str(twlcli.load_model(model, max_pixels=9)(cut)[0].error)
+    with pytest.raises(TwlError, match="max_pixels is 0; expected a whole number of at least 1"):
+        twlcli.load_model(model, max_pixels=0)
+    with pytest.raises(TwlError, match="max_pixels is 0; expected a whole number of at least 1"):
+        twlcli.tag_files([tmp_path], model=model, max_pixels=0)

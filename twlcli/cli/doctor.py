@@ -11,6 +11,8 @@ _PACKAGES = (
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
     ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),
+    ("raw", ("rawpy",)),
+    ("jxl", ("pillow-jxl-plugin",)),
     ("pdf", ("svglib",)),
 )
 

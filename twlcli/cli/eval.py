@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from twlcli.cli import options
-from twlcli.cli.printable import print_unreadable
+from twlcli.cli.printable import print_caveats, print_unreadable
+from twlcli.cli.recipe_options import Splits
 
 if TYPE_CHECKING:
     from twlcli.cli.tables import LabelOrder
@@ -61,6 +62,7 @@ def evaluate(
     images: options.Images = None,
     coco_images: options.CocoImages = None,
     separator: options.Separator = None,
+    splits: Splits = None,
     as_json: AsJson = False,
     scores: Scores = None,
     force: Force = False,
@@ -69,6 +71,8 @@ def evaluate(
     batch_size: options.BatchSize = None,
     workers: options.Threads = None,
     exact: options.Exact = False,
+    max_pixels: options.MaxPixels = None,
+    accept_damaged: options.AcceptDamaged = False,
     device: Device = None,
     provider: options.Provider = None,
 ) -> None:
@@ -90,11 +94,14 @@ def evaluate(
         images=images,
         coco_images=coco_images,
         separator=separator,
+        splits=splits,
         scores=scores,
         force=force,
         batch_size=batch_size,
         workers=workers,
         exact=exact,
+        max_pixels=max_pixels,
+        accept_damaged=accept_damaged,
         provider=provider,
         device=device,
         watcher=counting_bar,
@@ -104,6 +111,7 @@ def evaluate(
     else:
         where = f"{evaluation.data}, split {evaluation.split}: {evaluation.images:,} images"
         _print_tables(evaluation, f"{model} on {where}", order=sort, all_labels=all_labels)
+    print_caveats(damaged=evaluation.damaged, profiles_ignored=evaluation.profiles_ignored)
     if evaluation.unreadable:
         print_unreadable(evaluation.unreadable, more="; --json lists all")
         raise typer.Exit(3)
@@ -112,8 +120,8 @@ def evaluate(
 def _print_tables(
     evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
 ) -> None:
-    from twlcli.cli.console import out, print_table
-    from twlcli.cli.tables import decision_table, label_table, summary_table
+    from twlcli.cli.console import err, out, print_table
+    from twlcli.cli.tables import decision_table, label_table, notes_on, summary_table
 
     out.print(title, markup=False)
     out.print()
@@ -122,6 +130,8 @@ def _print_tables(
     print_table(decision_table(evaluation))
     out.print()
     print_table(label_table(evaluation, order=order, whole=all_labels))
+    for note in notes_on(evaluation):
+        err.print(f"note: {note}")
 
 
 def _print_json(evaluation: Evaluation, *, model: Path) -> None:

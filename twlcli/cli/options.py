@@ -52,8 +52,9 @@ Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="One number for all labels; precision=0.9 for thresholds fitted to reach it; or "
-        "best-f1 for those with the best F1 of each label [default: best-f1]",
+        help="One number for all labels; precision=P, for P 0.5, 0.6, 0.7, 0.8, 0.9, 0.95 or 0.99, "
+        "for thresholds that reach this precision with confidence; or best-f1 for those with the "
+        "best F1 of each label [default: best-f1]",
     ),
 ]
 Provider = Annotated[
@@ -82,4 +83,18 @@ Threads = Annotated[
 Exact = Annotated[
     bool,
     typer.Option("--exact", help="Decode JPEG at full size: slower; scores barely change."),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        metavar="N",
+        help="Refuse images of more pixels; of JPEG those count that are decoded, a 1/64 of them "
+        "at best [default: 178956970]",
+    ),
+]
+AcceptDamaged = Annotated[
+    bool,
+    typer.Option("--accept-damaged", help="Read damaged images as far as possible."),
 ]

@@ -42,3 +42,15 @@ def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
         typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
     if count > FAILURES_SHOWN:
         typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more{more}", err=True)
+
+
+def print_caveats(*, damaged: int, profiles_ignored: int) -> None:
+    """Say on stderr what was odd about images that were read all the same."""
+    without = "read without the embedded colour profile, which is damaged or does not fit"
+    for count, sentence in (
+        (damaged, "damaged and read as far as possible"),
+        (profiles_ignored, without),
+    ):
+        if count:
+            images = "1 image was" if count == 1 else f"{count:,} images were"
+            typer.echo(f"twl: {images} {sentence}", err=True)

@@ -52,6 +52,8 @@ def tag(
     batch_size: shared.BatchSize = None,
     workers: shared.Threads = None,
     exact: shared.Exact = False,
+    max_pixels: shared.MaxPixels = None,
+    accept_damaged: shared.AcceptDamaged = False,
     time_limit: options.TimeLimit = None,
     memory_limit: options.MemoryLimit = None,
 ) -> None:
@@ -105,6 +107,8 @@ def tag(
                 top_k=top_k,
                 rules=rules or policy,
                 exact=exact,
+                max_pixels=max_pixels,
+                accept_damaged=accept_damaged,
                 ordered=not unordered,
                 force=force,
                 journal=None if no_journal else journal or AUTO,

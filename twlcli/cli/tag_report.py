@@ -6,13 +6,14 @@ import ctypes
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import typer
 
-from twlcli.cli.printable import printable
+from twlcli.cli.printable import print_caveats, printable
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.io import partial_path
@@ -48,6 +49,7 @@ class TagReport:
         self._start: TagStart | None = None
         self._tally = Tally()
         self._shown: list[Failure] = []
+        self._missing: Counter[str] = Counter()  # failures for want of an extra, by reason
         self._show: Callable[[Tally], None] = lambda tally: None
         self._bar = ExitStack()
 
@@ -64,6 +66,8 @@ class TagReport:
         self._start = start
         if self._default_model:
             self.say(_DEFAULT_MODEL)
+        if start.never_given:
+            self.say(start.never_given)
         if start.is_short or not sys.stderr or not sys.stderr.isatty():
             return
         if not (self._streams and sys.stdout and sys.stdout.isatty()):
@@ -78,6 +82,8 @@ class TagReport:
         """Take note of an image that could not be tagged."""
         if len(self._shown) < FAILURES_SHOWN:
             self._shown.append(failure)
+        if "pip install" in failure.reason:
+            self._missing[failure.reason] += 1
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -88,10 +94,12 @@ class TagReport:
         except (KeyboardInterrupt, TwlError):
             if self._start is not None:
                 self._list_failures()
+                self._list_caveats(self._start)
                 self.say(f"stopped early: {self._summary(self._start)}{self._way_on(self._start)}")
             raise
         assert self._start is not None
         self._list_failures()
+        self._list_caveats(self._start)
         self.say(self._summary(self._start))
 
     def _way_on(self, start: TagStart) -> str:
@@ -108,6 +116,17 @@ class TagReport:
         if more > 0:
             where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
             self.say(f"failed: {more:,} more ({where})")
+        for reason, count in self._missing.items():
+            if count > 1:
+                self.say(f"failed: {count:,} files in all: {reason}")
+
+    def _list_caveats(self, start: TagStart) -> None:
+        tally = self._tally
+        if tally.damaged or tally.profiles_ignored:
+            print_caveats(damaged=tally.damaged, profiles_ignored=tally.profiles_ignored)
+        if start.left_out.folders or start.left_out.suffixes:
+            for line in start.left_out.lines():
+                self.say(line)
 
     def _summary(self, start: TagStart) -> str:
         tally = self._tally

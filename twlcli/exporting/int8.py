@@ -24,6 +24,7 @@ from twlcli.model.checkpoint import read_spec
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import Labelled, ReadOptions, open_labelled
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
 
@@ -205,7 +206,9 @@ def quantize(
             "float32": maps,
             "int8": maps_int8,
         }
-        spec = replace(spec, provenance={**spec.provenance, "quantisation": made})
+        seen = {**spec.provenance.get(SEEN_KEY, {}), "fitted": sample_of(hashes_of(data))}
+        provenance = {**spec.provenance, "quantisation": made, SEEN_KEY: seen}
+        spec = replace(spec, provenance=provenance)
         spec = fit(after.logits, after.targets, spec)
         replace_spec(int8_model, spec)
         content = int8_model.read_bytes()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 _LEVEL_OF_SIXTEEN_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
@@ -15,6 +15,11 @@ def deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded image of a mode that starts with `I` or `F`; transparency lies on white."""
     raw = np.asarray(image)
     levels = grey_levels(raw, sixteen_bits=image.mode.startswith("I;16"))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        from twlcli.images.tiff import white_is_zero
+
+        if white_is_zero(image.tag_v2):  # Pillow turns those of 8 bits round, not these
+            levels = 255 - levels
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):  # PNG names one grey value as fully transparent
         levels[raw == transparent] = 255

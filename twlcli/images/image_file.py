@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from twlcli.errors import ImageError
+from twlcli.images.kinds import KIND_OF_SUFFIX
 
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib"),
         *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+        *(".jp2", ".j2k", ".j2c", ".jpf", ".jpx"),
     )
 )
 
@@ -60,9 +63,30 @@ class Failure:
     reason: str
 
 
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, in lower case."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 -- names, by the million
+
+
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 -- names, by the million
+    """Whether a file's name says that it is an image that can be read here."""
+    suffix = suffix_of(name)
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    kind = KIND_OF_SUFFIX.get(suffix)
+    return kind is not None and kind.is_readable
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes of all images that can be read here."""
+    return IMAGE_SUFFIXES.union(filter(is_image, KIND_OF_SUFFIX))
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file's name says that it is a photograph that nothing installed can read."""
+    kind = KIND_OF_SUFFIX.get(suffix_of(name))
+    return kind is not None and not kind.is_readable
 
 
 def read_range(path: Path, part: ByteRange) -> bytes:

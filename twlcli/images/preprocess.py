@@ -5,12 +5,14 @@ The processes that decode import no more than this: without NumPy they start in 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from twlcli.errors import ModelError
-from twlcli.images.decode import open_upright, read_upright
+from twlcli.images.decode import Noted, open_upright, read_upright, say_nothing
+from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import ByteRange, read_range
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -22,7 +24,8 @@ def load_crop(
     byte_range: ByteRange | None,
     preprocessing: Preprocessing,
     *,
-    exact: bool = False,
+    decoding: Decoding = USUAL,
+    noted: Noted = say_nothing,
 ) -> Image.Image:
     """Read, decode, resize and crop an image file, or the part of a file that is one.
 
@@ -30,8 +33,8 @@ def load_crop(
         path: the file.
         byte_range: where the image lies in it; None for the whole file.
         preprocessing: the model's.
-        exact: decode JPEG at full size. Otherwise it is decoded at a reduced size, at least twice
-            `resize`, which is several times faster and changes few pixels by more than 1.
+        decoding: the other settings that change pixels.
+        noted: told what is odd about an image that was read all the same.
 
     Returns:
         An RGB image of (crop, crop) pixels.
@@ -40,12 +43,16 @@ def load_crop(
         ImageError: it cannot be read or decoded; the message is the reason alone.
         ModelError: the interpolation is not known.
     """
-    shorter_side = None if exact else preprocessing.resize
+    shorter_side = None if decoding.exact else preprocessing.resize
+    crop = partial(cropped, preprocessing=preprocessing)
     if byte_range is None:
-        image = read_upright(path, shorter_side=shorter_side)
-    else:
-        image = open_upright(read_range(path, byte_range), shorter_side=shorter_side)
-    return cropped(image, preprocessing)
+        return read_upright(
+            path, shorter_side=shorter_side, decoding=decoding, resize=crop, noted=noted
+        )
+    content = read_range(path, byte_range)
+    return open_upright(
+        content, shorter_side=shorter_side, decoding=decoding, resize=crop, noted=noted
+    )
 
 
 def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import DeviceError, ImageError
+from twlcli.images.decoding import USUAL, Caveat, Decoding, joined
 from twlcli.images.image_file import ImageFile
-from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY
+from twlcli.images.sandbox_protocol import LENGTH, READY
 from twlcli.model.preprocessing import Preprocessing
 
 # The other process finds twl where this one did, and nothing in the folder it happens to start in.
@@ -39,9 +40,12 @@ class Decoder(Protocol):
         preprocessing: Preprocessing,
         out: NDArray[np.uint8],
         *,
-        exact: bool = False,
-    ) -> None:
+        decoding: Decoding = USUAL,
+    ) -> Caveat:
         """Decode a file into `out`, uint8 RGB (crop, crop, 3), contiguous; see `load_crop`.
+
+        Returns:
+            What has to be said of the image all the same.
 
         Raises:
             ImageError: it cannot be read or decoded; the message is the reason alone.
@@ -67,11 +71,15 @@ class LocalDecoder:
         preprocessing: Preprocessing,
         out: NDArray[np.uint8],
         *,
-        exact: bool = False,
-    ) -> None:
+        decoding: Decoding = USUAL,
+    ) -> Caveat:
         """As a `Decoder` does."""
-        crop = self._load_crop(file.path, file.byte_range, preprocessing, exact=exact)
+        caveats: list[Caveat] = []
+        crop = self._load_crop(
+            file.path, file.byte_range, preprocessing, decoding=decoding, noted=caveats.append
+        )
         out[...] = np.asarray(crop)
+        return joined(caveats)
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -110,8 +118,8 @@ class DecoderProcess:
         preprocessing: Preprocessing,
         out: NDArray[np.uint8],
         *,
-        exact: bool = False,
-    ) -> None:
+        decoding: Decoding = USUAL,
+    ) -> Caveat:
         """As a `Decoder` does.
 
         Raises:
@@ -119,12 +127,13 @@ class DecoderProcess:
             DeviceError: the process does not start.
         """
         inside = None if file.byte_range is None else astuple(file.byte_range)
-        asked = (os.fsencode(file.path), inside, astuple(preprocessing), exact)
+        asked = (os.fsencode(file.path), inside, astuple(preprocessing), astuple(decoding))
         request = pickle.dumps(asked)
         while True:
             child = self._child
-            if child.answers(request, out):
-                return
+            caveat = child.answer(request, out)
+            if caveat is not None:
+                return caveat
             seconds = time.monotonic() - child.asked
             status = child.stop()
             if self._closed:
@@ -163,8 +172,8 @@ class _Child:
             pickle.dump(astuple(limits), self._requests)
             self._requests.flush()
 
-    def answers(self, request: bytes, out: NDArray[np.uint8]) -> bool:
-        """Whether the process answered a request; then `out` is filled.
+    def answer(self, request: bytes, out: NDArray[np.uint8]) -> Caveat | None:
+        """What the process says of the image it has put into `out`; None if it says nothing.
 
         Raises:
             ImageError: the answer is the reason why it cannot be.
@@ -177,19 +186,19 @@ class _Child:
             self._requests.write(request)
             self._requests.flush()
             (length,) = LENGTH.unpack(self._answers.read(LENGTH.size))
-            if length == PIXELS:
+            if length < 0:
                 whole = self._answers.readinto(out.data.cast("B")) == out.nbytes
             else:
                 reason = self._answers.read(length)
                 whole = len(reason) == length
         except (OSError, ValueError, struct.error):  # a pipe that is broken, closed, or at its end
-            return False
+            return None
         if not whole:
-            return False
+            return None
         self.is_fresh = False
-        if length != PIXELS:
+        if length >= 0:
             raise ImageError(reason.decode("utf-8", "surrogatepass"))
-        return True
+        return Caveat(~length)
 
     def _await_start(self) -> None:
         self._started = self._answers.read(len(READY)) == READY

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twlcli.errors import ImageError
+from twlcli.images.decoding import Caveat, Decoding, joined
 from twlcli.images.image_file import ByteRange
 from twlcli.images.preprocess import load_crop
-from twlcli.images.sandbox_protocol import LENGTH, PIXELS, READY
+from twlcli.images.sandbox_protocol import LENGTH, READY
 from twlcli.model.preprocessing import Preprocessing
 
 
@@ -35,8 +36,9 @@ def main() -> None:
         os._exit(0)
 
 
-def _answer(request: tuple[bytes, Any, Any, bool], answers: BinaryIO, seconds: float) -> None:
-    name, inside, preprocessing, exact = request
+def _answer(request: tuple[bytes, Any, Any, Any], answers: BinaryIO, seconds: float) -> None:
+    name, inside, preprocessing, decoding = request
+    caveats: list[Caveat] = []
     # A thread that needs no interpreter ends the process, whatever a decoder is stuck in.
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
@@ -44,9 +46,10 @@ def _answer(request: tuple[bytes, Any, Any, bool], answers: BinaryIO, seconds: f
             Path(os.fsdecode(name)),
             None if inside is None else ByteRange(*inside),
             Preprocessing(*preprocessing),
-            exact=exact,
+            decoding=Decoding(*decoding),
+            noted=caveats.append,
         )
-        length, content = PIXELS, image.tobytes()
+        length, content = ~int(joined(caveats)), image.tobytes()
     except Exception as error:  # one image's trouble, whatever it is
         reason = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         content = reason.encode("utf-8", "surrogatepass")

@@ -2,8 +2,8 @@
 
 It begins with the pickled numbers of its `Limits`, and READY is the answer. A request is a pickled
 tuple: the path's bytes, the numbers of the `ByteRange` or None, those of the `Preprocessing`, and
-whether JPEG is decoded at full size. An answer begins with a LENGTH: PIXELS, and they follow, or
-that of the reason why there are none, in UTF-8.
+those of the `Decoding`. An answer begins with a LENGTH: below 0 it is ~ of the `Caveat`, and the
+pixels follow; else it is that of the reason why there are none, in UTF-8.
 """
 
 from __future__ import annotations
@@ -11,5 +11,4 @@ from __future__ import annotations
 import struct
 
 READY = b"!"
-PIXELS = -1
 LENGTH = struct.Struct("<i")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -14,6 +15,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import with_vocabulary
 from twlcli.annotations.missing import check_images
 from twlcli.errors import AnnotationError
+from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import LocalDecoder
 from twlcli.inference.stream import stream, usable_cores
@@ -29,12 +31,14 @@ class ScoredImages:
         logits: (n, C) float32.
         targets: (n, C) int8 of 1 present, 0 absent, -1 unknown.
         unreadable: the other images.
+        caveats: how many of the images each has to be said of.
     """
 
     images: tuple[str, ...]
     logits: NDArray[np.float32]
     targets: NDArray[np.int8]
     unreadable: tuple[Failure, ...] = ()
+    caveats: Mapping[Caveat, int] = field(default_factory=dict)
 
 
 def score_images(
@@ -43,7 +47,7 @@ def score_images(
     *,
     batch_size: int | None = None,
     workers: int | None = None,
-    exact: bool = False,
+    decoding: Decoding = USUAL,
     progress: Callable[[int], None] | None = None,
     none_will_do: bool = False,
 ) -> ScoredImages:
@@ -54,7 +58,7 @@ def score_images(
         annotations: the images; their labels are brought into the model's order.
         batch_size: images in one call of the model; None is what suits the device.
         workers: threads that decode and predict; None is one for each core.
-        exact: decode JPEG at full size.
+        decoding: the settings that change pixels.
         progress: told how many more images are done.
         none_will_do: give an empty result where no image can be read, as a part of a whole may.
 
@@ -65,6 +69,7 @@ def score_images(
     annotations = with_vocabulary(annotations, predictor.spec.vocabulary)
     logits = np.empty(annotations.labels.shape, dtype=np.float32)
     unreadable: dict[int, Failure] = {}
+    caveats: Counter[Caveat] = Counter()
     rows = iter(range(len(annotations)))
     size = batch_size or predictor.batch_size
 
@@ -76,11 +81,12 @@ def score_images(
         predictor,
         files_of=files_of,
         decoders=[LocalDecoder()] * (workers or usable_cores()),
-        exact=exact,
+        decoding=decoding,
     )
     with closing(chunks):
         for chunk in chunks:
             logits[chunk.group] = chunk.logits
+            caveats.update(each for caveat in chunk.caveats for each in caveat)
             for row, error in zip(chunk.group, chunk.errors, strict=True):
                 if error is not None:
                     unreadable[row] = Failure(annotations.images[row], str(error))
@@ -94,6 +100,7 @@ def score_images(
         logits[readable] if unreadable else logits,
         annotations.labels.dense(readable),
         tuple(unreadable.values()),
+        caveats,
     )
 
 

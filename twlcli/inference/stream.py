@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import ImageError
+from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder
 from twlcli.model.predictor import Predictor
@@ -37,11 +38,13 @@ class Chunk(Generic[Group]):
         group: as it went in.
         logits: (n, C); the row of an image that failed is NaN.
         errors: n entries, None where the image was read.
+        caveats: n entries, what has to be said of those that were read.
     """
 
     group: Group
     logits: NDArray[np.float32]
     errors: tuple[ImageError | None, ...]
+    caveats: tuple[Caveat, ...]
 
 
 def stream(
@@ -50,7 +53,7 @@ def stream(
     *,
     files_of: Callable[[Group], Sequence[ImageFile]],
     decoders: Sequence[Decoder],
-    exact: bool = False,
+    decoding: Decoding = USUAL,
     ordered: bool = True,
 ) -> Generator[Chunk[Group], None, None]:
     """Decode and predict groups of files in threads, one for each decoder, each a group at a time.
@@ -66,7 +69,7 @@ def stream(
         predictor: the model; called from as many threads as there are decoders.
         files_of: the images of a group; where there are none, the model is not called.
         decoders: what decodes, each in one thread at a time; closed in the end.
-        exact: decode JPEG at full size.
+        decoding: the settings that change pixels.
         ordered: False gives the chunks as they are done, so that one slow image holds up its own
             group only.
 
@@ -80,7 +83,7 @@ def stream(
     idle: SimpleQueue[Decoder] = SimpleQueue()
     for decoder in decoders:
         idle.put(decoder)
-    job = _Job(predictor, files_of, idle, exact, stop)
+    job = _Job(predictor, files_of, idle, decoding, stop)
     waiting: deque[Future[Chunk[Group]]] = deque()
     pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="twl-images")
     try:
@@ -112,40 +115,43 @@ class _Job(Generic[Group]):
     predictor: Predictor
     files_of: Callable[[Group], Sequence[ImageFile]]
     idle: SimpleQueue[Decoder]
-    exact: bool
+    decoding: Decoding
     stop: threading.Event
 
     def __call__(self, group: Group) -> Chunk[Group]:
         files = self.files_of(group)
         decoder = self.idle.get()
         try:
-            images, errors = self._decoded(files, decoder)
+            images, errors, caveats = self._decoded(files, decoder)
         finally:
             self.idle.put(decoder)
         label_count = len(self.predictor.spec.vocabulary)
         logits = np.full((len(files), label_count), np.nan, dtype=np.float32)
         if len(images) and not self.stop.is_set():  # else nobody waits for it
             logits[[error is None for error in errors]] = self.predictor(images)
-        return Chunk(group, logits, tuple(errors))
+        return Chunk(group, logits, tuple(errors), tuple(caveats))
 
     def _decoded(
         self, files: Sequence[ImageFile], decoder: Decoder
-    ) -> tuple[NDArray[np.uint8], list[ImageError | None]]:
-        """The readable images of a group, and each one's error."""
+    ) -> tuple[NDArray[np.uint8], list[ImageError | None], list[Caveat]]:
+        """The readable images of a group, and the error and the caveat of each."""
         preprocessing = self.predictor.spec.preprocessing
         side = preprocessing.crop
         images = np.empty((len(files), side, side, 3), dtype=np.uint8)
         errors: list[ImageError | None] = []
+        caveats = [Caveat.NOTHING] * len(files)
         good = 0
-        for file in files:
+        for place, file in enumerate(files):
             try:
                 if self.stop.is_set():
                     raise ImageError("stopped")
                 if file.failure is not None:
                     raise ImageError(file.failure)
-                decoder.decode(file, preprocessing, images[good], exact=self.exact)
+                caveats[place] = decoder.decode(
+                    file, preprocessing, images[good], decoding=self.decoding
+                )
                 good += 1
                 errors.append(None)
             except ImageError as error:
                 errors.append(error)
-        return images[:good], errors
+        return images[:good], errors, caveats

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from twlcli.errors import ImageError
 from twlcli.images.decode import open_upright, read_upright, upright
+from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.preprocess import cropped
 from twlcli.inference.stream import usable_cores
 from twlcli.io import check_count, listed
@@ -70,17 +71,20 @@ class Tagger:
         threshold: str | float | None = None,
         top_k: int | None = None,
         exact: bool = False,
+        max_pixels: int | None = None,
+        accept_damaged: bool = False,
         batch_size: int | None = None,
     ) -> None:
         """Store the options; see `load_model`."""
         check_count("top_k", top_k)
+        check_count("max_pixels", max_pixels)
         check_count("batch_size", batch_size)
         self._source = Path(source)
         self._provider = provider
         self._device = device
         self._threshold = None if top_k is not None and threshold is None else wish_text(threshold)
         self._top_k = top_k
-        self._exact = exact
+        self._decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
         self._batch_size = batch_size
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,15 +181,16 @@ class Tagger:
 
     def _crop(self, image: ImageSource) -> NDArray[np.uint8] | ImageError:
         preprocessing = self.spec.preprocessing
-        shorter_side = None if self._exact else preprocessing.resize
+        shorter_side = None if self._decoding.exact else preprocessing.resize
+        crop = partial(cropped, preprocessing=preprocessing)
         try:
             if isinstance(image, str | Path):
-                decoded = read_upright(image, shorter_side=shorter_side)
+                read = partial(read_upright, image)
             elif isinstance(image, bytes):
-                decoded = open_upright(image, shorter_side=shorter_side)
+                read = partial(open_upright, image)
             else:
-                decoded = upright(image)
-            return np.asarray(cropped(decoded, preprocessing))
+                return np.asarray(crop(upright(image)))
+            return np.asarray(read(shorter_side=shorter_side, decoding=self._decoding, resize=crop))
         except ImageError as error:
             return error
 
@@ -205,6 +210,8 @@ def load_model(
     threshold: str | float | None = None,
     top_k: int | None = None,
     exact: bool = False,
+    max_pixels: int | None = None,
+    accept_damaged: bool = False,
     batch_size: int | None = None,
 ) -> Tagger:
     """A model to tag images with.
@@ -216,6 +223,8 @@ def load_model(
         threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         exact: decode JPEG at full size: slower, and scores barely change.
+        max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
+        accept_damaged: take what can be read of a damaged image.
         batch_size: images in one call of the model; None for what suits the device.
 
     Raises:
@@ -235,6 +244,8 @@ def load_model(
         threshold=threshold,
         top_k=top_k,
         exact=exact,
+        max_pixels=max_pixels,
+        accept_damaged=accept_damaged,
         batch_size=batch_size,
     )
     _ = tagger.predictor, tagger.thresholds  # what is wrong is said here, not at the first image

@@ -10,19 +10,20 @@ from twlcli.annotations.builder import normal_split
 from twlcli.annotations.detect import read_labels
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
-from twlcli.runs.run_folder import Run
+from twlcli.runs.run_folder import Run, split_again
 
 DEFAULT_SPLIT = "val"
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How labels are read; see `read_labels`. None where nothing was said."""
+    """How labels are read; see `read_labels` and `split_again`. None where nothing was said."""
 
     format: str | None = None
     images: Path | str | None = None
     coco_images: Path | str | None = None
     separator: str | None = None
+    splits: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,13 @@ def open_labelled(
             separator=options.separator,
             vocabulary=vocabulary,
         )
+        if options.splits is not None:
+            annotations = split_again(annotations, options.splits)
         default = DEFAULT_SPLIT
     elif any(value is not None for value in astuple(options)):
         raise TwlError(
-            "a format, a folder of images and a separator say how to read labels, and no labels "
-            "are named",
+            "a format, a folder of images, a separator and splits say how to read labels, and no "
+            "labels are named",
             hint="name them with {data}",
         )
     elif not model.is_dir():

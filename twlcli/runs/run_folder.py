@@ -16,7 +16,8 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Run:
 
     folder: Path
     recipe: Recipe
+    made: tuple[Path, ...] = field(default=(), compare=False)  # folders above that came with it
 
     @classmethod
     def create(cls, folder: Path, recipe: Recipe) -> Run:
@@ -51,11 +53,12 @@ class Run:
             TwlError: the folder exists and is not empty, or cannot be made.
         """
         cls.check_free(folder)
+        made = tuple(each for each in folder.absolute().parents if not each.exists())
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
-        run = cls(folder, recipe)
+        run = cls(folder, recipe, made)
         run.write_recipe()
         return run
 
@@ -84,6 +87,9 @@ class Run:
         """Remove a run that ended before anything was saved."""
         if not has_state(self.folder) and not self.checkpoint.exists():
             shutil.rmtree(self.folder)
+            for folder in self.made:
+                with suppress(OSError):  # another run is in it
+                    folder.rmdir()
 
     def tidy(self) -> None:
         """Remove what a run that was killed left half-written."""
@@ -97,7 +103,7 @@ class Run:
 
     def suited(self, *, images: int, labels: int) -> Run:
         """The run with what its recipe left open decided and written into it."""
-        run = Run(self.folder, self.recipe.suited(images=images, labels=labels))
+        run = replace(self, recipe=self.recipe.suited(images=images, labels=labels))
         if run != self:
             run.write_recipe()
         return run
@@ -143,10 +149,10 @@ class Run:
         Raises:
             AnnotationError: the data are not there any more, or have changed.
         """
-        annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         path = self.folder / SPLITS_NAME
         if not path.is_file():
-            return split_again(annotations, self.recipe.data)
+            return open_data(self.recipe.data)
+        annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         split_of = _read_splits(path)
         if split_of.keys() != set(annotations.images):
             raise AnnotationError(
@@ -251,26 +257,39 @@ def read_data(recipe: DataRecipe) -> Annotations:
     )
 
 
-def split_again(annotations: Annotations, recipe: DataRecipe) -> Annotations:
-    """The images with the splits of the table that a recipe names, if it does.
+def split_again(
+    annotations: Annotations, splits: Path | str, *, train_split: str = "train"
+) -> Annotations:
+    """The images with the splits that a table gives them.
 
-    Those that the table does not name are for training.
+    Args:
+        annotations: the images.
+        splits: a table of image and split, or a run folder with one; images that it does not name
+            are for training.
+        train_split: what that split is called.
 
     Raises:
         AnnotationError: there is no such table, it lacks a column, or names none of the images.
     """
-    if not recipe.splits:
-        return annotations
-    path = Path(recipe.splits)
+    path = Path(splits)
     path = path / SPLITS_NAME if path.is_dir() else path
     if not path.is_file():
         raise AnnotationError(f"{path}: no such table of images and splits")
     split_of = _read_splits(path)
     if not any(image in split_of for image in annotations.images):
         raise AnnotationError(f"{path}: names no image of {annotations.source}")
-    train = normal_split(recipe.train_split)
-    splits = tuple(split_of.get(image, train) for image in annotations.images)
-    return replace(annotations, splits=splits)
+    train = normal_split(train_split)
+    return replace(
+        annotations, splits=tuple(split_of.get(image, train) for image in annotations.images)
+    )
+
+
+def open_data(recipe: DataRecipe) -> Annotations:
+    """The images that a recipe's `[data]` section keeps, with the splits that it asks for."""
+    annotations = kept_images(read_data(recipe), recipe)
+    if not recipe.splits:
+        return annotations
+    return split_again(annotations, recipe.splits, train_split=recipe.train_split)
 
 
 def kept_images(annotations: Annotations, recipe: DataRecipe) -> Annotations:

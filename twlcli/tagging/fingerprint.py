@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import ImageError
+from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import ImageFile, read_range
 from twlcli.inference.stream import usable_cores
 
-ROWS = 1  # to be raised when another twl would decode or decide the same image differently
+ROWS = 2  # to be raised when another twl would decode or decide the same image differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Decision:
         threshold: what was asked for, as text; None where all labels are given.
         thresholds: (C,), what that came to; None where all labels are given.
         top_k: at most this many labels.
-        exact: whether JPEG is decoded at full size.
+        decoding: the settings that change pixels.
         rules: digest of the tag rules; None without.
     """
 
@@ -118,14 +119,14 @@ class Decision:
     threshold: str | None
     thresholds: NDArray[np.float32] | None
     top_k: int | None = None
-    exact: bool = False
+    decoding: Decoding = USUAL
     rules: str | None = None
 
     @property
     def key(self) -> bytes:
         """A digest by which a journal knows its rows; tag rules work on rows, and are not in it."""
         given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()
-        text = json.dumps([ROWS, self.model, given, self.top_k, self.exact])
+        text = json.dumps([ROWS, self.model, given, self.top_k, *astuple(self.decoding)])
         return hashlib.sha256(text.encode()).digest()
 
     @property
@@ -135,7 +136,7 @@ class Decision:
             "model": self.model,
             "threshold": self.threshold,
             "top_k": self.top_k,
-            "exact": self.exact,
+            **asdict(self.decoding),
             "policy": self.rules,
         }
 

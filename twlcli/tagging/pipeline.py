@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder
 from twlcli.inference.stream import Chunk, stream, usable_cores
@@ -60,7 +62,7 @@ def tag(
     thresholds: NDArray[np.float32] | None,
     top_k: int | None = None,
     batch_size: int | None = None,
-    exact: bool = False,
+    decoding: Decoding = USUAL,
     ordered: bool = True,
     lookup: JournalLookup | None = None,
     progress: Callable[[Tally], None] = lambda tally: None,
@@ -75,7 +77,7 @@ def tag(
         thresholds: (C,), the labels with p >= threshold are given; None gives all of them.
         top_k: give at most this many labels, the most probable.
         batch_size: images in one call of the model; None is what suits the device.
-        exact: decode JPEG at full size.
+        decoding: the settings that change pixels.
         ordered: hand rows over in the order of the files; otherwise as they come.
         lookup: the journal; rows that are there already are not computed again, and the others
             are there once the outputs have them.
@@ -97,17 +99,23 @@ def tag(
         predictor,
         files_of=_missing,
         decoders=decoders,
-        exact=exact,
+        decoding=decoding,
         ordered=ordered,
     )
     tally = Tally()
+    caveats: Counter[Caveat] = Counter()
     with closing(chunks):
         for chunk in chunks:
             rows = _rows(chunk, predictor.spec, thresholds, top_k)
             for item in chunk.group:
                 outputs.take(item, next(rows) if item.stored is None else item.stored)
             outputs.commit()
-            tally = outputs.tally(time.perf_counter() - start)
+            caveats.update(each for caveat in chunk.caveats for each in caveat)
+            tally = replace(
+                outputs.tally(time.perf_counter() - start),
+                profiles_ignored=caveats[Caveat.PROFILE_IGNORED],
+                damaged=caveats[Caveat.DAMAGED],
+            )
             progress(tally)
     return tally
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from twlcli.errors import TwlError
+from twlcli.images.decoding import MAX_PIXELS, Decoding
+from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model
-from twlcli.model.decisions import thresholds_of, wish_text
+from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import JournalLookup
@@ -42,6 +44,8 @@ class TagStart:
         journal: where the run goes on from if it is interrupted; None if it cannot.
         is_short: whether a single call of the model does everything.
         count: walks through the images a second time, to count them; None if they come only once.
+        left_out: what the search for images passes over; complete when the run is.
+        never_given: which labels no probability reaches the threshold of, in words; or empty.
     """
 
     model: Path
@@ -49,6 +53,8 @@ class TagStart:
     journal: Path | None
     is_short: bool
     count: Callable[[], Iterable[object]] | None
+    left_out: LeftOut
+    never_given: str
 
 
 class TagWatcher(Protocol):
@@ -93,6 +99,8 @@ def tag_files(
     top_k: int | None = None,
     rules: Path | str | None = None,
     exact: bool = False,
+    max_pixels: int | None = None,
+    accept_damaged: bool = False,
     ordered: bool = True,
     force: bool = False,
     journal: Path | str | Literal["auto"] | None = AUTO,
@@ -128,6 +136,9 @@ def tag_files(
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
         exact: decode JPEG at full size: slower, and scores barely change.
+        max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
+            Larger ones may need a larger `memory_limit` too.
+        accept_damaged: take what can be read of a damaged image.
         ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
         journal: the file that records progress. "auto" puts it beside the first output file, or for
@@ -151,7 +162,12 @@ def tag_files(
         MissingExtraError: Parquet without pyarrow.
     """
     paths, lists, outputs = listed(paths), listed(lists), listed(outputs)
-    for name, value in {"top_k": top_k, "batch_size": batch_size, "workers": workers}.items():
+    for name, value in {
+        "top_k": top_k,
+        "batch_size": batch_size,
+        "workers": workers,
+        "max_pixels": max_pixels,
+    }.items():
         check_count(name, value)
     check_count("memory_limit", memory_limit, least=256)
     if time_limit is not None and not time_limit > 0:
@@ -179,6 +195,7 @@ def tag_files(
             include=listed(include),
             exclude=listed(exclude),
         ),
+        left_out=LeftOut(),
         scans_once=STANDARD_INPUT in map(str, lists),
         shard=_parsed_shard(shard),
         outputs=written,
@@ -192,12 +209,14 @@ def tag_files(
         threshold=None if top_k is not None and threshold is None else wish_text(threshold),
         top_k=top_k,
         rules=None if rules is None else Path(rules),
-        exact=exact,
+        decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
         batch_size=batch_size,
         watcher=watcher or Silent(),
     )
     run.check_outputs()
-    work = pipeline.spread(run.scan(), workers=workers, batch_size=batch_size or CPU_BATCH)
+    work = pipeline.spread(
+        run.scan(left_out=run.left_out), workers=workers, batch_size=batch_size or CPU_BATCH
+    )
     usual = Limits()
     limits = Limits(time_limit or usual.seconds, memory_limit or usual.megabytes)
     # The processes start while this one loads the model.
@@ -231,7 +250,8 @@ def _parsed_shard(text: str | None) -> Shard | None:
 class _Run:
     """The arguments of `tag_files`, with what is left open decided."""
 
-    scan: Callable[[], Iterator[ImageFile]]
+    scan: Callable[..., Iterator[ImageFile]]
+    left_out: LeftOut
     scans_once: bool
     shard: Shard | None
     outputs: Sequence[Output]
@@ -245,7 +265,7 @@ class _Run:
     threshold: str | None
     top_k: int | None
     rules: Path | None
-    exact: bool
+    decoding: Decoding
     batch_size: int | None
     watcher: TagWatcher
 
@@ -279,7 +299,13 @@ class _Run:
         digest = _Digest(self.model)
         facts = RunFacts(spec.vocabulary if rules is None else rules.vocabulary, digest, self.force)
         start = TagStart(
-            self.model, predictor.provider, self.journal, work.is_one_chunk, self._count()
+            self.model,
+            predictor.provider,
+            self.journal,
+            work.is_one_chunk,
+            self._count(),
+            self.left_out,
+            "" if self.threshold is None else never_given_note(spec, self.threshold),
         )
 
         def decision() -> Decision:
@@ -289,7 +315,7 @@ class _Run:
                 self.threshold,
                 thresholds,
                 self.top_k,
-                self.exact,
+                self.decoding,
                 None if rules is None else rules.digest,
             )
 
@@ -310,7 +336,7 @@ class _Run:
                     thresholds=thresholds,
                     top_k=self.top_k,
                     batch_size=self.batch_size,
-                    exact=self.exact,
+                    decoding=self.decoding,
                     ordered=self.ordered,
                     lookup=lookup,
                     progress=self.watcher.advanced,

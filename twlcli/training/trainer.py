@@ -31,6 +31,7 @@ from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.run_folder import Run
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.runs.states import check_identity, data_identity, read_state, write_state
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
@@ -127,6 +128,7 @@ class Trainer:
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
         self._validation: ScoredImages | None = None
+        self._seen: dict[str, Any] = {}
         self._saved = time.monotonic()
         self._told_of_pipes = False
         self._identity = data_identity(self.train_data, self.validation_data)
@@ -341,7 +343,12 @@ class Trainer:
         measured = {"epoch": record["epoch"]} | {
             key: round(record[key], 6) for key in ("map_class", "map_sample")
         }
-        spec = replace(fitted, provenance={**self.spec.provenance, "validation": measured})
+        self._seen = self._seen or {
+            "training": sample_of(hashes_of(self.train_data)),
+            "fitted": sample_of(hashes_of(self.validation_data)),
+        }
+        provenance = {**self.spec.provenance, "validation": measured, SEEN_KEY: self._seen}
+        spec = replace(fitted, provenance=provenance)
         write_checkpoint(self.stepper.best_network, spec, self.run.checkpoint)
 
     def _save(self) -> None:

@@ -289,5 +289,5 @@ def test_stream_decodes_members_as_it_does_files(tmp_path):
         expected = load(tmp_path / name, SMALL).mean(axis=(0, 1))
         np.testing.assert_allclose(logits[index], expected, rtol=1e-6)
     assert [str(error) for chunk in chunks for error in chunk.errors if error] == [
-        "not an image (expected JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC)"
+        "not an image (expected JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, JPEG 2000 or HEIC)"
     ]

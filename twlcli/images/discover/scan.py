@@ -13,6 +13,7 @@ from typing import BinaryIO
 from twlcli.errors import TwlError
 from twlcli.images.discover.compact import CompactSet
 from twlcli.images.discover.gitignore import Patterns
+from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members
 from twlcli.images.discover.walk import Walker, is_glob, is_tar
@@ -32,6 +33,7 @@ def scan(
     hidden: bool = False,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    left_out: LeftOut | None = None,
 ) -> Iterator[ImageFile]:
     """Find the images that paths and lists name, in the order given, folders sorted by name.
 
@@ -58,6 +60,8 @@ def scan(
         include: patterns of .gitignore, of which an image must match one; see `Patterns`. They see
             the path below a folder given or inside a tar, else the name that is yielded.
         exclude: such patterns, of which it must match none.
+        left_out: counts what is passed over. A system folder such as `@eaDir` is, unless it is
+            given itself or named in a glob, and photographs that nothing installed can read are.
 
     Yields:
         Images, and what could not be read with its `failure`. No two have the same name.
@@ -77,7 +81,7 @@ def scan(
         elif Path(each).is_dir() or not Path(each).exists():
             what = "is a folder" if Path(each).is_dir() else "no such file"
             raise TwlError(f"{each}: {what}, expected a list of file names")
-    walker = Walker(patterns, hidden=hidden)
+    walker = Walker(patterns, hidden, LeftOut() if left_out is None else left_out)
     alone = len(roots) == 1 and not lists
     found = _scan(roots, walker, alone=alone)
     if alone:
@@ -121,13 +125,15 @@ class _Root:
                 raise TwlError(f"{self.path}: no such file or folder")
             if not self.path.is_dir():
                 return
-        if next(self.find(Walker(patterns, hidden=hidden), alone=True), None) is not None:
+        walker = Walker(patterns, hidden=hidden)
+        if next(self.find(walker, alone=True), None) is not None:
             return
         if self.glob is not None:
             raise TwlError(f"{self.glob}: matches no images and no .tar")
         hint = "" if patterns.are_empty else " match the patterns"
         if any(map(is_tar, os.listdir(self.path))):  # noqa: PTH208  names are wanted
             hint += f"; for those inside its tars name them: '{self.path / '*.tar'}'"
+        hint += "".join(f"; {line}" for line in walker.left_out.lines())
         raise TwlError(f"{self.path}: no images in this folder{hint}")
 
 
@@ -142,7 +148,7 @@ def _opened(file: ImageFile, walker: Walker) -> Iterator[ImageFile]:
     if file.failure is not None or not is_tar(file.name):
         yield file
         return
-    for member in members(file.path, file.name, hidden=walker.hidden):
+    for member in members(file.path, file.name, hidden=walker.hidden, left_out=walker.left_out):
         if member.byte_range is None or walker.patterns.takes(member.name[len(file.name) + 1 :]):
             yield member
 

@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from twlcli.images.discover.compact import CompactSet
-from twlcli.images.image_file import ByteRange, ImageFile, is_image
+from twlcli.images.discover.left_out import LeftOut, is_system_folder
+from twlcli.images.image_file import (
+    ByteRange,
+    ImageFile,
+    is_image,
+    is_passed_over,
+    suffix_of,
+)
 
 MAX_HEADER = 1 << 16  # bytes of all headers before one member; the longest path takes 4 KiB
 _MAX_GLOBALS = 1000  # global header fields, which the tar's reader keeps
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[ImageFile]:
+def members(
+    path: Path, name: str, *, hidden: bool = False, left_out: LeftOut | None = None
+) -> Iterator[ImageFile]:
     """The images in a plain tar, in its order; only the headers are read.
 
-    Members are ordinary files with an image's suffix; links, folders and devices are passed over.
+    Members are ordinary files with an image's suffix; links, folders and devices are passed over,
+    and what lies in system folders.
     Their names, be they absolute or full of `..`, are never used as paths. A second member of the
     same name is a failure, under a name of its own. Memory grows by about 20 bytes per member.
 
@@ -27,6 +37,7 @@ def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[ImageFil
         path: the tar, absolute.
         name: what the tar is called in outputs; members are `name/member`.
         hidden: also take members whose name, or a folder of theirs, starts with a dot.
+        left_out: counts the photographs that nothing installed can read.
 
     Yields:
         The images. Where the tar is damaged, cut off, not a plain tar or holds no images, the last
@@ -39,8 +50,13 @@ def members(path: Path, name: str, *, hidden: bool = False) -> Iterator[ImageFil
             raise tarfile.ReadError(f"not a file ({stat.filemode(status.st_mode)})")
         with path.open("rb") as file:
             for member in _headers(file, status.st_size):
-                if is_image(member.name) and (hidden or not _is_hidden(member.name)):
+                folders = member.name.split("/")[:-1]
+                if any(map(is_system_folder, folders)) or (_is_hidden(member.name) and not hidden):
+                    continue
+                if is_image(member.name):
                     yield _found(path, name, member, seen, status.st_mtime_ns)
+                elif left_out is not None and is_passed_over(member.name):
+                    left_out.suffixes[suffix_of(member.name)] += 1
         if not seen:
             raise tarfile.ReadError("no images in this tar")
     except tarfile.ReadError as error:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from twlcli.images.discover.compact import CompactSet, SortedNames
 from twlcli.images.discover.gitignore import Patterns
-from twlcli.images.image_file import ImageFile, is_image
+from twlcli.images.discover.left_out import LeftOut, is_system_folder
+from twlcli.images.image_file import ImageFile, is_image, is_passed_over, suffix_of
 
 # Where a folder stands in a glob: the places in its parts that the folder's path can have reached,
 # such as {1, 2} for `photos/a/b` in `photos/**/b/*.jpg`, whose parts below photos are **, b, *.jpg.
@@ -28,9 +29,9 @@ def walk_folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder at or below `folder` with its files' names, in alphabetical order.
 
     Folders come as paths relative to `folder`: empty for itself, else ending with `/`. Names that
-    begin with a dot are left out. Links to folders are followed, but never back up into a folder
-    that contains them: what two links lead to comes twice, under two names. `Walker` gives each
-    image once, in less memory.
+    begin with a dot are left out, and system folders such as `@eaDir`. Links to folders are
+    followed, but never back up into a folder that contains them: what two links lead to comes
+    twice, under two names. `Walker` gives each image once, in less memory.
 
     Raises:
         OSError: a folder cannot be read, or links lead to one in more than `MAX_WAYS` ways: those
@@ -53,7 +54,11 @@ def walk_folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
             folders = {entry.name: None for entry in visible if _is_folder(entry)}
         yield relative, [entry.name for entry in visible if entry.name not in folders]
         inside = above | {identity}
-        waiting += [(path / name, f"{relative}{name}/", inside) for name in reversed(folders)]
+        waiting += [
+            (path / name, f"{relative}{name}/", inside)
+            for name in reversed(folders)
+            if not is_system_folder(name)
+        ]
 
 
 def is_tar(name: str) -> bool:
@@ -92,11 +97,14 @@ class Walker:
     Attributes:
         patterns: which images are taken and which folders are entered.
         hidden: also take files and folders whose name starts with a dot.
+        left_out: counts what is passed over: system folders, unless the glob names them, and
+            photographs that nothing here reads.
         visited: the folders that were walked.
     """
 
     patterns: Patterns
     hidden: bool = False
+    left_out: LeftOut = field(default_factory=LeftOut)
     visited: CompactSet = field(default_factory=CompactSet)
 
     def folder(self, root: Path, prefix: str) -> Iterator[ImageFile]:
@@ -138,7 +146,7 @@ class Walker:
                 yield ImageFile(Path(folder.path), folder.prefix or ".", reason)
                 continue
             for name in found.files:
-                if self.patterns.takes(folder.relative + name):
+                if self._takes(folder, name):
                     path = Path(folder.path, name)
                     yield ImageFile(path, folder.prefix + name, found.failures.get(name))
             waiting.append(self._below(folder, found.folders, parts))
@@ -151,7 +159,8 @@ class Walker:
                 if not after:
                     continue
                 if _is_folder(entry):
-                    found.folders.add(entry.name)
+                    if not self._leaves_out(entry.name, folder, parts):
+                        found.folders.add(entry.name)
                     continue
                 matched = len(parts) in after
                 below = matched or -1 in after  # not only on the way to what is wanted
@@ -159,7 +168,20 @@ class Walker:
                     found.files.add(entry.name)
                     if failure := _failure(entry):
                         found.failures[entry.name] = failure
+                elif below and is_passed_over(entry.name) and self._takes(folder, entry.name):
+                    self.left_out.suffixes[suffix_of(entry.name)] += 1
         return found
+
+    def _takes(self, folder: _Folder, name: str) -> bool:
+        return self.patterns.takes(folder.relative + name)
+
+    def _leaves_out(self, name: str, folder: _Folder, parts: tuple[str, ...]) -> bool:
+        """Whether a folder is a system folder that the glob does not name; then it is counted."""
+        if not is_system_folder(name) or name in {_at(place, parts) for place in folder.reached}:
+            return False
+        if self.patterns.enters(f"{folder.relative}{name}/"):
+            self.left_out.folders[name] += 1
+        return True
 
     def _below(
         self, folder: _Folder, names: SortedNames, parts: tuple[str, ...]

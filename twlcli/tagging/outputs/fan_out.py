@@ -28,6 +28,8 @@ class Tally:
         seconds: since the start.
         stored: images among both whose row was in the journal.
         unwritten: images among the tagged whose sidecars could not be written.
+        profiles_ignored: images computed whose colour profile could not be used.
+        damaged: images computed that were read as far as possible.
     """
 
     tagged: int = 0
@@ -35,6 +37,8 @@ class Tally:
     seconds: float = 0.0
     stored: int = 0
     unwritten: int = 0
+    profiles_ignored: int = 0
+    damaged: int = 0
 
     @property
     def images_per_second(self) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from twlcli.errors import ImageError, TwlError
-from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile
+from twlcli.images.image_file import ImageFile, image_suffixes
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import SidecarLog
 from twlcli.tagging.tags import Row, Tags
@@ -111,7 +111,7 @@ def check_place(file: ImageFile, path: Path, names: str) -> None:
 
 def _namesake(path: Path) -> str | None:
     """Another image beside this one whose name differs in the extension alone."""
-    for suffix in sorted(IMAGE_SUFFIXES):
+    for suffix in sorted(image_suffixes()):
         for name in (path.stem + suffix, path.stem + suffix.upper()):
             with suppress(OSError):  # nearly always: it is not there
                 if name != path.name and not path.with_name(name).samefile(path):
