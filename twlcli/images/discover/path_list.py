@@ -63,7 +63,7 @@ def _meant(name: str) -> str:
     if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
         bare = unquote(address.path, errors="surrogateescape")
     for meant in (stripped, bare, bare.replace("\\", "/")):
-        if os.path.lexists(meant):
+        if os.path.isfile(meant):
             return meant
     return name
 
