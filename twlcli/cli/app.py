@@ -145,7 +145,8 @@ def main() -> None:
         try:
             app(prog_name="twl")
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
         if error.errno not in (errno.EPIPE, *DISK_FULL):
             raise
