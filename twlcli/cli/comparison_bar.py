@@ -22,6 +22,7 @@ class ComparisonBar:
 
     def __init__(self) -> None:
         self.rates: collections.Counter[str] = collections.Counter()
+        self._noted: set[str] = set()
         self.total = self.ended = self.epochs = self.width = self.runs = 0
         self.folder: Path | None = None
         self.bar = Progress(
@@ -82,7 +83,9 @@ class ComparisonBar:
 
     def noted(self, note: str, hint: str = "") -> None:
         """Print the note with the options' names."""
-        print_note(note, hint)
+        if note not in self._noted:  # every training of a comparison has the same images
+            self._noted.add(note)
+            print_note(note, hint)
 
     def epoch_began(self, epoch: int, steps: int, first: int) -> None:
         """Know what a step is worth."""

@@ -141,7 +141,7 @@ def _print_never_given(spec: ModelSpec) -> None:
     counts = {key: sum(value > 1 for value in values) for key, values in stored}
     left = [f"{count} at precision={float(key):g}" for key, count in counts.items() if count]
     if left:
-        err.print(f"of {len(spec.vocabulary)} labels are never given: {', '.join(left)}")
+        err.print(f"of {len(spec.vocabulary)} labels some are never given: {', '.join(left)}")
 
 
 def _print_int8(quantized: Quantized) -> None:
