@@ -120,14 +120,79 @@ def test_columns_values(tmp_path):
     text = ",image,dog,cat,cow,split\n0,a.jpg,1,0,-1,train\n1,b.jpg,1.0, 0.0 ,,val\n"
     annotations = read_table(write(tmp_path, text))
     assert annotations.vocabulary.names == ("cat", "cow", "dog")
-    assert annotations.labels.dense().tolist() == [[0, -1, 1], [0, -1, 1]]
+    assert annotations.labels.dense().tolist() == [[0, -1, 1], [0, 0, 1]]
     assert annotations.splits == ("train", "val")
+    note = "empty cells were read as absent in columns that never hold a 0: cow"
+    assert annotations.notes == (note,)
+
+
+def test_columns_empty_is_unknown_beside_a_zero(tmp_path):
+    annotations = read_table(write(tmp_path, "image,dog,cat\na.jpg,1,0\nb.jpg,0,\nc.jpg,,1\n"))
+    assert annotations.labels.dense().tolist() == [[0, 1], [-1, 0], [1, -1]]
     assert annotations.notes == ("empty cells were read as unknown: absent is written as 0",)
 
 
+def test_minus_one_is_absent_in_a_table_without_any_zero(tmp_path):
+    """As in CelebA's list of attributes."""
+    annotations = read_table(
+        write(tmp_path, "image,Bald,Male\na.jpg,1,-1\nb.jpg,-1,1\nc.jpg,,-1\n")
+    )
+    assert annotations.labels.dense().tolist() == [[1, 0], [0, 1], [-1, 0]]
+    assert annotations.notes == (
+        "-1 was read as absent: no cell holds a 0",
+        "empty cells were read as unknown: absent is written as -1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("['dog' 'cat']", ["cat", "dog"]),
+        ("['dog'\n 'wild cat']", ["dog", "wild cat"]),
+        ("['dog']", ["dog"]),
+        ("('dog', 'cat')", ["cat", "dog"]),
+        ("('dog',)", ["dog"]),
+        ("{'dog', 'cat'}", ["cat", "dog"]),
+        ("[5, 6]", ["5", "6"]),
+        ('{"choices": ["dog", "cat"]}', ["cat", "dog"]),
+        ("(o)_(o)|dog", ["(o)_(o)", "dog"]),  # no list
+    ],
+)
+def test_lists_as_programs_write_them(tmp_path, cell, labels):
+    quoted = cell.replace('"', '""')
+    annotations = read_table(write(tmp_path, f'image,labels\na.jpg,"{quoted}"\n'))
+    assert list(annotations.vocabulary) == labels
+    assert annotations.labels.present_per_image().tolist() == [len(labels)]
+
+
+def test_a_single_choice_of_label_studio_stands_without_braces(tmp_path):
+    text = 'image,labels\na.jpg,dog\nb.jpg,"{""choices"": [""dog"", ""a, b""]}"\nc.jpg,\n'
+    annotations = read_table(write(tmp_path, text))
+    assert list(annotations.vocabulary) == ["a, b", "dog"]
+    assert annotations.labels.dense().tolist() == [[0, 1], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "None", "NA", "N/A", "null", "<NA>"])
+def test_words_for_nothing_are_empty_cells(tmp_path, cell):
+    annotations = read_table(write(tmp_path, f"image,labels\na.jpg,dog\nb.jpg,{cell}\n"))
+    assert list(annotations.vocabulary) == ["dog"]
+    assert annotations.notes == (f"cells '{cell}' were read as empty: no label",)
+    annotations = read_table(write(tmp_path, f"image,dog\na.jpg,1\nb.jpg,{cell}\n"))
+    assert annotations.labels.dense().tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(tmp_path, end):
+    lines = ["sep=;", "image;labels", "a.jpg;dog,cat", "b.jpg;dog"]
+    annotations = read_table(write(tmp_path, end.join(lines)))
+    assert list(annotations.vocabulary) == ["cat", "dog"]
+    assert annotations.images == ("a.jpg", "b.jpg")
+    assert annotations.place(1)[1] == 4
+
+
 def test_columns_empty_is_absent_without_any_zero(tmp_path):
-    annotations = read_table(write(tmp_path, "image,dog,cat\na.jpg,1,\nb.jpg,,-1\n"))
-    assert annotations.labels.dense().tolist() == [[0, 1], [-1, 0]]
+    annotations = read_table(write(tmp_path, "image,dog,cat\na.jpg,1,\nb.jpg,,1\n"))
+    assert annotations.labels.dense().tolist() == [[0, 1], [1, 0]]
     assert annotations.notes == ("empty cells were read as absent: no cell holds a 0",)
 
 
@@ -135,7 +200,7 @@ def test_columns_full_table_has_no_note(tmp_path):
     assert read_table(write(tmp_path, "image,dog,cat\na.jpg,1,0\n")).notes == ()
 
 
-@pytest.mark.parametrize("cell", ["2", "yes", "0.5", "-2", "nan"])
+@pytest.mark.parametrize("cell", ["2", "yes", "0.5", "-2", "nano"])
 def test_columns_bad_cell(tmp_path, cell):
     path = write(tmp_path, f"image,dog,cat\na.jpg,1,0\nb.jpg,0,{cell}\n")
     assert error_of(path).startswith(
@@ -230,8 +295,9 @@ def test_text_long_cell(tmp_path):
             "a separator is given",
         ),
         (
-            'image,labels\na.jpg,"[1, 2]"\n',
-            "photos.csv:2: '[1, 2]' is not a JSON list of label names",
+            'image,labels\na.jpg,"[1.5, 2]"\n',
+            "photos.csv:2: '[1.5, 2]' is not a JSON list of labels; where one cell begins with '[' "
+            "all are read as JSON lists unless a separator is given",
         ),
         (
             'image,labels,vocabulary\na.jpg,dog,\nb.jpg,catt,"[""dog"", ""cat""]"\n',

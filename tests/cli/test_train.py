@@ -1,5 +1,6 @@
 """`twl train` as a user runs it, on a tiny network."""
 
+import csv
 import json
 import os
 import pty
@@ -268,3 +269,18 @@ def test_a_run_is_not_trained_twice_at_once(trained, tmp_path):
     assert result.exit_code == 2
     assert f"{trained[0]}: another twl is writing it" in result.stderr
     assert "epochs = 2" in (trained[0] / "recipe.toml").read_text()
+
+
+def test_what_was_decided_in_reading_is_said(photographs, tmp_path):
+    table = photographs.with_name("columns.csv")
+    with photographs.open() as source:
+        rows = list(csv.DictReader(source))
+    lines = [f"{row['image']},{1 if 'red' in row['labels'] else -1},{row['split']}" for row in rows]
+    table.write_text("\n".join(["image,red,split", *lines]) + "\n")
+    out = tmp_path / "run"
+    result = train(table, "--epochs", 1, "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    note = "note: -1 was read as absent: no cell holds a 0"
+    assert note in result.stderr.splitlines()
+    evaluated = CliRunner().invoke(app, ["eval", str(out)])
+    assert note in evaluated.stderr.splitlines()

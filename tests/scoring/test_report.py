@@ -145,4 +145,5 @@ def test_to_dict_is_strict_json_with_fractions():
         "fitted_on",
         "cross_fitted",
         "intervals",
+        "notes",
     }

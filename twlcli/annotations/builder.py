@@ -22,6 +22,9 @@ SPLIT_NAMES = {
     "valid": "val",
     "validation": "val",
     "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "holdout": "val",
     "test": "test",
     "testing": "test",
 }

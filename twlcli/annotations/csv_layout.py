@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ IMAGE_COLUMNS = (
     "filepath",
 )
 LABEL_COLUMNS = ("labels", "label", "tags")
+
+_SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
 
 DELIMITERS = (",", "\t", ";")  # between cells
 
@@ -123,7 +126,8 @@ def find_layout(path: Path, delimiter: str | None = None) -> Layout:
 def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
     with long_cells(), open_text(path, encoding) as file:
         try:
-            cells = next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
+            rows = csv.reader(file, delimiter=delimiter)
+            cells = next((row for row in rows if row and not _SEP_LINE.fullmatch("".join(row))), [])
         except csv.Error as error:
             raise AnnotationError.at(
                 path, 1, f"the header is not a row of cells ({error})"
@@ -157,6 +161,8 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         line, header_seen = 1, False
         try:
             for cells in reader:
+                if not header_seen and _SEP_LINE.fullmatch("".join(cells)):
+                    cells = []
                 if header_seen and any(cells):
                     if len(cells) != width:
                         raise AnnotationError.at(path, line, _width_message(len(cells), width))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -15,6 +17,15 @@ from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+
+# Whole cells that programs write where there is nothing.
+MISSING = frozenset(
+    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
+)
+_CHOICES = "choices"  # as lists, with a single label as it is
+_LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how one begins
+_NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
+_QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
@@ -34,16 +45,19 @@ def read_table(
 
     **Lists**: a column `labels` (or `label`, `tags`) whose cell lists the labels present; an empty
     cell is an image without labels. How the labels in a cell are separated is decided once for
-    the whole file: if a cell begins with `[` all are JSON lists (or Python's, as pandas writes
-    them); otherwise the separator is the first of `|`, `;` and `,` that occurs in any of them. An
-    optional column `unknown` lists in the same way the labels of which nobody knows whether they
-    are present. An optional column `vocabulary` holds, in any one row, a JSON list of all labels
-    in their order; without it the vocabulary is what occurs. Other columns are ignored.
+    the whole file: if a cell begins with `[`, or with `(` or `{` and a quote, all are lists in
+    JSON, or as Python, pandas or NumPy write them, or Label Studio's choices; otherwise the
+    separator is the first of `|`, `;` and `,` that occurs in any of them. An optional column
+    `unknown` lists in the same way the labels of which nobody knows whether they are present. An
+    optional column `vocabulary` holds, in any one row, a JSON list of all labels
+    in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
+    is `nan`, `None`, `NA`, `null` or the like is empty.
 
     **One column per label**: every column besides the image and `split` is a label (one without a
-    name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a file that writes
-    a 0 anywhere, an empty cell is unknown: the file has its own word for absent. In a file without
-    any 0 it is absent: such tables are made by marking what is there.
+    name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a column with a 0 an
+    empty cell is unknown: the column has its own word for absent. In a column without any it is
+    absent: such columns are made by marking what is there. In a file without any 0, -1 is absent,
+    as in lists of attributes, and an empty cell unknown.
 
     In both, the image's path stands in a column `image` (or another of `IMAGE_COLUMNS`), relative
     to the table's folder, and an optional column `split` names its part. Cells are separated by
@@ -116,9 +130,13 @@ def _list_parser(
     assert labels is not None
     if separator is None:
         separator = _find_separator(builder, path, layout)
-    split_cell = _json_names if separator == JSON_LIST else _splitter(separator)
+    parsers = {JSON_LIST: _json_names, _CHOICES: _names_or_one}
+    split_cell = parsers.get(separator) or _splitter(separator)
 
     def columns(line: int, cell: str) -> tuple[int, ...]:
+        if cell.strip() in MISSING:
+            builder.note(f"cells '{cell.strip()}' were read as empty: no label")
+            return ()
         try:
             return builder.columns(split_cell(cell))
         except ValueError as error:
@@ -145,8 +163,8 @@ def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> s
     for line, cells in iterate_rows(path, layout):
         for column in columns:
             cell = cells[column]
-            if "[" in cell and cell.lstrip().startswith("["):
-                return JSON_LIST
+            if begins := _LIST.match(cell):
+                return _CHOICES if begins[1][0] == "{" else JSON_LIST
             for separator in [each for each in unseen if each in cell]:
                 first_line[separator] = line
                 unseen.remove(separator)
@@ -167,30 +185,44 @@ def _splitter(separator: str) -> Callable[[str], list[str]]:
 def _json_names(cell: str) -> list[str]:
     if not cell.strip():
         return []
+    why = ""
     try:
         names = parse_json(cell)
     except ValueError as error:
-        names = _python_list(cell)
-        if names is None:
-            why = str(error)
-            if isinstance(error, json.JSONDecodeError):
-                why = f"{error.msg} at character {error.pos + 1}"
-            raise ValueError(
-                f"'{_shortened(cell)}' is not a JSON list of labels ({why}); where one cell "
-                "begins with '[' all are read as JSON lists unless a separator is given"
-            ) from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"'{_shortened(cell)}' is not a JSON list of label names")
-    return names
+        names = _as_programs_write(cell.strip())
+        why = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg} at character {error.pos + 1}"
+    if isinstance(names, dict) and isinstance(names.get("choices"), list):  # Label Studio
+        names = names["choices"]
+    if isinstance(names, set | frozenset):
+        names = sorted(names, key=str)
+    if isinstance(names, list | tuple) and all(type(name) in (str, int) for name in names):
+        return [str(name) for name in names]
+    because = f" ({why})" if why else ""
+    raise ValueError(
+        f"'{_shortened(cell)}' is not a JSON list of labels{because}; where one cell begins with "
+        "'[' all are read as JSON lists unless a separator is given"
+    )
 
 
-def _python_list(cell: str) -> object:
-    """A list as pandas writes it, `['dog', "cat's"]`; None if the cell is not one."""
+def _names_or_one(cell: str) -> list[str]:
+    """Label Studio writes a single choice without its braces."""
+    return _json_names(cell) if _LIST.match(cell) else [cell]
+
+
+def _as_programs_write(cell: str) -> object:
+    """A list as Python and pandas write it, `['dog', "cat's"]`, or NumPy, `['dog' 'cat']`.
+
+    None if it is neither.
+    """
+    if _NUMPY.fullmatch(cell):  # Python would make one text of all of them
+        return [one or other for one, other in _QUOTED.findall(cell)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's, of an escape that it does not know
-            return ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return ast.literal_eval(cell)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
 
 
@@ -205,8 +237,7 @@ def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Par
     """From a row's cells to the columns of its present and of its unknown labels."""
     places = layout.label_columns
     columns = [builder.columns([layout.header[place]])[0] for place in places]
-    empty = _value_of_empty(builder, path, layout)
-    value_of = {**CELL_VALUES, "": empty}
+    meaning = _meaning(builder, path, layout)
 
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         present, unknown = [], []
@@ -214,35 +245,70 @@ def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Par
             cell = cells[place]
             if cell == "0":  # nearly all of them
                 continue
-            value = value_of.get(cell)
+            value = CELL_VALUES.get(cell)
             if value is None:
-                value = value_of.get(cell.strip())
+                cell = cell.strip()
+                is_empty = not cell or cell in MISSING
+                value = meaning.empty[place] if is_empty else CELL_VALUES.get(cell)
+                if is_empty and value == UNKNOWN:
+                    builder.note(meaning.of_empty)
             if value is None:
                 raise AnnotationError.at(path, line, _value_message(cell, layout.header[place]))
             if value == PRESENT:
                 present.append(column)
-            elif value == UNKNOWN:
+            elif value == UNKNOWN and (not cell or meaning.minus_one == UNKNOWN):
                 unknown.append(column)
-                if not cell:
-                    builder.note("empty cells were read as unknown: absent is written as 0")
         return tuple(present), tuple(unknown)
 
     return parse
 
 
-def _value_of_empty(builder: AnnotationBuilder, path: Path, layout: Layout) -> int:
-    """What an empty cell means, by the rule in `read_table`; reads up to the first 0."""
-    empty_line: int | None = None
-    for line, cells in iterate_rows(path, layout):
-        for place in layout.label_columns:
+@dataclass(frozen=True)
+class _Meaning:
+    """What cells of a table with a column for each label mean, by the rule in `read_table`.
+
+    Attributes:
+        empty: of an empty cell, by column.
+        minus_one: of -1.
+        of_empty: a note where empty cells are unknown.
+    """
+
+    empty: Mapping[int, int]
+    minus_one: int = UNKNOWN
+    of_empty: str = "empty cells were read as unknown: absent is written as 0"
+
+
+def _meaning(builder: AnnotationBuilder, path: Path, layout: Layout) -> _Meaning:
+    """Find it out; reads until every column has held a 0."""
+    every = layout.label_columns
+    without_zero, with_empty, has_minus_one = set(every), set[int](), False
+    for _, cells in iterate_rows(path, layout):
+        for place in list(without_zero):
             cell = cells[place].strip()
-            if CELL_VALUES.get(cell) == ABSENT:
-                return UNKNOWN
-            if not cell:
-                empty_line = empty_line or line
-    if empty_line is not None:
+            value = CELL_VALUES.get(cell)
+            if value == ABSENT:
+                without_zero.discard(place)
+            elif value == UNKNOWN:
+                has_minus_one = True
+            elif not cell or cell in MISSING:
+                with_empty.add(place)
+        if not without_zero:
+            break
+    if len(without_zero) < len(every):
+        if marked := sorted(layout.header[place] for place in with_empty & without_zero):
+            more = f" and {len(marked) - 5} more" if len(marked) > 5 else ""
+            builder.note(
+                "empty cells were read as absent in columns that never hold a 0: "
+                f"{', '.join(marked[:5])}{more}"
+            )
+        return _Meaning({place: ABSENT if place in without_zero else UNKNOWN for place in every})
+    if has_minus_one:
+        builder.note("-1 was read as absent: no cell holds a 0")
+        note = "empty cells were read as unknown: absent is written as -1"
+        return _Meaning(dict.fromkeys(every, UNKNOWN), ABSENT, note)
+    if with_empty:
         builder.note("empty cells were read as absent: no cell holds a 0")
-    return ABSENT
+    return _Meaning(dict.fromkeys(every, ABSENT))
 
 
 def _value_message(cell: str, name: str) -> str:

@@ -108,7 +108,7 @@ def _label_names(
 
 def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
     ambiguous = any(
-        name.startswith("[") or any(separator in name for separator in SEPARATORS) for name in names
+        name[:1] in "[({" or any(separator in name for separator in SEPARATORS) for name in names
     )
     return _json if ambiguous else SEPARATORS[0].join
 

@@ -72,7 +72,7 @@ def _ends(interval: tuple[float, float]) -> str:
 def notes_on(evaluation: Evaluation) -> list[str]:
     """What to bear in mind about the scores."""
     trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
-    cross, notes = evaluation.cross_fitted, []
+    cross, notes = evaluation.cross_fitted, list(evaluation.notes)
     if trained:
         notes.append(
             f"the model was trained on {trained:,} of these images; scores on them say little "

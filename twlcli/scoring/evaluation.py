@@ -113,6 +113,7 @@ class Evaluation:
         cross_fitted: decisions and probabilities by what is fitted to other images, where most of
             these are those that the model was fitted to.
         intervals: what other images may show; None of no or very many images.
+        notes: what was decided in reading the data.
         data: where they came from, if from a file.
         split: which split of it was scored.
     """
@@ -132,6 +133,7 @@ class Evaluation:
     fitted_on: int | None = None
     cross_fitted: CrossFitted | None = None
     intervals: Intervals | None = None
+    notes: tuple[str, ...] = ()
     data: str = ""
     split: str = ""
     profiles_ignored: int = 0
@@ -220,6 +222,7 @@ def evaluate(
             progress=progress,
         )
     evaluation = score(scored, predictor.spec, threshold=threshold)
+    evaluation = replace(evaluation, notes=labelled.annotations.notes)
     seen = seen_among(predictor.spec.provenance, hashes_of(labelled.annotations))
     evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
     evaluation = with_intervals(evaluation, scored, predictor.spec, threshold=threshold)

@@ -134,6 +134,8 @@ class Trainer:
         self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
+            for note in self.train_data.notes:
+                watcher.noted(note)
             self._note_rare_labels()
         if resumed:
             self._take_up()

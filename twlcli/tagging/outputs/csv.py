@@ -59,7 +59,7 @@ class CsvSink:
         self._write_row = _row_writer(file)
         self._write_row(["image", "labels", "probabilities"])
         self._as_json = any(
-            label.startswith("[")
+            label[:1] in ("[", "(", "{")
             or is_formula(label)
             or any(separator in label for separator in SEPARATORS)
             for label in vocabulary
