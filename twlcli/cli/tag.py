@@ -27,7 +27,9 @@ def tag(
     out: options.Outs = None,
     format_name: options.Format = None,
     txt: options.Txt = False,
+    txt_existing: options.TxtExisting = None,
     xmp: options.Xmp = False,
+    restore_deleted: options.RestoreDeleted = False,
     sidecar_names: options.SidecarNaming = None,
     hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
@@ -72,6 +74,8 @@ def tag(
         {
             "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
             "--hierarchy requires --xmp": hierarchy is not None and not xmp,
+            "--restore-deleted requires --xmp": restore_deleted and not xmp,
+            "--txt-existing requires --txt": txt_existing is not None and not txt,
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
             "--unordered and --shard cannot be combined: parts are joined in order": bool(
@@ -80,7 +84,8 @@ def tag(
         }
     )
     title = ", ".join(map(str, paths or ())) or "images"
-    others = list(_other_outputs(txt, xmp, sidecar_names, hierarchy, gallery, title, errors))
+    sidecars = _sidecars(txt, txt_existing, xmp, restore_deleted, sidecar_names, hierarchy)
+    others = [*sidecars, *_pages(gallery, title, errors)]
     only_errors = len(others) == (errors is not None)
     tables = _tables(out or (["-"] if only_errors else []), format_name)
     report = TagReport(
@@ -148,23 +153,25 @@ def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
     ]
 
 
-def _other_outputs(
+def _sidecars(
     txt: bool,
+    txt_existing: str | None,
     xmp: bool,
+    restore_deleted: bool,
     names: str | None,
     hierarchy: str | None,
-    gallery: Path | None,
-    title: str,
-    errors: Path | None,
 ) -> Iterator[Output]:
     if txt:
         from twlcli.tagging.outputs.txt import TxtSidecars
 
-        yield TxtSidecars(names or "stem")
+        yield TxtSidecars(names or "stem", txt_existing)
     if xmp:
         from twlcli.tagging.outputs.xmp.writer import XmpSidecars
 
-        yield XmpSidecars(names or "full", "|" if hierarchy is None else hierarchy)
+        yield XmpSidecars(names, "|" if hierarchy is None else hierarchy, restore_deleted)
+
+
+def _pages(gallery: Path | None, title: str, errors: Path | None) -> Iterator[Output]:
     if gallery is not None:
         from twlcli.tagging.outputs.gallery.page import Gallery
 

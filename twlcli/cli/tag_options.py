@@ -93,18 +93,33 @@ Format = Annotated[
 Txt = Annotated[
     bool, typer.Option("--txt", help="Write the tags of photo.jpg to photo.txt beside it.")
 ]
+TxtExisting = Annotated[
+    str | None,
+    typer.Option(
+        "--txt-existing",
+        metavar="WHAT",
+        help="What to do with a text file that twl did not write: append the tags that it lacks, "
+        "keep it, or replace it [default: keep it, and report the image]",
+    ),
+]
 Xmp = Annotated[
     bool,
     typer.Option("--xmp", help="Add the tags to XMP sidecars; everything else in them is kept."),
 ]
-
+RestoreDeleted = Annotated[
+    bool,
+    typer.Option(
+        "--restore-deleted", help="Add again the tags of twl that you deleted in a photo program."
+    ),
+]
 
 SidecarNaming = Annotated[
     str | None,
     typer.Option(
         "--sidecar-names",
         metavar="FORM",
-        help="full: photo.jpg.xmp, the default of --xmp; stem: photo.xmp, the default of --txt.",
+        help="full: photo.jpg.xmp, the default of --xmp unless photo.xmp is there; stem: photo.xmp; "
+        "photo.txt is the default of --txt.",
     ),
 ]
 Hierarchy = Annotated[

@@ -131,6 +131,10 @@ class TagReport:
             parts.append(f"{tally.unwritten:,} with sidecars that could not be written")
         if tally.stored:
             parts.append(f"{tally.stored:,} of them in an earlier run")
+        if tally.sidecars or tally.sidecars_unchanged:
+            sidecars = "sidecar" if tally.sidecars == 1 else "sidecars"
+            parts.append(f"{tally.sidecars:,} {sidecars} written")
+            parts += [f"{tally.sidecars_unchanged:,} unchanged"] * bool(tally.sidecars_unchanged)
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return (
             f"{', '.join(parts)}, in {tally.seconds:.1f} s{speed}; "

@@ -16,7 +16,7 @@ from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
-from twlcli.model.bundled import default_model
+from twlcli.model.bundled import DEFAULT_IS_DEMO, default_model
 from twlcli.model.decisions import thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
@@ -120,7 +120,7 @@ def tag_files(
 
     Args:
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        model: an exported `.onnx`; None for the bundled demo model.
+        model: an exported `.onnx`; None for the bundled demo model, which writes no sidecars.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
             `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
@@ -175,6 +175,12 @@ def tag_files(
             "nothing to tag", hint="give images or folders, or a list of them with {lists}"
         )
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
+    if model is None and DEFAULT_IS_DEMO and any(map(_marks_photographs, written)):
+        raise TwlError(
+            "the bundled demo model recognises synthetic shapes only; its tags are not written "
+            "beside photographs",
+            hint="name your model with {model}",
+        )
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
         what = "retrying failed images" if retry_failed else "hashing content"
@@ -234,6 +240,10 @@ def _journal_path(
         folders = (Path(path) for path in paths if Path(path).is_dir())
         return next((folder / ".twl-journal" for folder in folders), None)
     return None
+
+
+def _marks_photographs(output: Output) -> bool:
+    return getattr(output, "marks_photographs", False)
 
 
 def _parsed_shard(text: str | None) -> Shard | None:

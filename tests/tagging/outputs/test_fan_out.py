@@ -1,11 +1,13 @@
 import pytest
 
+from tests.tagging.outputs.written import ANY
 from tests.tagging.test_journal import NOW, find, opened
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.tagging.chunks import Item, JournalLookup
 from twlcli.tagging.outputs.fan_out import FanOut, JournalLog, Tally
-from twlcli.tagging.outputs.sidecar import SidecarSink
+from twlcli.tagging.outputs.output import RunFacts
+from twlcli.tagging.outputs.sidecar import SidecarSink, Wrote
 from twlcli.tagging.tags import Row, Tags
 
 DOG = Tags("1.jpg", ("dog",), (0.5,))
@@ -15,19 +17,24 @@ class Notes:
     """A kind of sidecar that remembers whether it was told that the file there is twl's own."""
 
     kind = "note"
+    merges = insists = False
 
     def __init__(self, settings: str = "") -> None:
         self.ours: list[bool] = []
+        self.memos: list[str] = []
+        self.is_ours = True
         self.settings = settings
 
     def path(self, file: ImageFile):
         return file.path.with_suffix(".note")
 
-    def write(self, file: ImageFile, tags: Tags, *, ours: bool) -> None:
+    def write(self, file: ImageFile, tags: Tags, *, ours: bool, memo: str) -> Wrote:
         self.ours.append(ours)
+        self.memos.append(memo)
         if not tags.labels:
             raise ImageError("cannot be written (Permission denied)")
         self.path(file).write_text(",".join(tags.labels))
+        return Wrote(changed=True, ours=self.is_ours, memo=f"number {len(self.ours)}")
 
 
 class Rows(list[Row]):
@@ -50,12 +57,14 @@ def deliver(file, writer, lookup, row=DOG, *, stored=False, rules=None):
     failures: list[Failure] = []
     rows = Rows()
     log = None if lookup is None else JournalLog(lookup.journal)
+    facts = RunFacts(ANY, lambda: "digest", log=log)
     fan_out = FanOut(
-        [rows, SidecarSink(writer, log)],
+        [rows, SidecarSink(writer, facts)],
         rules=rules,
         on_failure=failures.append,
         lookup=lookup,
         log=log,
+        sidecars=facts.sidecars,
     )
     fan_out.take(Item(file, NOW, row if stored else None), row)
     fan_out.commit()
@@ -102,6 +111,32 @@ def test_sidecars_that_somebody_edited_stay_until_the_tags_change(file, lookup):
     assert notes.ours == [False, False]  # not twl's own any more
 
 
+def test_a_writer_that_merges_sees_what_somebody_edited_and_one_that_insists_everything(
+    file, lookup
+):
+    notes = Notes()
+    notes.merges = True
+    deliver(file, notes, lookup)
+    tally = deliver(file, notes, lookup, stored=True)[2]
+    assert (tally.sidecars, tally.sidecars_unchanged) == (0, 1)
+    file.path.with_suffix(".note").write_text("dog, edited by hand")
+    tally = deliver(file, notes, lookup, stored=True)[2]
+    assert (tally.sidecars, tally.sidecars_unchanged) == (1, 0)
+    notes.insists = True
+    deliver(file, notes, lookup, stored=True)
+    assert notes.ours == [False, False, True]
+    assert notes.memos == ["", "number 1", "number 2"]
+
+
+def test_a_sidecar_that_is_not_twls_after_writing_is_not_taken_for_twls(file, lookup):
+    notes = Notes()
+    notes.is_ours = False
+    deliver(file, notes, lookup)
+    deliver(file, notes, lookup, stored=True)  # up to date
+    deliver(file, notes, lookup, Tags("1.jpg", ("person",), (0.5,)))
+    assert notes.ours == [False, False]
+
+
 def test_sidecars_without_a_journal_are_always_written(file):
     notes = Notes()
     for _ in range(2):
@@ -123,7 +158,7 @@ def test_a_sidecar_that_cannot_be_written_is_a_failure_beside_the_row(file, look
 
 def test_a_full_disk_ends_the_run_before_the_row_is_committed(file, lookup):
     class Full(Notes):
-        def write(self, file: ImageFile, tags: Tags, *, ours: bool) -> None:
+        def write(self, file: ImageFile, tags: Tags, *, ours: bool, memo: str) -> Wrote:
             raise TwlError("1.note: cannot be written (No space left on device)")
 
     with pytest.raises(TwlError, match="No space left"):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.tagging.chunks import Item, JournalLookup
 from twlcli.tagging.fingerprint import Identity, Written
-from twlcli.tagging.outputs.output import Output, RunFacts, Sink
+from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
 from twlcli.tagging.tags import Row, Tags
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Tally:
         unwritten: images among the tagged whose sidecars could not be written.
         profiles_ignored: images computed whose colour profile could not be used.
         damaged: images computed that were read as far as possible.
+        sidecars: sidecars that were written, or removed because no tag is left.
+        sidecars_unchanged: sidecars that needed no change.
     """
 
     tagged: int = 0
@@ -39,6 +41,8 @@ class Tally:
     unwritten: int = 0
     profiles_ignored: int = 0
     damaged: int = 0
+    sidecars: int = 0
+    sidecars_unchanged: int = 0
 
     @property
     def images_per_second(self) -> float:
@@ -79,6 +83,7 @@ class FanOut:
         on_failure: Callable[[Failure], None] = lambda failure: None,
         lookup: JournalLookup | None = None,
         log: JournalLog | None = None,
+        sidecars: SidecarCount | None = None,
     ) -> None:
         """Join what takes rows; see `open_outputs`."""
         self._sinks = sinks
@@ -86,6 +91,7 @@ class FanOut:
         self._on_failure = on_failure
         self._lookup = lookup
         self._log = log
+        self._sidecars = sidecars or SidecarCount()
         self._computed: list[tuple[Identity, Row]] = []
         self._tagged = self._failed = self._stored = self._unwritten = 0
 
@@ -113,7 +119,15 @@ class FanOut:
 
     def tally(self, seconds: float) -> Tally:
         """What was taken so far, in so many seconds."""
-        return Tally(self._tagged, self._failed, seconds, self._stored, self._unwritten)
+        return Tally(
+            self._tagged,
+            self._failed,
+            seconds,
+            self._stored,
+            self._unwritten,
+            sidecars=self._sidecars.written,
+            sidecars_unchanged=self._sidecars.unchanged,
+        )
 
     def commit(self) -> None:
         """Make what was taken so far last."""
@@ -152,7 +166,14 @@ def open_outputs(
         MissingExtraError: an output needs a package that is not installed.
     """
     log = None if lookup is None else JournalLog(lookup.journal)
-    facts = RunFacts(facts.vocabulary, facts.model_digest, facts.force, log)
+    facts = replace(facts, log=log)
     with ExitStack() as stack:
         sinks = [stack.enter_context(output.open(facts)) for output in outputs]
-        yield FanOut(sinks, rules=rules, on_failure=on_failure, lookup=lookup, log=log)
+        yield FanOut(
+            sinks,
+            rules=rules,
+            on_failure=on_failure,
+            lookup=lookup,
+            log=log,
+            sidecars=facts.sidecars,
+        )
