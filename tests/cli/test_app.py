@@ -72,7 +72,7 @@ def test_help_explains_a_command():
         ("infer", "twl tag"),
         ("label", "twl tag"),
         ("run", "twl tag"),
-        ("untag", "twl tag --xmp"),
+        ("undo", "twl untag"),
         ("tga", "'tag'"),
         ("help tga", "'tag'"),
         ("data sho", "'show'"),

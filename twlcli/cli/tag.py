@@ -29,6 +29,8 @@ def tag(
     txt: options.Txt = False,
     txt_existing: options.TxtExisting = None,
     xmp: options.Xmp = False,
+    write_embedded: options.WriteEmbedded = False,
+    no_originals: options.NoOriginals = False,
     restore_deleted: options.RestoreDeleted = False,
     sidecar_names: options.SidecarNaming = None,
     hierarchy: options.Hierarchy = None,
@@ -73,8 +75,13 @@ def tag(
     _refuse(
         {
             "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
-            "--hierarchy requires --xmp": hierarchy is not None and not xmp,
-            "--restore-deleted requires --xmp": restore_deleted and not xmp,
+            "--hierarchy requires --xmp or --write-embedded": bool(
+                hierarchy is not None and not (xmp or write_embedded)
+            ),
+            "--restore-deleted requires --xmp or --write-embedded": bool(
+                restore_deleted and not (xmp or write_embedded)
+            ),
+            "--no-originals requires --write-embedded": no_originals and not write_embedded,
             "--txt-existing requires --txt": txt_existing is not None and not txt,
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
@@ -84,8 +91,21 @@ def tag(
         }
     )
     title = ", ".join(map(str, paths or ())) or "images"
-    sidecars = _sidecars(txt, txt_existing, xmp, restore_deleted, sidecar_names, hierarchy)
-    others = [*sidecars, *_pages(gallery, title, errors)]
+    levels = "|" if hierarchy is None else hierarchy
+    others: list[Output] = []
+    if txt:
+        from twlcli.tagging.outputs.txt import TxtSidecars
+
+        others.append(TxtSidecars(sidecar_names or "stem", txt_existing))
+    if xmp:
+        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+        others.append(XmpSidecars(sidecar_names, levels, restore_deleted))
+    if write_embedded:
+        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
+
+        others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    others += _pages(gallery, title, errors)
     only_errors = len(others) == (errors is not None)
     tables = _tables(out or (["-"] if only_errors else []), format_name)
     report = TagReport(
@@ -151,24 +171,6 @@ def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
         else streamed_table(_standard_output(), format_name)
         for out in outs
     ]
-
-
-def _sidecars(
-    txt: bool,
-    txt_existing: str | None,
-    xmp: bool,
-    restore_deleted: bool,
-    names: str | None,
-    hierarchy: str | None,
-) -> Iterator[Output]:
-    if txt:
-        from twlcli.tagging.outputs.txt import TxtSidecars
-
-        yield TxtSidecars(names or "stem", txt_existing)
-    if xmp:
-        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
-
-        yield XmpSidecars(names, "|" if hierarchy is None else hierarchy, restore_deleted)
 
 
 def _pages(gallery: Path | None, title: str, errors: Path | None) -> Iterator[Output]:

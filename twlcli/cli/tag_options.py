@@ -106,6 +106,20 @@ Xmp = Annotated[
     bool,
     typer.Option("--xmp", help="Add the tags to XMP sidecars; everything else in them is kept."),
 ]
+WriteEmbedded = Annotated[
+    bool,
+    typer.Option(
+        "--write-embedded",
+        help="Add the tags to the XMP inside the photographs, through ExifTool; pixels stay.",
+    ),
+]
+NoOriginals = Annotated[
+    bool,
+    typer.Option(
+        "--no-originals",
+        help="With --write-embedded: do not keep each photograph as it was as photo.jpg_original.",
+    ),
+]
 RestoreDeleted = Annotated[
     bool,
     typer.Option(
@@ -118,8 +132,8 @@ SidecarNaming = Annotated[
     typer.Option(
         "--sidecar-names",
         metavar="FORM",
-        help="full: photo.jpg.xmp, the default of --xmp unless photo.xmp is there; stem: photo.xmp; "
-        "photo.txt is the default of --txt.",
+        help="full: photo.jpg.xmp; stem: photo.xmp [default: stem for --txt; for --xmp the sidecar "
+        "that is there, else full]",
     ),
 ]
 Hierarchy = Annotated[

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -84,6 +84,21 @@ def open_journal(
         connection.close()
 
 
+@contextmanager
+def open_notes(path: Path) -> Iterator[Journal]:
+    """What the journal at `path` says of files beside images; no rows are looked up in it.
+
+    Raises:
+        TwlError: as `open_journal`; or there is none.
+    """
+    if not path.is_file():
+        raise TwlError(f"{path}: no such journal")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        with _one_line(path):
+            _prepare(connection, path)
+        yield Journal(connection, path, 0, Vocabulary(()))
+
+
 class Journal:
     """The rows of one run in an open journal; see `open_journal`. For one thread."""
 
@@ -139,6 +154,23 @@ class Journal:
             return None
         content, size, mtime_ns = found
         return Written(name, kind, content, None if size is None else (size, mtime_ns))
+
+    def all_written(self, kinds: Iterable[str]) -> list[Written]:
+        """All that was written beside images, of kinds that begin so."""
+        query = "SELECT name, kind, content, size, mtime_ns FROM sidecars ORDER BY name, kind"
+        with _one_line(self.path):
+            found = self._connection.execute(query).fetchall()
+        return [
+            Written(os.fsdecode(name), kind, content, None if size is None else (size, mtime_ns))
+            for name, kind, content, size, mtime_ns in found
+            if kind.partition(":")[0] in kinds
+        ]
+
+    def forget(self, written: Written) -> None:
+        """Do as if something had never been written beside its image."""
+        query = "DELETE FROM sidecars WHERE name = ? AND kind = ?"
+        with _one_line(self.path):
+            self._connection.execute(query, (os.fsencode(written.name), written.kind))
 
     def commit(
         self, rows: Iterable[tuple[Identity, Row]], sidecars: Iterable[Written] = ()

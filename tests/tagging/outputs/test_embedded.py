@@ -205,9 +205,6 @@ def test_which_sidecar_is_written(tmp_path, there, names, written):
     for name in there:
         (tmp_path / name).write_bytes(described("mine") if name.endswith("xmp") else b"")
     write(XmpWriter(model="m", names=names), tmp_path / there[0], "dog")
-    changed = [
-        each.name for each in tmp_path.iterdir() if b"twl:addedSubject" in each.read_bytes()
-    ]
+    changed = [each.name for each in tmp_path.iterdir() if b"twl:addedSubject" in each.read_bytes()]
     assert changed == [written]
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted({*there, written})
-

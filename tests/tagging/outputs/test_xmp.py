@@ -489,7 +489,8 @@ def edited(draw, content: bytes) -> bytes:
         return content
     entry = draw(st.sampled_from(entries))
     change = draw(st.sampled_from([b"", b"<rdf:li>mine</rdf:li>" + entry[0], entry[0]]))
-    return head[: entry.start()] + change + head[entry.end() :] + middle + tail
+    after: bytes = head[: entry.start()] + change + head[entry.end() :] + middle + tail
+    return after
 
 
 @settings(deadline=None, max_examples=200)

@@ -7,19 +7,23 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
 
 from twlcli.errors import ImageError, TwlError
 
-SECONDS = 60.0  # longest for one photograph; it takes some 30 ms
+SECONDS = 60.0  # longest for one command; most take some 30 ms
+_CHUNK = 1 << 16
 
 
 class ExifTool:
-    """A process of `exiftool -stay_open`, which takes its arguments line by line.
+    """A process of `exiftool -stay_open`, which takes commands as lines, an argument on each.
 
-    A shell never sees them, and no file name can be taken for an option. The process starts with
-    the first photograph, and again after one on which it failed.
+    No shell sees them. The process starts with the first command, and again after one on which it
+    ended or did not answer. For one thread; a context manager, which ends the process.
     """
 
     def __init__(self, program: str = "exiftool", *, seconds: float = SECONDS) -> None:
@@ -27,7 +31,7 @@ class ExifTool:
 
         Args:
             program: its name, or its path.
-            seconds: the longest time for one call.
+            seconds: the longest time for one command.
 
         Raises:
             TwlError: it is not installed.
@@ -35,50 +39,104 @@ class ExifTool:
         found = shutil.which(program)
         if found is None:
             raise TwlError(
-                f"{program} is not installed, and photographs are written to by ExifTool alone; "
-                "get it from https://exiftool.org"
+                f"{program} is not installed, and only ExifTool writes into photographs; "
+                "it is at https://exiftool.org"
             )
         self._program = found
         self._seconds = seconds
+        self._folder = tempfile.TemporaryDirectory(prefix="twl-")
+        self.folder = Path(self._folder.name)
+        self._said = self.folder / "said"
+        self._said.touch()
+        self._listener = self._said.open("rb")
         self._process: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] = tempfile.TemporaryFile()
         self._output: SimpleQueue[bytes] = SimpleQueue()
-        self._calls = 0
+        self._number = 0
 
-    def __call__(self, *arguments: str | os.PathLike[str]) -> bytes:
-        """Run one command; gives what it prints.
+    def __enter__(self) -> ExifTool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is not None:
+            with suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                assert process.stdin is not None
+                process.stdin.write(b"-stay_open\nFalse\n")
+                process.stdin.close()
+                process.wait(self._seconds)
+        self._end()
+        self._listener.close()
+        self._folder.cleanup()
+
+    def __call__(self, *arguments: str | Path) -> bytes:
+        """Run one command; gives what it prints on its standard output.
 
         Raises:
-            ImageError: an argument cannot be said to ExifTool, or it ended or did not answer.
+            ImageError: an argument cannot be a line, or ExifTool ended or did not answer.
         """
-        self._calls += 1
         lines = [_line(argument) for argument in arguments]
-        process = self._started()
-        assert process.stdin is not None
-        mark = b"{ready%d}" % self._calls
+        self._listener.read()
+        self._number += 1
         try:
-            process.stdin.write(b"\n".join([*lines, b"-execute%d" % self._calls, b""]))
+            process = self._process or self._start()
+            assert process.stdin is not None
+            process.stdin.write(b"\n".join([*lines, b"-execute%d" % self._number, b""]))
             process.stdin.flush()
-            return self._until(mark)
+            return self._answer(b"{ready%d}" % self._number)
         except (OSError, Empty) as error:
             self._end()
-            raise ImageError("ExifTool ended or did not answer; nothing was written") from error
+            raise ImageError("ExifTool ended or did not answer") from error
 
     def complaint(self) -> str:
-        """What it has said on its standard error since the last time, on one line."""
-        self._said.flush()
-        text = os.pread(self._said.fileno(), 1 << 16, self._read) if hasattr(os, "pread") else b""
-        self._read += len(text)
-        lines = text.decode("utf-8", "replace").splitlines()
+        """What the last command said on the standard error, on one line."""
+        lines = self._listener.read().decode("utf-8", "replace").splitlines()
         return "; ".join(line.strip() for line in lines if line.strip())
 
-    def close(self) -> None:
-        """End the process."""
-        process = self._process
-        if process is not None and process.poll() is None:
-            try:
-                process.communicate(b"-stay_open\nFalse\n", timeout=self._seconds)
-            except (OSError, ValueError, subprocess.TimeoutExpired):
-                pass
-        self._end()
-        self._said.close()
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Without a configuration of the user's; arguments are read from the standard input.
+        command = [self._program, "-config", "", "-stay_open", "True", "-@", "-"]
+        with self._said.open("ab") as said:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
+            )
+        assert process.stdout is not None
+        self._process, self._output = process, SimpleQueue()
+        threading.Thread(target=_pump, args=(process.stdout, self._output), daemon=True).start()
+        return process
+
+    def _answer(self, mark: bytes) -> bytes:
+        """What is printed before `mark`."""
+        end = time.monotonic() + self._seconds
+        printed = b""
+        while not printed.rstrip(b"\r\n").endswith(mark):
+            chunk = self._output.get(timeout=max(0.0, end - time.monotonic()))
+            if not chunk:
+                raise OSError("the process ended")
+            printed += chunk
+        return printed.rstrip(b"\r\n").removesuffix(mark)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
+            self._process = None
+
+
+def _pump(stream: IO[bytes], output: SimpleQueue[bytes]) -> None:
+    """Pass on what a process prints; an empty piece at its end."""
+    with suppress(OSError, ValueError):
+        while chunk := os.read(stream.fileno(), _CHUNK):
+            output.put(chunk)
+    output.put(b"")
+
+
+def _line(argument: str | Path) -> bytes:
+    """An argument as a line. Blank ones, comments and white space in front would be changed."""
+    line = os.fsencode(argument)
+    if any(sign in line for sign in (b"\n", b"\r", b"\0")) or line[:1] in (b"", b"#", b" ", b"\t"):
+        raise ImageError("its path has a line break or the like, which cannot be said to ExifTool")
+    return line

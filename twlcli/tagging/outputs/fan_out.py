@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twlcli.errors import ImageError
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.tagging.chunks import Item, JournalLookup
-from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.fingerprint import Identity, Written, identify
 from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
 from twlcli.tagging.tags import Row, Tags
 
@@ -97,25 +97,35 @@ class FanOut:
 
     def take(self, item: Item, row: Row) -> None:
         """Give the row of one image to every output."""
-        if item.stored is not None:
-            self._stored += 1
-        elif self._lookup is not None and item.identity is not None:
-            self._computed.append((item.identity, row))
+        self._sidecars.photograph_changed = False
+        self._stored += item.stored is not None
         if isinstance(row, Failure):
             self._failed += 1
             self._fail(item.file, row)
-            return
-        self._tagged += 1
-        tags = row if self._rules is None else self._rules(row)
+        else:
+            self._tagged += 1
+            self._write(item.file, row if self._rules is None else self._rules(row))
+        self._remember(item, row)
+
+    def _write(self, file: ImageFile, tags: Tags) -> None:
         reasons: list[str] = []
         for sink in self._sinks:
             try:
-                sink.write(item.file, tags)
+                sink.write(file, tags)
             except ImageError as error:
                 reasons.append(str(error))
         if reasons:
             self._unwritten += 1
-            self._fail(item.file, Failure(item.file.name, "; ".join(reasons)))
+            self._fail(file, Failure(file.name, "; ".join(reasons)))
+
+    def _remember(self, item: Item, row: Row) -> None:
+        """Note a row for the journal, with its file as it is now that everything is written."""
+        identity, changed = item.identity, self._sidecars.photograph_changed
+        if self._lookup is None or identity is None or (item.stored is not None and not changed):
+            return
+        if changed:
+            identity = identify(item.file, content=self._lookup.content) or identity
+        self._computed.append((identity, row))
 
     def tally(self, seconds: float) -> Tally:
         """What was taken so far, in so many seconds."""

@@ -38,10 +38,14 @@ class SidecarLog(Protocol):
 
 @dataclass
 class SidecarCount:
-    """How many sidecars of a run were written or removed, and how many needed no change."""
+    """How many sidecars of a run were written or removed, and how many needed no change.
+
+    `photograph_changed` says so of the image whose row is being written.
+    """
 
     written: int = 0
     unchanged: int = 0
+    photograph_changed: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,13 @@ class Wrote:
         changed: whether a file was written or removed.
         ours: whether what is there now is twl's own work.
         memo: what the writer has to be told when it writes this sidecar again.
+        photograph: whether it was the photograph itself that was changed.
     """
 
     changed: bool
     ours: bool = True
     memo: str = ""
+    photograph: bool = False
 
 
 class SidecarWriter(Protocol):
@@ -93,14 +95,14 @@ class SidecarSink:
             return
         kind, path = self._writer.kind, self._writer.path(file)
         content = _content(file, self._writer.settings, row)
-        before, now = self._log.written(file.name, kind), _status(path)
+        before, now = self._log.written(file.name, kind), status_of(path)
         if before is not None and self._is_done(before, content, now):
             self._noted(Wrote(changed=False))
             return
         ours = before is not None and before.status is not None and before.status == now
         memo = "" if before is None else before.content[DIGEST_BYTES:].decode()
         wrote = self._writer.write(file, row, ours=ours, memo=memo)
-        status = _status(self._writer.path(file)) if wrote.ours else None
+        status = status_of(self._writer.path(file)) if wrote.ours else None
         self._log.note(Written(file.name, kind, content + wrote.memo.encode(), status))
         self._noted(wrote)
 
@@ -112,6 +114,7 @@ class SidecarSink:
         return before.status is None or now is not None  # what somebody has edited since stays
 
     def _noted(self, wrote: Wrote) -> None:
+        self._count.photograph_changed |= wrote.photograph
         if wrote.changed:
             self._count.written += 1
         else:
@@ -127,7 +130,8 @@ def _content(file: ImageFile, settings: str, tags: Tags) -> bytes:
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _status(path: Path) -> tuple[int, int] | None:
+def status_of(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change of a file; None where there is none."""
     try:
         status = path.stat()
     except OSError:

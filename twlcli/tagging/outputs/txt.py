@@ -136,10 +136,10 @@ def _append(path: Path, existing: bytes | None, labels: Sequence[str], memo: str
 
 
 def without_appended(existing: bytes | None, memo: str) -> str | None:
-    """A text without what was appended to it; None if that is not at its end any more.
+    r"""A text without what was appended to it; None if that is not at its end any more.
 
-    >>> without_appended(b"by hand, dog\\n", "+, dog"), without_appended(b"by hand\\n", "+, dog")
-    ('by hand\\n', None)
+    >>> without_appended(b"by hand, dog\n", "+, dog"), without_appended(b"by hand\n", "+, dog")
+    ('by hand\n', None)
     """
     text = _decoded(existing or b"")
     added, body = memo[1:], text.rstrip("\r\n")

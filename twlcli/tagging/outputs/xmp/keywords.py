@@ -53,7 +53,7 @@ def tag_paths(labels: Sequence[str], hierarchy: str) -> list[TagPath]:
     >>> tag_paths(["animal|dog", "sea"], "|"), tag_paths(["animal|dog"], "")
     ([('animal', 'dog'), ('sea',)], [('animal|dog',)])
     """
-    paths = {}
+    paths: dict[TagPath, TagPath] = {}
     for label in map(clean, labels):
         levels = label.split(hierarchy) if hierarchy else [label]
         path = tuple(level.strip() for level in levels if level.strip())

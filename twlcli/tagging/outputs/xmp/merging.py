@@ -229,8 +229,7 @@ class _Packet:
         words = [
             each.name.local
             for each in LISTS
-            if each in filled
-            and (each.name.local in self.began or not self._packet.has(each.name))
+            if each in filled and (each.name.local in self.began or not self._packet.has(each.name))
         ]
         words += [_SIDECAR] if _SIDECAR in self.began else []
         return " ".join(words) or _NOTHING
@@ -299,7 +298,9 @@ def _wanted(
 def _home(path: TagPath, users: Keywords) -> TagPath:
     """Where the user keeps a tag: `Vehicles|car` for `car`; else the path itself."""
     wanted = path_key(path)
-    fitting = (each for each in paths_of(users, with_levels=True) if path_key(each)[-len(path) :] == wanted)
+    fitting = (
+        each for each in paths_of(users, with_levels=True) if path_key(each)[-len(path) :] == wanted
+    )
     return next(fitting, path)
 
 

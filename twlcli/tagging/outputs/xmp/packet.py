@@ -167,9 +167,9 @@ class Packet:
     def _deletions(self, gone: Sequence[Property]) -> Iterator[Edit]:
         """Without properties, and without descriptions that held nothing else."""
         per_owner = Counter(each.owner for each in gone)
-        for index, count in per_owner.items():
+        for index, number in per_owner.items():
             owner = self._descriptions[index]
-            if owner.bare and owner.children == count:
+            if owner.bare and owner.children == number:
                 yield self._indented(owner.start), owner.end, b""
             else:
                 for each in gone:
