@@ -134,12 +134,27 @@ def f1_at(probabilities: list[float], targets: list[int], threshold: float) -> f
 
 
 def lowest_cut_with_precision(
-    probabilities: list[float], targets: list[int], target: Fraction
+    probabilities: list[float], targets: list[int], target: Fraction, confidence: Fraction
 ) -> float | None:
-    """The lowest known probability p such that giving the label from p on is precise enough."""
+    """The lowest known probability p such that giving the label from p on is surely precise enough.
+
+    With c of n given labels correct it is, if c or more correct ones of n have at most the
+    probability 1 - confidence where the precision is `target`.
+    """
     known = [(p, t) for p, t in zip(probabilities, targets, strict=True) if t != -1]
     for cut in sorted({p for p, _ in known}):
         given = [t for p, t in known if p >= cut]
-        if Fraction(sum(given), len(given)) >= target:
+        if at_least(sum(given), len(given), target) <= 1 - confidence:
             return cut
     return None
+
+
+def at_least(correct: int, given: int, chance: Fraction) -> Fraction:
+    """The probability of `correct` or more of `given` draws with this chance each."""
+    return sum(
+        (
+            math.comb(given, k) * chance**k * (1 - chance) ** (given - k)
+            for k in range(correct, given + 1)
+        ),
+        Fraction(0),
+    )

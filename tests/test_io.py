@@ -1,11 +1,20 @@
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from twlcli.errors import TwlError
-from twlcli.io import check_free, open_partial, parse_json, parse_toml, partial_path, write_whole
+from twlcli.io import (
+    check_free,
+    locked_folder,
+    open_partial,
+    parse_json,
+    parse_toml,
+    partial_path,
+    write_whole,
+)
 
 
 def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -92,3 +101,43 @@ def test_what_is_wrong_is_a_value_error(text):
     if isinstance(text, str):
         with pytest.raises(ValueError):
             parse_toml(text or "=")
+
+
+def test_one_process_writes_an_output_at_a_time(tmp_path):
+    path = tmp_path / "rows.csv"
+    with open_partial(path) as file:
+        file.write(b"mine")
+        with pytest.raises(TwlError, match=r"rows\.csv: another twl is writing it"):
+            open_partial(path).__enter__()
+    assert path.read_bytes() == b"mine"
+    with open_partial(path) as file:
+        file.write(b"later")
+    assert path.read_bytes() == b"later"
+
+
+def test_what_a_killed_process_left_is_not_in_the_next_file(tmp_path):
+    path = tmp_path / "rows.csv"
+    partial_path(path).write_bytes(b"x" * 1000)
+    with open_partial(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_folder_is_one_process_s(tmp_path):
+    with locked_folder(tmp_path), pytest.raises(TwlError, match="another twl is writing it"):
+        locked_folder(tmp_path).__enter__()
+    with locked_folder(tmp_path):
+        """It is free again."""
+
+
+def test_threads_write_one_file_without_mixing(tmp_path):
+    path = tmp_path / "file"
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+
+    def write(content: bytes) -> None:
+        write_whole(path, lambda file: file.write(content))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert path.read_bytes() in contents
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

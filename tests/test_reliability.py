@@ -4,9 +4,11 @@
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,46 @@ def test_scarce_shared_memory_is_slower_and_nothing_else(
         assert done.returncode == 0, done.stderr
         runs.append(run)
     assert_same_weights(*runs)
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory) -> Path:
+    """300 drawn images."""
+    folder: Path = tmp_path_factory.mktemp("drawings") / "shapes"
+    done = twl("data", "sample", folder, "--images", 300)
+    assert done.returncode == 0, done.stderr
+    return folder / "images"
+
+
+@pytest.mark.parametrize("shared", ["out", "gallery", "errors"])
+def test_two_runs_at_once_do_not_mix_in_one_file(drawings, tmp_path, shared):
+    """Twenty times: whoever comes second is told, and the file is whole."""
+    ends = []
+    for turn in range(20):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        runs = []
+        for number, top in enumerate(("--top-k=1", "--top-k=4")):
+            own = {each: folder / f"{number}-{each}.html" for each in ("out", "gallery", "errors")}
+            own[shared] = folder / "shared.html"
+            command = [sys.executable, "-m", "twlcli", "tag", str(drawings), "--no-journal", top]
+            command += ["--format", "csv", f"--out={own['out']}", f"--gallery={own['gallery']}"]
+            command += [f"--errors={own['errors']}"]
+            runs.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+            time.sleep(0.02 * turn)
+        said = [run.communicate(timeout=120)[1] for run in runs]
+        codes = [run.returncode for run in runs]
+        ends.append(tuple(codes))
+        assert sorted(codes) in ([0, 0], [0, 2]), said
+        for code, text in zip(codes, said, strict=True):
+            if code == 2:
+                assert text.splitlines()[-1].startswith("twl: error: ")
+                assert "shared.html" in text.splitlines()[-1]
+        content = (folder / "shared.html").read_text("utf-8")
+        if shared == "out":
+            rows = content.splitlines()[1:]
+            assert len(rows) == 300 and len({row.split(",")[0] for row in rows}) == 300
+        if shared == "gallery":
+            assert content.rstrip().endswith("</html>")
+            assert len(set(re.findall(r"\d{5}\.jpg", content))) == 300
+    assert (0, 2) in ends or (2, 0) in ends

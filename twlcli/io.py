@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import itertools
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
 from twlcli.errors import TwlError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    _LOCKS = False
+else:
+    _LOCKS = True
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # --- may a file be written ------------------------------------------------------------------------
 
@@ -50,6 +62,9 @@ def write_errors(place: Path | str) -> Iterator[None]:
 # --- written whole or not at all ------------------------------------------------------------------
 
 
+_numbers = itertools.count()  # two threads may write one path
+
+
 @contextmanager
 def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
@@ -64,7 +79,7 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     Raises:
         TwlError: the file cannot be written, such as on a full disk.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
     try:
         with write_errors(path):
             yield temporary
@@ -118,12 +133,77 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
     """
     partial = partial_path(path)
     with write_errors(path):
-        raw = _NamedFile(partial, "wb")
-    raw.path = path
-    with io.BufferedWriter(raw) as file:
-        yield cast(BinaryIO, file)
-    with write_errors(path):
-        partial.replace(path)
+        descriptor = _open_alone(partial, path)
+    try:
+        raw = _NamedFile(os.dup(descriptor), "wb")  # the lock lasts until both are closed
+        raw.path = path
+        with io.BufferedWriter(raw) as file:
+            yield cast(BinaryIO, file)
+        if not _LOCKS:
+            os.close(descriptor)  # Windows moves no open file
+            descriptor = -1
+        with write_errors(path):
+            partial.replace(path)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _open_alone(partial: Path, path: Path) -> int:
+    """An empty file that no other process writes; the system lets go of it when this one dies.
+
+    Raises:
+        TwlError: another process writes it.
+    """
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            lock(descriptor, path)
+            # Whoever had it may have moved it to its place in the meantime.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), partial.stat()):
+                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        os.ftruncate(descriptor, 0)
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Lock an open file or folder against other processes, where the system can.
+
+    Raises:
+        TwlError: another process has locked it; names `path`.
+    """
+    if not _LOCKS:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise TwlError(f"{path}: another twl is writing it") from None
+    except OSError:
+        """Not on this file system, such as some network drives."""
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder until the block ends.
+
+    Raises:
+        TwlError: another process has it.
+    """
+    if not _LOCKS:
+        yield
+        return
+    with write_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -148,3 +150,25 @@ def test_doctor_says_what_will_be_used():
         assert words in result.output
     names = CliRunner().invoke(app, ["doctor", "--backbones"]).output.split()
     assert "resnet50" in names
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["--help"], ["help", "tag"], ["recipe", "list"], ["doctor"]])
+def test_a_full_disk_behind_the_standard_output_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "twlcli", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == ("twl: error: the output: cannot be written (No space left on device)\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m twlcli recipe show | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1

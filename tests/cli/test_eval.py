@@ -64,10 +64,20 @@ def test_eval_prints_the_tables(model, table):
     assert result.exit_code == 0, result.stderr
     assert f"{model} on {table}, split all: 4 images" in result.stdout
     assert "mAP@class          100.00  over 3 labels" in result.stdout
-    assert "threshold best-f1  100.00  100.00  100.00  100.00  100.00  100.00" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["threshold", "best-f1", *["100.00"] * 6] in lines
+    assert ["95", "%", "interval", "100.0–100.0", "100.0–100.0"] in lines
     rows = [line.split() for line in result.stdout.splitlines() if line.endswith("0.900")]
     assert rows == [["blue", "100.00", "100.00", "100.00", "100.00", "1", "0.900"]]
-    assert result.stderr == ""
+    assert result.stderr == (
+        "note: 3 labels have fewer than 10 of these images, so that their scores are rough: "
+        "red 2, green 2, blue 1\n"
+    )
+
+
+def test_labels_that_are_never_given_are_named(model, table):
+    result = twl_eval(model, table, "--threshold", "precision=0.9")
+    assert "note: 1 of 3 labels are never given at precision=0.9: blue\n" in result.stderr
 
 
 def test_eval_as_json(model, table):

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from twlcli.cli.app import app
+from twlcli.io import locked_folder
 
 pytest.importorskip("torch")
 
@@ -259,3 +260,11 @@ def test_data_that_were_moved_are_named_and_data_that_changed_refused(
         result = train("--resume", out, "--epochs", 4, "--device", "cpu")
         assert result.exit_code == 2
         assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_run_is_not_trained_twice_at_once(trained, tmp_path):
+    with locked_folder(trained[0]):
+        result = train("--resume", trained[0], "--epochs", 9, "--device", "cpu")
+    assert result.exit_code == 2
+    assert f"{trained[0]}: another twl is writing it" in result.stderr
+    assert "epochs = 2" in (trained[0] / "recipe.toml").read_text()

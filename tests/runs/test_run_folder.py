@@ -89,3 +89,16 @@ def test_what_was_saved_is_not_discarded(tmp_path, table):
     run.split_data()
     run.discard()
     assert not run.folder.exists()
+
+
+def test_folders_above_go_with_a_run_that_is_discarded(tmp_path, table):
+    first = new_run(tmp_path / "runs" / "new" / "a", table)
+    second = new_run(tmp_path / "runs" / "new" / "b", table)
+    first.discard()
+    assert [path.name for path in (tmp_path / "runs" / "new").iterdir()] == ["b"]
+    second.discard()
+    assert (tmp_path / "runs" / "new").is_dir()  # was there before the second
+    third = new_run(tmp_path / "other" / "new" / "c", table)
+    third.suited(images=5, labels=2).discard()
+    assert not (tmp_path / "other").exists()
+    assert tmp_path.is_dir()

@@ -19,11 +19,14 @@ from twlcli.scoring.bootstrap import (
     draw_seeds,
     holm,
     interval,
+    map_class_interval,
     over_seeds,
     resample,
+    resample_f1,
     two_sided_p,
     weighted_average_precision,
 )
+from twlcli.scoring.metrics import count_decisions, score_decisions
 
 quick = settings(deadline=None, max_examples=100)
 
@@ -171,3 +174,60 @@ def test_holm_is_the_textbooks():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([0.6, 0.7]) == (1.0, 1.0)
     assert holm([]) == ()
+
+
+@quick
+@given(scores_and_targets(), st.integers(0, 3))
+def test_resampled_f1_is_that_of_repeated_images(drawn, seed):
+    scores, targets = drawn
+    decisions = scores > 0
+    [counts] = draw_counts(len(targets), resamples=3, seed=seed)
+    by_class, overall = resample_f1(decisions, targets, resamples=3, seed=seed)
+    for row in range(3):
+        rows = np.repeat(np.arange(len(targets)), counts[row])
+        expected = score_decisions(count_decisions(decisions[rows], targets[rows]))
+        assert by_class[row] == pytest.approx(expected.class_f1, abs=1e-6)
+        assert overall[row] == pytest.approx(expected.overall_f1, abs=1e-6)
+
+
+def test_interval_of_map_class_is_moved_down_by_its_bias_and_widened():
+    draws = np.linspace(0.5, 0.7, 1001)  # their mean is 0.05 above the value
+    low, high = map_class_interval(draws, 0.55)
+    centre = 0.55 - 1.25 * 0.05
+    assert (low, high) == pytest.approx((centre - 1.2 * 0.095, centre + 1.2 * 0.095), abs=1e-6)
+    assert map_class_interval(draws - 0.5, 0.05)[0] == 0.0
+
+
+RATES = {"rare": (0.02, 0.05), "usual": (0.05, 0.15), "wide": (0.02, 0.4)}
+
+
+def covered(rates: tuple[float, float], separation: float, images: int, count: int) -> float:
+    """In how many of `count` drawn data sets the interval of mAP@class holds the truth."""
+    rate = np.linspace(*rates, 20)
+
+    def draw(generator: np.random.Generator, images: int) -> tuple[np.ndarray, np.ndarray]:
+        targets = (generator.random((images, len(rate))) < rate).astype(np.int8)
+        scores = generator.normal(size=targets.shape) + separation * targets
+        return scores.astype(np.float32), targets
+
+    truth = average_precision_per_label(*draw(np.random.default_rng(99), 100_000)).mean()
+    held = 0
+    for seed in range(count):
+        scores, targets = draw(np.random.default_rng(seed), images)
+        value = float(np.nanmean(average_precision_per_label(scores, targets)))
+        draws = resample(scores, targets, resamples=200, seed=seed).map_class
+        low, high = map_class_interval(draws, value)
+        held += low <= truth <= high
+    return held / count
+
+
+def test_interval_of_map_class_holds_the_truth():
+    assert covered(RATES["wide"], 1.5, 200, 60) >= 0.87  # 95 % but for chance: 0.4 % fail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("separation", [1.5, 2.5])
+@pytest.mark.parametrize("images", [250, 1000])
+@pytest.mark.parametrize("rates", RATES)
+def test_interval_of_map_class_holds_the_truth_at_every_prevalence(rates, images, separation):
+    assert covered(RATES[rates], separation, images, 200) >= 0.89

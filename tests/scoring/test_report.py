@@ -144,4 +144,5 @@ def test_to_dict_is_strict_json_with_fractions():
         "trained_on",
         "fitted_on",
         "cross_fitted",
+        "intervals",
     }

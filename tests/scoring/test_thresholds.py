@@ -16,7 +16,7 @@ from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.scoring import average_precision, thresholds
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.metrics import count_decisions
-from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, fit_thresholds
+from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, fit_thresholds, least_correct
 
 quick = settings(deadline=None, max_examples=60)
 
@@ -46,7 +46,7 @@ def test_precision_thresholds_are_the_lowest_that_reach_it(drawn):
     for key, values in precision.items():
         for column in range(targets.shape[1]):
             p, t = certain[:, column].tolist(), targets[:, column].tolist()
-            cut = reference.lowest_cut_with_precision(p, t, Fraction(key))
+            cut = reference.lowest_cut_with_precision(p, t, Fraction(key), Fraction("0.8"))
             if cut is None:
                 assert values[column] == NEVER
                 continue
@@ -124,10 +124,40 @@ def test_thresholds_stand_clear_of_every_probability():
 def test_thresholds_between_neighbours_of_float32_decide_alike():
     upper = np.float32(0.5)
     lower = np.nextafter(upper, np.float32(0))
-    certain = np.array([[upper], [lower]])
-    targets = np.array([[1], [0]], dtype=np.int8)
-    fitted = fit_thresholds(certain, targets).precision["0.99"]
-    assert decide(certain, np.array(fitted, dtype=np.float32)).tolist() == [[True], [False]]
+    certain = np.array([[upper]] * 9 + [[lower]])
+    targets = np.array([[1]] * 9 + [[0]], dtype=np.int8)
+    fitted = fit_thresholds(certain, targets).precision["0.8"]
+    assert decide(certain, np.array(fitted, dtype=np.float32)).tolist() == [[True]] * 9 + [[False]]
+
+
+@pytest.mark.parametrize("target", PRECISION_TARGETS)
+def test_least_correct_is_that_of_the_binomial_distribution(target):
+    found = least_correct(target, 60)
+    exact = Fraction(str(target))
+    for given_labels in range(61):
+        enough = [
+            correct
+            for correct in range(given_labels + 1)
+            if reference.at_least(correct, given_labels, exact) <= Fraction("0.2")
+        ]
+        assert found[given_labels] == min(enough, default=given_labels + 1)
+
+
+def test_the_precision_is_kept_on_other_images():
+    """Of labels that are given at all, most reach it on other drawn images."""
+    kept, labels = 0, 0
+    for seed in range(6):
+        logits, targets = draw_logits(images=2000, labels=40, seed=seed)
+        calibration = fit_calibration(logits[:500], targets[:500])
+        certain = probabilities(logits, calibration)
+        fitted = fit_thresholds(certain[:500], targets[:500]).precision["0.8"]
+        decisions = decide(certain[500:], np.array(fitted, dtype=np.float32))
+        counts = count_decisions(decisions, targets[500:])
+        given_any = counts.given > 0
+        kept += int((counts.precision[given_any] >= 0.8).sum())
+        labels += int(given_any.sum())
+    assert labels > 60
+    assert kept / labels > 0.65
 
 
 @quick
@@ -146,11 +176,11 @@ def test_fit_thresholds_in_blocks_is_that_of_the_whole(monkeypatch):
 
 
 def test_fit_thresholds_of_saturated_probabilities():
-    certain = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], dtype=np.float32)
-    targets = np.array([[1, 1], [1, 0], [0, 0]], dtype=np.int8)
+    certain = np.array([[1.0, 0.0]] * 3 + [[0.0, 0.0]], dtype=np.float32)
+    targets = np.array([[1, 1], [1, 0], [1, 0], [0, 0]], dtype=np.int8)
     fitted = fit_thresholds(certain, targets)
     assert 0 < fitted.best_f1[0] < 1
-    assert fitted.precision["0.99"] == (0.5, NEVER)
+    assert fitted.precision["0.5"] == (0.5, NEVER)
 
 
 def test_fit_thresholds_of_no_images():

@@ -139,7 +139,7 @@ def test_a_missing_or_double_shard_is_named(tmp_path):
     with pytest.raises(TwlError, match=r"part-1\.csv: is shard 1/4, and so is .*part-1\.csv"):
         merge(out, [one, one])
     fifth = write(tmp_path / "fifth.csv", NAMES, Shard(4, 5))
-    with pytest.raises(TwlError, match=r"fifth\.csv: is shard 4/5, but .*part-1\.csv is 1/4"):
+    with pytest.raises(TwlError, match=r"fifth\.csv: is one of 5 shards, but 4 in .*part-1\.csv"):
         merge(out, [one, fifth])
     assert not out.exists()
 
@@ -149,9 +149,9 @@ def test_shards_of_different_runs_are_refused(tmp_path):
     out = tmp_path / "out.csv"
     with pytest.raises(TwlError, match=r"2\.csv: model is xyz, but abc in .*1\.csv"):
         merge(out, [one, write(tmp_path / "2.csv", NAMES, Shard(2, 2), model="xyz")])
-    with pytest.raises(TwlError, match=r"2\.csv: policy is p, but None in"):
+    with pytest.raises(TwlError, match=r"2\.csv: policy is p, but not set in"):
         merge(out, [one, write(tmp_path / "2.csv", NAMES, Shard(2, 2), policy="p")])
-    with pytest.raises(TwlError, match=r"2\.csv: the scan found 13 images, but 14 for"):
+    with pytest.raises(TwlError, match=r"2\.csv: the scan found 13 images, but 14 in"):
         merge(out, [one, write(tmp_path / "2.csv", NAMES[:-1], Shard(2, 2))])
     with pytest.raises(TwlError, match=r"2\.csv: the scan found other images, or in another order"):
         merge(out, [one, write(tmp_path / "2.csv", [*NAMES[:-1], "y.jpg"], Shard(2, 2))])
@@ -231,7 +231,26 @@ def test_a_place_in_two_parts_is_noticed(parts):
     firsts = [place_of(record_path(part).read_bytes().splitlines()[1]) for part in parts]
     later = firsts.index(max(firsts))  # the place before its first belongs to the other
     change(record_path(parts[later]), lambda lines: move(lines, 1, -1))
-    refused(parts, rf"out\.\w+: image number {firsts[later]} is in two parts")
+    refused(
+        parts, rf"out\.\w+: image number {firsts[later]} is in .*part-[12].* and in .*part-[12]"
+    )
+
+
+def test_the_part_that_differs_is_named_wherever_it_stands(tmp_path):
+    for odd in range(3):
+        parts = [
+            write(
+                tmp_path / f"{odd}-{index}.csv",
+                NAMES,
+                Shard(index + 1, 3),
+                threshold="0.5" if index == odd else "best-f1",
+            )
+            for index in range(3)
+        ]
+        first = parts[0 if odd else 1].name
+        message = rf"{odd}-{odd}\.csv: threshold is 0.5, but best-f1 in .*{first} and 1 more$"
+        with pytest.raises(TwlError, match=message):
+            merge(tmp_path / "out.csv", parts)
 
 
 def test_outputs_are_not_overwritten(tmp_path):

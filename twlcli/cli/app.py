@@ -5,6 +5,8 @@ Each of its commands is imported and built when it is called; the others cost no
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typer.main import get_command
 from twlcli import __version__
 from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
+from twlcli.io import DISK_FULL
 
 # Module and name of the function, or of the group, and the line that the list of commands shows.
 COMMANDS = {
@@ -138,4 +141,18 @@ def main() -> None:
     """Entry point of the console script."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
-    app(prog_name="twl")
+    try:
+        try:
+            app(prog_name="twl")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, *DISK_FULL):
+            raise
+        if error.errno != errno.EPIPE:  # else whoever reads has seen enough
+            place = error.filename or "the output"
+            line = f"twl: error: {place}: cannot be written ({error.strerror})"
+            typer.echo(printable(line), err=True)
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123  for the interpreter's last flush
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        sys.exit(2 if error.errno != errno.EPIPE else 1)

@@ -121,7 +121,7 @@ def _print_tables(
     evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
 ) -> None:
     from twlcli.cli.console import err, out
-    from twlcli.cli.tables import decision_table, label_table, seen_notes, summary_table
+    from twlcli.cli.tables import decision_table, label_table, notes_on, summary_table
 
     out.print(title, markup=False)
     out.print()
@@ -130,7 +130,7 @@ def _print_tables(
     out.print(decision_table(evaluation))
     out.print()
     out.print(label_table(evaluation, order=order, whole=all_labels))
-    for note in seen_notes(evaluation):
+    for note in notes_on(evaluation):
         err.print(f"note: {note}")
 
 

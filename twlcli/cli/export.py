@@ -13,6 +13,7 @@ from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
     from twlcli.exporting.int8 import Quantized
+    from twlcli.model.spec import ModelSpec
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder, or a .safetensors checkpoint.")
@@ -129,6 +130,18 @@ def _export_float(run: Path, out: Path | None, *, force: bool) -> None:
         f"torch and ONNX Runtime differ by at most {exported.difference:.1e} "
         f"in logits of up to {exported.scale:.1f} (batches {batches})"
     )
+    _print_never_given(exported.spec)
+
+
+def _print_never_given(spec: ModelSpec) -> None:
+    """Say how many labels each of the precisions leaves out."""
+    from twlcli.cli.console import err
+
+    stored = spec.thresholds.precision.items() if spec.thresholds else ()
+    counts = {key: sum(value > 1 for value in values) for key, values in stored}
+    left = [f"{count} at precision={float(key):g}" for key, count in counts.items() if count]
+    if left:
+        err.print(f"of {len(spec.vocabulary)} labels are never given: {', '.join(left)}")
 
 
 def _print_int8(quantized: Quantized) -> None:
@@ -151,5 +164,6 @@ def _print_int8(quantized: Quantized) -> None:
         f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
         "calibration and thresholds fitted anew; images/s of one thread, without decoding"
     )
+    _print_never_given(quantized.spec)
     if quantized.speedup <= 1:
         err.print(f"twl: int8 is not faster here: {quantized.speedup:.2f} times float32")

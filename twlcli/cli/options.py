@@ -52,8 +52,9 @@ Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="One number for all labels; precision=0.9 for thresholds fitted to reach it; or "
-        "best-f1 for those with the best F1 of each label [default: best-f1]",
+        help="One number for all labels; precision=P, for P 0.5, 0.6, 0.7, 0.8, 0.9, 0.95 or 0.99, "
+        "for thresholds that reach this precision with confidence; or best-f1 for those with the "
+        "best F1 of each label [default: best-f1]",
     ),
 ]
 Provider = Annotated[

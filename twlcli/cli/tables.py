@@ -11,6 +11,7 @@ from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
+from twlcli.model.decisions import some_of
 from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS
@@ -18,6 +19,7 @@ from twlcli.scoring.report import percent
 
 LabelOrder = Literal["ap", "name"]
 
+FEW_IMAGES = 10  # of a label; its scores are then rough
 SHOWN_AT_EACH_END = 20  # labels of a vocabulary too long to be shown whole
 
 
@@ -27,11 +29,17 @@ def summary_table(evaluation: Evaluation) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, mean, what in (
-        ("mAP@class", evaluation.map_class, "labels"),
-        ("mAP@sample", evaluation.map_sample, "images"),
+    intervals = evaluation.intervals
+    for name, mean, what, ends in (
+        ("mAP@class", evaluation.map_class, "labels", intervals.map_class if intervals else None),
+        (
+            "mAP@sample",
+            evaluation.map_sample,
+            "images",
+            intervals.map_sample if intervals else None,
+        ),
     ):
-        table.add_row(name, percent(mean.value), Text(_lines(mean, what)))
+        table.add_row(name, percent(mean.value), Text(_lines(mean, what, ends)))
     table.add_row("Brier", percent(evaluation.brier), "of the probabilities; 0 is best")
     remark = f"expected, over {CALIBRATION_BINS} bins; 0 is best"
     table.add_row("calibration error", percent(evaluation.calibration_error), remark)
@@ -50,11 +58,19 @@ def decision_table(evaluation: Evaluation) -> Table:
     rows.append((f"top {TOP}", evaluation.at_top))
     for name, decisions in rows:
         table.add_row(Text(name), *(percent(value) for value in asdict(decisions).values()))
+        intervals = evaluation.intervals
+        if intervals is not None and decisions is rows[-2][1]:
+            ends = (_ends(intervals.class_f1), _ends(intervals.overall_f1))
+            table.add_row("  95 % interval", "", "", ends[0], "", "", ends[1])
     return table
 
 
-def seen_notes(evaluation: Evaluation) -> list[str]:
-    """What to bear in mind where the model has seen the images."""
+def _ends(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+
+
+def notes_on(evaluation: Evaluation) -> list[str]:
+    """What to bear in mind about the scores."""
     trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
     cross, notes = evaluation.cross_fitted, []
     if trained:
@@ -71,7 +87,14 @@ def seen_notes(evaluation: Evaluation) -> list[str]:
         )
     elif fitted:
         notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
-    return notes
+    notes.append(evaluation.never_given)
+    rare = [f"{row.label} {row.support}" for row in evaluation.labels if row.support < FEW_IMAGES]
+    if rare:
+        notes.append(
+            f"{len(rare):,} labels have fewer than {FEW_IMAGES} of these images, so that their "
+            f"scores are rough: {some_of(rare)}"
+        )
+    return [note for note in notes if note]
 
 
 def label_table(evaluation: Evaluation, *, order: LabelOrder = "ap", whole: bool = False) -> Table:
@@ -144,6 +167,7 @@ def _cells(row: LabelScore, *, has_unknown: bool) -> list[str]:
     return [*map(percent, scores), *counts, "never" if never else f"{row.threshold:.3f}"]
 
 
-def _lines(mean: MeanOverLines, what: str) -> str:
+def _lines(mean: MeanOverLines, what: str, ends: tuple[float, float] | None) -> str:
+    interval = f"; 95 % interval {_ends(ends)}" if ends else ""
     left_out = f"; {mean.left_out:,} without a positive left out" if mean.left_out else ""
-    return f"over {mean.lines:,} {what}{left_out}"
+    return f"over {mean.lines:,} {what}{left_out}{interval}"

@@ -64,6 +64,8 @@ class TagReport:
         self._start = start
         if self._default_model:
             self.say(_DEFAULT_MODEL)
+        if start.never_given:
+            self.say(start.never_given)
         if start.is_short or not sys.stderr or not sys.stderr.isatty():
             return
         if not (self._streams and sys.stdout and sys.stdout.isatty()):

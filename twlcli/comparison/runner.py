@@ -22,8 +22,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from twlcli.annotations.split import hold_out
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
-from twlcli.io import write_errors, write_whole
+from twlcli.io import locked_folder, write_errors, write_whole
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
@@ -116,7 +116,8 @@ def train_plan(
         watcher.planned(plan)
     trained = []
     first: _Scores | None = None
-    try:
+    alone = locked_folder(plan.folder) if ranks.first else nullcontext()
+    with alone, _tidied(plan, ranks):
         for candidate in plan.candidates:
             training = _Training(plan, candidate, images, ranks, watcher, should_stop)
             rate, rates = (plan.rate, ()) if plan.rate else training.chosen_rate()
@@ -127,13 +128,20 @@ def train_plan(
                 scores.check_images(first)
                 runs.append(scores.run)
             trained.append(Trained(candidate, rate, tuple(runs), rates))
+    assert first is not None  # a plan has candidates and seeds
+    recipe, spec = Run.open(first.folder).recipe, read_spec(first.folder)
+    return TrainedPlan(tuple(trained), recipe, first.targets, spec.vocabulary.names)
+
+
+@contextmanager
+def _tidied(plan: Plan, ranks: Ranks) -> Iterator[None]:
+    """Leave no empty folder behind where a comparison ends early."""
+    try:
+        yield
     except BaseException:
         if ranks.first:
             _remove_empty(plan)
         raise
-    assert first is not None  # a plan has candidates and seeds
-    recipe, spec = Run.open(first.folder).recipe, read_spec(first.folder)
-    return TrainedPlan(tuple(trained), recipe, first.targets, spec.vocabulary.names)
 
 
 @dataclass(frozen=True)

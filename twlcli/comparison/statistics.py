@@ -31,6 +31,7 @@ from twlcli.scoring.bootstrap import (
     draw_seeds,
     holm,
     interval,
+    map_class_interval,
     over_seeds,
     resample,
     two_sided_p,
@@ -151,8 +152,8 @@ def _scored(
         draws.append(resample(logits, targets, resamples=resamples, seed=seed))
         progress(1)
     by_class = [mean_over_lines(each).value for each in per_label]
-    class_draws = over_seeds(np.stack([each.map_class for each in draws]), weights)
-    class_draws = centred(class_draws, float(np.mean(by_class)))
+    raw_draws = over_seeds(np.stack([each.map_class for each in draws]), weights)
+    class_draws = centred(raw_draws, float(np.mean(by_class)))
     sample_draws = over_seeds(np.stack([each.map_sample for each in draws]), weights)
     sample_draws = centred(sample_draws, float(np.mean(by_sample)))
     result = Result(
@@ -160,17 +161,17 @@ def _scored(
         trained.learning_rate,
         trained.rates,
         tuple(runs[each].history for each in seeds),
-        _spread(by_class, class_draws),
-        _spread(by_sample, sample_draws),
+        _spread(by_class, map_class_interval(raw_draws, float(np.mean(by_class)))),
+        _spread(by_sample, interval(sample_draws)),
         np.mean(per_label, axis=0),
         np.std(per_label, axis=0, ddof=1) if len(seeds) > 1 else None,
     )
     return _Scored(result, class_draws, sample_draws)
 
 
-def _spread(values: Sequence[float], draws: NDArray[np.float64]) -> Spread:
+def _spread(values: Sequence[float], ends: tuple[float, float]) -> Spread:
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(tuple(values), float(np.mean(values)), std, *interval(draws))
+    return Spread(tuple(values), float(np.mean(values)), std, *ends)
 
 
 def _differences(scored: Sequence[_Scored]) -> tuple[Difference, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
 BEST_F1 = "best-f1"
 PRECISION = "precision="
+NAMES_SHOWN = 5  # of many labels
 SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
 
 
@@ -78,6 +81,34 @@ def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float
             f"(it has: {', '.join(stored) or 'none'})"
         )
     return np.full(len(spec.vocabulary), _number(text, text), dtype=np.float32)
+
+
+def never_given_note(spec: ModelSpec, wish: str | float | None) -> str:
+    """Which labels no probability reaches the threshold of, in words; empty without such labels.
+
+    Args:
+        spec: the model's.
+        wish: see `thresholds_of`.
+    """
+    values = thresholds_of(spec, wish)
+    names = [name for name, value in zip(spec.vocabulary, values, strict=True) if value > 1]
+    if not names:
+        return ""
+    return (
+        f"{len(names):,} of {len(spec.vocabulary):,} labels are never given at {wish_text(wish)}: "
+        f"{some_of(names)}"
+    )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are.
+
+    Example:
+        >>> some_of(["a", "b", "c", "d", "e", "f", "g"])
+        'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def decide(

@@ -36,7 +36,7 @@ class Thresholds:
     Attributes:
         best_f1: the fitted default, C values.
         precision: for each fitted target such as `0.9`, the C lowest thresholds that reach it
-            on the validation split; above 1 where a label never reaches it.
+            with confidence on the validation split; above 1 where a label never does.
     """
 
     best_f1: tuple[float, ...]

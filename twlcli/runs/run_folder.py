@@ -16,7 +16,8 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Run:
 
     folder: Path
     recipe: Recipe
+    made: tuple[Path, ...] = field(default=(), compare=False)  # folders above that came with it
 
     @classmethod
     def create(cls, folder: Path, recipe: Recipe) -> Run:
@@ -51,11 +53,12 @@ class Run:
             TwlError: the folder exists and is not empty, or cannot be made.
         """
         cls.check_free(folder)
+        made = tuple(each for each in folder.absolute().parents if not each.exists())
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
-        run = cls(folder, recipe)
+        run = cls(folder, recipe, made)
         run.write_recipe()
         return run
 
@@ -84,6 +87,9 @@ class Run:
         """Remove a run that ended before anything was saved."""
         if not has_state(self.folder) and not self.checkpoint.exists():
             shutil.rmtree(self.folder)
+            for folder in self.made:
+                with suppress(OSError):  # another run is in it
+                    folder.rmdir()
 
     def tidy(self) -> None:
         """Remove what a run that was killed left half-written."""
@@ -97,7 +103,7 @@ class Run:
 
     def suited(self, *, images: int, labels: int) -> Run:
         """The run with what its recipe left open decided and written into it."""
-        run = Run(self.folder, self.recipe.suited(images=images, labels=labels))
+        run = replace(self, recipe=self.recipe.suited(images=images, labels=labels))
         if run != self:
             run.write_recipe()
         return run

@@ -233,6 +233,62 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+# Measured: on drawn data (20 labels on 2 to 40 % of the images, 200 to 1,000 images, two strengths
+# of the model, 200 data sets of each of 24 kinds) the interval below holds the truth in 88 to 98 %
+# of the data sets, 95 % in the mean. The centred percentile interval held it in 55 to 97 %: few
+# positives rank higher than all of their kind would.
+_BIAS, _WIDENING = 1.25, 1.2
+
+
+def map_class_interval(draws: NDArray[np.float64], value: float) -> tuple[float, float]:
+    """The 95 % interval of one mAP@class, corrected for its bias, in 0..1.
+
+    As resamples score higher than the images do, so do the images score higher than all images
+    would: the interval is moved down by 1.25 times that difference, and widened by a fifth.
+
+    Args:
+        draws: mAP@class on resamples, (R,).
+        value: on the images themselves.
+    """
+    centre = value - _BIAS * (float(np.nanmean(draws)) - value)
+    low, high = interval(centred(draws, 0.0))
+    return max(0.0, centre + _WIDENING * low), min(1.0, centre + _WIDENING * high)
+
+
+def resample_f1(
+    decisions: NDArray[np.bool_], targets: NDArray[np.int8], *, resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """CF1 and OF1 on `resamples` draws of N images with replacement, each (R,).
+
+    Args:
+        decisions: (N, C).
+        targets: (N, C) of 1 present, 0 absent, -1 unknown.
+        resamples: how many draws, R.
+        seed: of the draws.
+    """
+    given = decisions & (targets != UNKNOWN)
+    present = targets == PRESENT
+    parts = [each.astype(np.float32) for each in (given & present, given, present)]
+    found = []
+    for counts in draw_counts(len(targets), resamples=resamples, seed=seed):
+        weights = counts.astype(np.float32)
+        found.append(_f1(*((weights @ part).astype(np.float64) for part in parts)))
+    by_class, overall = zip(*found, strict=True)
+    return np.concatenate(by_class), np.concatenate(overall)
+
+
+def _f1(
+    correct: NDArray[np.float64], given: NDArray[np.float64], present: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """CF1 and OF1 of counts (R, C); see `metrics.DecisionScore`."""
+    labels = np.maximum(1, (present > 0).sum(axis=1))
+    precision = (correct / np.maximum(1, given) * (present > 0)).sum(axis=1) / labels
+    recall = (correct / np.maximum(1, present)).sum(axis=1) / labels
+    by_class = 2 * precision * recall / np.maximum(1e-12, precision + recall)
+    overall = 2 * correct.sum(axis=1) / np.maximum(1, given.sum(axis=1) + present.sum(axis=1))
+    return by_class, overall
+
+
 def two_sided_p(draws: NDArray[np.float64]) -> float:
     """Twice the smaller share of draws on one side of 0, counting one more draw there.
 

@@ -44,7 +44,7 @@ def cross_fit(
     targets: NDArray[np.int8],
     spec: ModelSpec,
     threshold: str | float | None = None,
-) -> CrossFitted | None:
+) -> tuple[CrossFitted, NDArray[np.bool_]] | None:
     """Fit calibration and thresholds on all folds but one and decide on that one, in turn.
 
     Args:
@@ -54,7 +54,8 @@ def cross_fit(
         threshold: see `decisions.thresholds_of`.
 
     Returns:
-        The scores of all decisions together; None of fewer than two images.
+        The scores of all decisions together, and the decisions (N, C); None of fewer than two
+        images.
     """
     count = len(logits)
     folds = min(count, _FEW_FOLDS if logits.size > _MANY_ENTRIES else FOLDS)
@@ -68,9 +69,10 @@ def cross_fit(
         fitted = fit(logits[~own], targets[~own], spec)
         certain[own] = probabilities(logits[own], calibration_of(fitted))
         decisions[own] = decide(certain[own], thresholds_of(fitted, threshold))
-    return CrossFitted(
+    scores = CrossFitted(
         folds,
         score_decisions(count_decisions(decisions, targets)),
         brier_score(certain, targets),
         calibration_error(certain, targets),
     )
+    return scores, decisions

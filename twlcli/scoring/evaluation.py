@@ -12,7 +12,15 @@ from twlcli.images.decoding import MAX_PIXELS, Caveat, Decoding
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_count, check_free
-from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of, wish_text
+from twlcli.labels import PRESENT
+from twlcli.model.decisions import (
+    calibration_of,
+    decide,
+    never_given_note,
+    probabilities,
+    thresholds_of,
+    wish_text,
+)
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import ReadOptions, open_labelled
@@ -23,6 +31,7 @@ from twlcli.scoring.average_precision import (
     average_precision_per_label,
     mean_over_lines,
 )
+from twlcli.scoring.bootstrap import interval, map_class_interval, resample, resample_f1
 from twlcli.scoring.cross_fit import CrossFitted, cross_fit
 from twlcli.scoring.metrics import (
     DecisionScore,
@@ -34,6 +43,8 @@ from twlcli.scoring.metrics import (
 )
 from twlcli.scoring.scores_file import check_suffix, write_scores
 
+_RESAMPLES, _FEWEST_RESAMPLES = 400, 100
+_RESAMPLED_ENTRIES = 1 << 30  # seconds; the intervals of more data are narrow
 TOP = 3  # labels per image of the second set of decisions, as the field reports it
 
 
@@ -63,6 +74,23 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """Ends of 95 % intervals, in 0..1: what other images of the same kind may show.
+
+    Attributes:
+        map_class: of mAP@class.
+        map_sample: of mAP@sample.
+        class_f1: of CF1 at the thresholds, cross-fitted where they were fitted to the images.
+        overall_f1: of OF1, likewise.
+    """
+
+    map_class: tuple[float, float]
+    map_sample: tuple[float, float]
+    class_f1: tuple[float, float]
+    overall_f1: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All scores of a model on some images, in 0..1.
 
@@ -79,10 +107,12 @@ class Evaluation:
         brier: Brier score of the calibrated probabilities.
         calibration_error: their expected calibration error.
         labels: the C labels, in the vocabulary's order.
+        never_given: which labels no probability reaches the threshold of, in words; or empty.
         trained_on: how many of the images the model was trained on; None where it does not say.
         fitted_on: how many chose its best epoch, calibration and thresholds.
         cross_fitted: decisions and probabilities by what is fitted to other images, where most of
             these are those that the model was fitted to.
+        intervals: what other images may show; None of no or very many images.
         data: where they came from, if from a file.
         split: which split of it was scored.
     """
@@ -97,9 +127,11 @@ class Evaluation:
     brier: float
     calibration_error: float
     labels: tuple[LabelScore, ...]
+    never_given: str = ""
     trained_on: int | None = None
     fitted_on: int | None = None
     cross_fitted: CrossFitted | None = None
+    intervals: Intervals | None = None
     data: str = ""
     split: str = ""
     profiles_ignored: int = 0
@@ -190,9 +222,7 @@ def evaluate(
     evaluation = score(scored, predictor.spec, threshold=threshold)
     seen = seen_among(predictor.spec.provenance, hashes_of(labelled.annotations))
     evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
-    if evaluation.fitted_itself:
-        again = cross_fit(scored.logits, scored.targets, predictor.spec, threshold)
-        evaluation = replace(evaluation, cross_fitted=again)
+    evaluation = with_intervals(evaluation, scored, predictor.spec, threshold=threshold)
     if scores is not None:
         write_scores(scored, predictor.spec, Path(scores))
     return replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
@@ -242,9 +272,45 @@ def score(
         brier=brier_score(certain, targets),
         calibration_error=calibration_error(certain, targets),
         labels=tuple(LabelScore(*row) for row in rows),
+        never_given=never_given_note(spec, threshold),
         profiles_ignored=scored.caveats.get(Caveat.PROFILE_IGNORED, 0),
         damaged=scored.caveats.get(Caveat.DAMAGED, 0),
     )
+
+
+def with_intervals(
+    evaluation: Evaluation,
+    scored: ScoredImages,
+    spec: ModelSpec,
+    *,
+    threshold: str | float | None = None,
+) -> Evaluation:
+    """An evaluation of `score` with intervals, and cross-fitted where the model was fitted to it.
+
+    Args:
+        evaluation: what `score` gave, with how many images the model was fitted to.
+        scored: what it was given.
+        spec: likewise.
+        threshold: likewise.
+    """
+    logits, targets = scored.logits, scored.targets
+    cross = cross_fit(logits, targets, spec, threshold) if evaluation.fitted_itself else None
+    if cross is not None:
+        evaluation = replace(evaluation, cross_fitted=cross[0])
+    resamples = min(_RESAMPLES, _RESAMPLED_ENTRIES // max(1, logits.size))
+    if resamples < _FEWEST_RESAMPLES or not (targets == PRESENT).any():
+        return evaluation
+    certain = probabilities(logits, calibration_of(spec))
+    decisions = decide(certain, thresholds_of(spec, threshold)) if cross is None else cross[1]
+    draws = resample(logits, targets, resamples=resamples, seed=0)
+    by_class, overall = resample_f1(decisions, targets, resamples=resamples, seed=0)
+    intervals = Intervals(
+        map_class_interval(draws.map_class, evaluation.map_class.value),
+        interval(draws.map_sample),
+        interval(by_class),
+        interval(overall),
+    )
+    return replace(evaluation, intervals=intervals)
 
 
 def map_scores(scored: ScoredImages) -> dict[str, float]:

@@ -22,6 +22,7 @@ def percent(fraction: float) -> str:
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation for JSON: scores as fractions 0..1 in full precision, null for NaN."""
     fields = asdict(evaluation)
+    del fields["never_given"]  # the thresholds say so
     fields = {"data": fields.pop("data"), "split": fields.pop("split"), **fields}
     fields["unreadable"] = [asdict(each) for each in evaluation.unreadable]
     fields["labels"] = [_without_nan(asdict(label)) for label in evaluation.labels]

@@ -21,6 +21,7 @@ from twlcli.tagging.outputs.tables import format_of
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
 from twlcli.tagging.tags import Tags
 
+_NOT_SET = "not set"
 _ERRORS_HEADER = b"image,error\n"
 _BATCH = 1024  # rows of a Parquet part in memory
 
@@ -80,11 +81,13 @@ def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
     entries = [
         _entries(part, summary, table) for part, summary in zip(parts, summaries, strict=True)
     ]
+    before: Path | None = None
     with table.write(out) as write:
-        for position, found in heapq.merge(*entries, key=lambda entry: entry[0]):
+        for position, found, part in heapq.merge(*entries, key=lambda entry: entry[0]):
             if position != images:
-                what = "is in no part" if position > images else "is in two parts"
-                raise TwlError(f"{out}: image number {min(position, images) + 1:,} {what}")
+                what = "no part" if position > images else f"{before} and in {part}"
+                raise TwlError(f"{out}: image number {min(position, images) + 1:,} is in {what}")
+            before = part
             images += 1
             rows += len(found)
             without_row += not found
@@ -97,37 +100,49 @@ def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
 
 def _check_shards(parts: Sequence[Path], summaries: Sequence[Summary]) -> None:
     """Raise TwlError where these are not all the shards of one run."""
-    first, expected = parts[0], summaries[0]
-    count = Shard.parse(expected.shard).count
+    shards = [Shard.parse(summary.shard) for summary in summaries]
+    count = _agreed(parts, [shard.count for shard in shards], "is one of {} shards")
     there: dict[int, Path] = {}
-    for part, summary in zip(parts, summaries, strict=True):
-        shard = Shard.parse(summary.shard)
-        if shard.count != count:
-            raise TwlError(f"{part}: is shard {shard}, but {first} is {expected.shard}")
+    for part, shard in zip(parts, shards, strict=True):
         if shard.index in there:
             raise TwlError(f"{part}: is shard {shard}, and so is {there[shard.index]}")
         there[shard.index] = part
-        for key in sorted(summary.run.keys() | expected.run.keys()):
-            here, other = summary.run.get(key), expected.run.get(key)
-            if here != other:
-                raise TwlError(f"{part}: {key} is {here}, but {other} in {first}")
-        if summary.images != expected.images:
-            raise TwlError(
-                f"{part}: the scan found {summary.images:,} images, "
-                f"but {expected.images:,} for {first}; tag both again from the same files"
-            )
-        if summary.names != expected.names:
-            raise TwlError(
-                f"{part}: the scan found other images, or in another order, than {first}"
-            )
+    for key in sorted({key for summary in summaries for key in summary.run}):
+        values = [summary.run.get(key, _NOT_SET) for summary in summaries]
+        _agreed(parts, [_NOT_SET if value is None else value for value in values], f"{key} is {{}}")
+    again = "; tag it again from the same files"
+    found = [f"{summary.images:,}" for summary in summaries]
+    _agreed(parts, found, "the scan found {} images", again)
+    names = [summary.names for summary in summaries]
+    _agreed(parts, names, "the scan found other images, or in another order", again)
     if missing := [str(Shard(i, count)) for i in range(1, count + 1) if i not in there]:
-        raise TwlError(f"{first}: is one of {count} shards; missing: {', '.join(missing)}")
+        raise TwlError(f"{parts[0]}: is one of {count} shards; missing: {', '.join(missing)}")
+
+
+def _agreed(parts: Sequence[Path], values: Sequence[Any], what: str, then: str = "") -> Any:
+    """The value that most parts have; of several such, that of the first part.
+
+    Raises:
+        TwlError: a part has another one, and is named.
+    """
+    usual = max(values, key=values.count)
+    like = [part for part, value in zip(parts, values, strict=True) if value == usual]
+    others = f" and {len(like) - 1} more" if len(like) > 1 else ""
+    for part, value in zip(parts, values, strict=True):
+        if value != usual:
+            but = (
+                f", but {usual} in {like[0]}{others}"
+                if "{}" in what
+                else f" than {like[0]}{others}"
+            )
+            raise TwlError(f"{part}: {what.format(value)}{but}{then}")
+    return usual
 
 
 def _entries(
     part: Path, summary: Summary, table: _Text | _Parquet
-) -> Iterator[tuple[int, list[Any]]]:
-    """Each image of a shard: its place among all images, and its rows."""
+) -> Iterator[tuple[int, list[Any], Path]]:
+    """Each image of a shard: its place among all images, its rows, and the part."""
     rows = table.read(part)
     count = 0
     row = next(rows, None)
@@ -137,7 +152,7 @@ def _entries(
             found.append(row[1])
             count += 1
             row = next(rows, None)
-        yield position, found
+        yield position, found, part
     if row is not None:
         raise TwlError(
             f"{part}: row {count + 1:,}, '{row[0]}', does not belong to shard {summary.shard}, "

@@ -17,7 +17,7 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import DEFAULT_IS_DEMO, default_model
-from twlcli.model.decisions import thresholds_of, wish_text
+from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import JournalLookup
@@ -45,6 +45,7 @@ class TagStart:
         is_short: whether a single call of the model does everything.
         count: walks through the images a second time, to count them; None if they come only once.
         left_out: what the search for images passes over; complete when the run is.
+        never_given: which labels no probability reaches the threshold of, in words; or empty.
     """
 
     model: Path
@@ -53,6 +54,7 @@ class TagStart:
     is_short: bool
     count: Callable[[], Iterable[object]] | None
     left_out: LeftOut
+    never_given: str
 
 
 class TagWatcher(Protocol):
@@ -313,6 +315,7 @@ class _Run:
             work.is_one_chunk,
             self._count(),
             self.left_out,
+            "" if self.threshold is None else never_given_note(spec, self.threshold),
         )
 
         def decision() -> Decision:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from twlcli.errors import (
     check_extra,
     needs_extra,
 )
+from twlcli.io import locked_folder
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
@@ -75,9 +76,13 @@ def train(
     folder = _free_folder(wanted) if out is None else Path(out)
     Run.check_free(folder)
     annotations = _read(wanted)
-    return _train(
-        lambda: Run.create(folder, wanted), annotations, device, watcher, should_stop, new=True
-    )
+
+    def begin(held: ExitStack) -> Run:
+        run = Run.create(folder, wanted)
+        held.enter_context(locked_folder(folder))
+        return run
+
+    return _train(begin, annotations, device, watcher, should_stop, new=True)
 
 
 def resume(
@@ -121,7 +126,8 @@ def resume(
     changed = Run(opened.folder, recipe)
     annotations = changed.data()
 
-    def begin() -> Run:
+    def begin(held: ExitStack) -> Run:
+        held.enter_context(locked_folder(changed.folder))
         changed.tidy()
         if changed != opened:
             changed.write_recipe()
@@ -144,7 +150,7 @@ def _read(recipe: Recipe) -> Annotations:
 
 
 def _train(
-    begin: Callable[[], Run],
+    begin: Callable[[ExitStack], Run],
     data: Annotations | None,
     device: str,
     watcher: Watcher | None,
@@ -157,8 +163,8 @@ def _train(
         from twlcli.training.trainer import Trainer
         from twlcli.training.watcher import Silent
 
-    with joined_ranks(device) as ranks:
-        own = begin() if ranks.first else None
+    with joined_ranks(device) as ranks, ExitStack() as held:
+        own = begin(held) if ranks.first else None
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
         try:

@@ -66,3 +66,33 @@ def test_what_is_no_list_is_refused_in_bounded_memory():
     names = read_list(Endless(), source="list")
     with pytest.raises(TwlError, match="list:1: a name of more than 65,536 bytes"):
         next(names)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_utf_16_is_read_by_its_byte_order_mark(encoding, size):
+    pipe = Pipe("\ufeffa.jpg\r\nü 🙂.jpg\r\n".encode(encoding))
+    pipe.size = size
+    assert list(read_list(pipe, source="list")) == ["a.jpg", "ü 🙂.jpg"]
+
+
+def test_a_name_is_the_file_that_it_means(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("a b.jpg", "in/ü.jpg", '"odd".jpg', " c.jpg"):
+        (tmp_path / name).touch()
+    names = {
+        '"a b.jpg"': "a b.jpg",
+        "'a b.jpg' ": "a b.jpg",
+        "a b.jpg\t": "a b.jpg",
+        (tmp_path / "in" / "ü.jpg").as_uri(): str(tmp_path / "in" / "ü.jpg"),
+        f"FILE://localhost{tmp_path}/a%20b.jpg": str(tmp_path / "a b.jpg"),
+        "in\\ü.jpg": "in/ü.jpg",
+        '".\\in\\ü.jpg"': "./in/ü.jpg",
+        '"odd".jpg': '"odd".jpg',  # there is such a file
+        " c.jpg": " c.jpg",
+        '"gone.jpg"': '"gone.jpg"',  # an error says it as it stands in the list
+        "gone\\b.jpg": "gone\\b.jpg",
+    }
+    assert read("\n".join(names).encode()) == list(names.values())
+    assert read("\0".join(names).encode(), null=True) == list(names)
