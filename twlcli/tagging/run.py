@@ -20,7 +20,7 @@ from twlcli.model.bundled import DEFAULT_IS_DEMO, default_model
 from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
-from twlcli.tagging.chunks import JournalLookup
+from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
@@ -28,6 +28,7 @@ from twlcli.tagging.outputs.output import Output, RunFacts
 from twlcli.tagging.outputs.tables import is_table, table
 
 if TYPE_CHECKING:  # a run without them starts without them
+    from twlcli.model.spec import ModelSpec
     from twlcli.tagging.shards import Shard, ShardRecord
     from twlcli.tagging.tag_rules import TagRules
 
@@ -331,7 +332,8 @@ class _Run:
 
         # The record comes after the journal, which may refuse the run: entering it removes the
         # records of the outputs that are there.
-        with self._opened_journal(decision, predictor) as lookup, self._record() as record:
+        choice = Choice(spec, thresholds, self.top_k)
+        with self._opened_journal(decision, choice, spec) as lookup, self._record() as record:
             files = work.files if record is None else record.take(work.files)
             opened = open_outputs(
                 self.outputs, facts, rules=rules, on_failure=self.watcher.failed, lookup=lookup
@@ -372,7 +374,7 @@ class _Run:
 
     @contextmanager
     def _opened_journal(
-        self, decision: Callable[[], Decision], predictor: OnnxPredictor
+        self, decision: Callable[[], Decision], choice: Choice, spec: ModelSpec
     ) -> Iterator[JournalLookup | None]:
         if self.journal is None:
             yield None
@@ -380,14 +382,20 @@ class _Run:
         from twlcli.tagging.journal import open_journal
 
         opened = open_journal(
-            self.journal, decision().key, predictor.spec.vocabulary, model=str(self.model)
+            self.journal,
+            decision().scores_key,
+            spec.vocabulary,
+            outputs_key=decision().key,
+            model=str(self.model),
         )
         with opened as journal:
             for path in self.files:
                 ours = self.force or not path.exists() or journal.made(path, partial_path(path))
                 check_free(path, force=ours)
             journal.begin(self.files)
-            yield JournalLookup(journal, content=self.content_hash, retry_failed=self.retry_failed)
+            yield JournalLookup(
+                journal, choice, content=self.content_hash, retry_failed=self.retry_failed
+            )
 
     def _record(self) -> AbstractContextManager[ShardRecord | None]:
         if self.shard is None:

@@ -1,16 +1,18 @@
 import pytest
 
+from tests.tagging.models import spec_with_labels
 from tests.tagging.outputs.written import ANY
-from tests.tagging.test_journal import NOW, find, opened
+from tests.tagging.test_journal import LABELS, NOW, find, opened
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import Failure, ImageFile
-from twlcli.tagging.chunks import Item, JournalLookup
+from twlcli.tagging.chunks import Choice, Item, JournalLookup
 from twlcli.tagging.outputs.fan_out import FanOut, JournalLog, Tally
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.outputs.sidecar import SidecarSink, Wrote
-from twlcli.tagging.tags import Row, Tags
+from twlcli.tagging.tags import Row, Scores, Tags
 
 DOG = Tags("1.jpg", ("dog",), (0.5,))
+SCORES = Scores("1.jpg", ("dog",), (0.5,))
 
 
 class Notes:
@@ -50,7 +52,7 @@ def file(tmp_path):
 @pytest.fixture
 def lookup(tmp_path):
     with opened(tmp_path / "journal") as journal:
-        yield JournalLookup(journal)
+        yield JournalLookup(journal, Choice(spec_with_labels(*LABELS), None, None))
 
 
 def deliver(file, writer, lookup, row=DOG, *, stored=False, rules=None):
@@ -66,7 +68,8 @@ def deliver(file, writer, lookup, row=DOG, *, stored=False, rules=None):
         log=log,
         sidecars=facts.sidecars,
     )
-    fan_out.take(Item(file, NOW, row if stored else None), row)
+    scores = None if isinstance(row, Failure) else Scores(row.image, row.labels, row.probabilities)
+    fan_out.take(Item(file, NOW, row if stored else None), row, scores)
     fan_out.commit()
     return rows, failures, fan_out.tally(1.0)
 
@@ -74,7 +77,7 @@ def deliver(file, writer, lookup, row=DOG, *, stored=False, rules=None):
 def test_sidecars_are_written_once_for_the_same_tags(file, lookup):
     notes = Notes()
     deliver(file, notes, lookup)
-    assert find(lookup.journal, "1.jpg", NOW) == DOG
+    assert find(lookup.journal, "1.jpg", NOW) == SCORES
     deliver(file, notes, lookup, stored=True)
     assert notes.ours == [False]
 
@@ -152,7 +155,7 @@ def test_a_sidecar_that_cannot_be_written_is_a_failure_beside_the_row(file, look
         assert rows == [nothing, failure]
         assert failures == [failure]
         assert (tally.tagged, tally.failed, tally.unwritten) == (1, 0, 1)
-        assert find(lookup.journal, "1.jpg", NOW) == nothing
+        assert find(lookup.journal, "1.jpg", NOW) == Scores("1.jpg", (), ())
     assert len(notes.ours) == 2
 
 
@@ -171,7 +174,7 @@ def test_rules_change_outputs_and_not_the_journal(file, lookup):
     animal = Tags("1.jpg", ("animal",), (0.5,))
     rows, _, _ = deliver(file, notes, lookup, rules=lambda tags: animal)
     assert rows == [animal]
-    assert find(lookup.journal, "1.jpg", NOW) == DOG
+    assert find(lookup.journal, "1.jpg", NOW) == SCORES
     rows, _, _ = deliver(file, notes, lookup, stored=True)  # the rules were dropped
     assert rows == [DOG] and file.path.with_suffix(".note").read_text() == "dog"
 

@@ -170,6 +170,14 @@ def test_one_process_for_all_and_no_name_is_an_option(fake, tmp_path):
     assert all(path.startswith("/") for path in asked)
 
 
+def test_processes_one_after_the_other_do_not_read_each_others_answers(fake):
+    for _ in range(10):
+        with ExifTool(str(fake / "exiftool"), seconds=5) as exiftool:
+            assert exiftool("-b", "-XMP", fake / "exiftool") == b""
+            ended = exiftool._pump
+        assert not ended.is_alive()
+
+
 def test_names_that_cannot_be_said_are_refused(fake, tmp_path):
     path = tmp_path / "a\n-delete_original.jpg"
     path.write_bytes(encode(picture(), "JPEG"))

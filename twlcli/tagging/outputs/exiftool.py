@@ -51,6 +51,7 @@ class ExifTool:
         self._listener = self._said.open("rb")
         self._process: subprocess.Popen[bytes] | None = None
         self._output: SimpleQueue[bytes] = SimpleQueue()
+        self._pump = threading.Thread()
         self._number = 0
 
     def __enter__(self) -> ExifTool:
@@ -101,7 +102,10 @@ class ExifTool:
             )
         assert process.stdout is not None
         self._process, self._output = process, SimpleQueue()
-        threading.Thread(target=_pump, args=(process.stdout, self._output), daemon=True).start()
+        self._pump = threading.Thread(
+            target=_pump, args=(process.stdout, self._output), daemon=True
+        )
+        self._pump.start()
         return process
 
     def _answer(self, mark: bytes) -> bytes:
@@ -119,6 +123,8 @@ class ExifTool:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            # Else it might read from another pipe, which has got the number of this one.
+            self._pump.join()
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
                     with suppress(OSError):

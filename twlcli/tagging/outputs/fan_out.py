@@ -12,7 +12,7 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.tagging.chunks import Item, JournalLookup
 from twlcli.tagging.fingerprint import Identity, Written, identify
 from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
-from twlcli.tagging.tags import Row, Tags
+from twlcli.tagging.tags import Row, Scores, Tags
 
 if TYPE_CHECKING:
     from twlcli.tagging.journal import Journal
@@ -92,11 +92,11 @@ class FanOut:
         self._lookup = lookup
         self._log = log
         self._sidecars = sidecars or SidecarCount()
-        self._computed: list[tuple[Identity, Row]] = []
+        self._computed: list[tuple[Identity, Scores | Failure]] = []
         self._tagged = self._failed = self._stored = self._unwritten = 0
 
-    def take(self, item: Item, row: Row) -> None:
-        """Give the row of one image to every output."""
+    def take(self, item: Item, row: Row, scores: Scores | None = None) -> None:
+        """Give the row of one image to every output; the journal gets the scores."""
         self._sidecars.photograph_changed = False
         self._stored += item.stored is not None
         if isinstance(row, Failure):
@@ -105,7 +105,7 @@ class FanOut:
         else:
             self._tagged += 1
             self._write(item.file, row if self._rules is None else self._rules(row))
-        self._remember(item, row)
+        self._remember(item, row if isinstance(row, Failure) else scores)
 
     def _write(self, file: ImageFile, tags: Tags) -> None:
         reasons: list[str] = []
@@ -118,14 +118,17 @@ class FanOut:
             self._unwritten += 1
             self._fail(file, Failure(file.name, "; ".join(reasons)))
 
-    def _remember(self, item: Item, row: Row) -> None:
-        """Note a row for the journal, with its file as it is now that everything is written."""
+    def _remember(self, item: Item, entry: Scores | Failure | None) -> None:
+        """Note what the journal gets, with the file as it is now that everything is written."""
         identity, changed = item.identity, self._sidecars.photograph_changed
         if self._lookup is None or identity is None or (item.stored is not None and not changed):
             return
         if changed:
+            if entry is None:
+                (entry,) = self._lookup.journal.find([(item.file.name, identity)])
             identity = identify(item.file, content=self._lookup.content) or identity
-        self._computed.append((identity, row))
+        if entry is not None:
+            self._computed.append((identity, entry))
 
     def tally(self, seconds: float) -> Tally:
         """What was taken so far, in so many seconds."""

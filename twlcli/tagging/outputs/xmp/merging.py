@@ -218,7 +218,10 @@ class _Packet:
                 there = set(map(key, self.there[each]))
                 gone = [entry for entry in self.recorded[each] if key(entry) not in there]
                 texts += [_memory(path) for path in paths_of({each: gone})]
-        again = {key(_memory(path)) for path in paths_of(users)}
+        # A word that the user has below levels alone was still deleted from dc:subject.
+        again = {key(_memory((word,))) for word in users[SUBJECT]}
+        with_levels = paths_of(users, with_levels=True)
+        again.update(key(_memory(path)) for path in with_levels if len(path) > 1)
         return {key(text): text for text in texts if key(text) not in again}
 
     def _remembered(self) -> list[str]:
