@@ -53,6 +53,10 @@ def test_every_public_name_is_there_and_described():
         assert name == "__version__" or found.__doc__
 
 
+def test_only_public_names_are_listed():
+    assert dir(twlcli) == sorted(twlcli.__all__)
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nosuch"):
         twlcli.nosuch  # noqa: B018
@@ -85,7 +89,7 @@ def test_errors_travel_between_processes():
     for error in (
         twlcli.errors.MissingExtraError("training", "train"),
         twlcli.errors.InterruptedRunError("stopped", Path("runs/a")),
-        twlcli.TwlError("a.csv: exists already", hint="{force} replaces it"),
+        twlcli.TwlError("a.csv: exists already", hint="use {force} to replace it"),
     ):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

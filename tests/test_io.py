@@ -76,7 +76,7 @@ def test_check_free(tmp_path):
     there.touch()
     check_free(there, force=True)
     check_free(tmp_path / "new.csv", force=False)
-    with pytest.raises(TwlError, match="exists already; `force` replaces it"):
+    with pytest.raises(TwlError, match="exists already; use `force` to replace it"):
         check_free(there, force=False)
     with pytest.raises(TwlError, match="is a folder"):
         check_free(tmp_path, force=True)

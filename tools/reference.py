@@ -76,15 +76,16 @@ def cli_page(_: str = "") -> str:
     parts = [
         "# Command line\n\n"
         "Every command prints this with `--help`. Data goes to the standard output, progress and "
-        "errors to the standard error. Exit codes: 0 all is well, 2 something that was given is "
-        "wrong, 3 some images could not be read, 130 interrupted.\n"
+        "errors to the standard error. Exit codes: 0 success, 2 invalid input, 3 some images could "
+        "not be read, 130 interrupted.\n"
     ]
     for name, function in commands():
         parts += [f"## {name}\n", _description(function)]
         arguments, options = [], []
         for each, kind, info, default in parameters(function):
             if isinstance(info, OptionInfo):
-                options.append((_option(each, kind, info), _help(info, default)))
+                if not info.hidden:
+                    options.append((_option(each, kind, info), _help(info, default)))
             else:
                 shown = f"`{info.metavar or each.upper()}`"
                 optional = "" if default is inspect.Parameter.empty else " (optional)"
@@ -111,8 +112,6 @@ def _metavar(kind: Any, info: OptionInfo) -> str:
     inner = next((each for each in typing.get_args(kind) if each is not type(None)), kind)
     while typing.get_origin(inner) is list:
         (inner,) = typing.get_args(inner)
-    if typing.get_origin(kind) is typing.Literal:
-        return " " + "|".join(typing.get_args(kind))
     return "" if inner is bool else f" {info.metavar or _METAVARS[inner]}"
 
 

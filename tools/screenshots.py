@@ -21,7 +21,7 @@ IMAGES = ROOT / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COMPARE = (
     "compare shapes --recipe shapes-small --epochs 6 --losses two-way,bce,softmax --seeds 3 "
-    "--same-rate --learning-rate 0.003 --out comparison"
+    "--out comparison"
 )
 MOST_BYTES = 150_000
 

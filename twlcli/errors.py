@@ -1,4 +1,4 @@
-"""Every error that twl raises on purpose.
+"""What is wrong with the input or the environment.
 
     TwlError               one clear line: where, what is wrong, what was expected
     ├── AnnotationError    a label file, or an image that it names
@@ -13,7 +13,10 @@
 
 An error may carry a `hint`: what to do about it, in terms of the arguments of the function that was
 called. The command line prints `twl: error: MESSAGE; HINT` with its own names of those arguments,
-and exits with 2. Anything else that escapes is a bug and shows its traceback.
+and exits with 2.
+
+Losses and metrics raise ValueError or TypeError for arguments that cannot be used, as torch does.
+Anything else that escapes is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -48,9 +51,9 @@ class TwlError(Exception):
         """The hint with every argument named by `name_of`.
 
         Example:
-            >>> error = TwlError("a.csv: exists already", hint="{force} replaces it")
+            >>> error = TwlError("a.csv: exists already", hint="use {force} to replace it")
             >>> error.hinted(lambda name: f"--{name}")
-            '--force replaces it'
+            'use --force to replace it'
         """
         return _ARGUMENT.sub(lambda found: name_of(found[1]), self._hint)
 

@@ -39,7 +39,7 @@ def check_free(path: Path, *, force: bool = False) -> None:
     if path.exists() and not path.is_file():  # a device would be replaced by a file
         raise TwlError(f"{path}: exists and is not a regular file")
     if path.exists() and not force:
-        raise TwlError(f"{path}: exists already", hint="{force} replaces it")
+        raise TwlError(f"{path}: exists already", hint="use {force} to replace it")
     if not path.parent.is_dir():
         raise TwlError(f"{path}: there is no folder {path.parent}")
 

@@ -74,10 +74,11 @@ class MeanAveragePrecision(BatchedMetric[float]):
     order matters, so logits do. Over classes all scores are kept, since any two images may have to
     be compared; over samples one number an image.
 
-    torchmetrics (1.9) takes ties together as well. But its `MultilabelAveragePrecision` counts a
-    label without a positive as 0, refuses unknowns unless `ignore_index=-1`, and passes scores
-    through a sigmoid where one is outside 0..1, which makes ties of high float32 logits. In its
-    `MultilabelRankingAveragePrecision` an image without a positive counts as 1.
+    torchmetrics (1.9) treats tied scores as one group as well. But its
+    `MultilabelAveragePrecision` counts a label without a positive as 0, refuses unknowns unless
+    `ignore_index=-1`, and passes scores through a sigmoid where one is outside 0..1, which makes
+    ties of high float32 logits. In its `MultilabelRankingAveragePrecision` an image without a
+    positive counts as 1.
 
     Args:
         average: "class" or "sample".

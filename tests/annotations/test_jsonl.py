@@ -110,7 +110,7 @@ def test_jsonl_vocabulary(tmp_path):
         ),
         (
             '{"image": "a.jpg", "labels": []}',
-            "photos.jsonl:2: image 'a.jpg' stands on line 1 already; an image has one row",
+            "photos.jsonl:2: image 'a.jpg' is already on line 1; each image may have only one row",
         ),
     ],
 )

@@ -208,7 +208,7 @@ def test_text_long_cell(tmp_path):
         ),
         (
             "image,labels\na.jpg,x\nb.jpg,y\na.jpg,z\n",
-            "photos.csv:4: image 'a.jpg' stands on line 2 already; an image has one row",
+            "photos.csv:4: image 'a.jpg' is already on line 2; each image may have only one row",
         ),
         ("image,labels\n,dog\n", "photos.csv:2: the image's path is empty"),
         (

@@ -133,7 +133,9 @@ def test_read_other_folder_says_what_was_expected(tmp_path):
 
 def test_read_image_in_two_splits_names_file_and_line(year):
     (year / "ImageSets/Main/val.txt").write_text("000009\n000005\n")
-    with pytest.raises(AnnotationError, match=r"val\.txt:2: image '000005\.jpg' stands on line 2"):
+    with pytest.raises(
+        AnnotationError, match=r"val\.txt:2: image '000005\.jpg' is already on line 2"
+    ):
         voc.read(year)
 
 

@@ -61,10 +61,17 @@ def test_lists_of_commands_are_not_cut_off(group):
         assert all(line.endswith(".") and not line.endswith("..") for line in commands)
 
 
-def test_help_explains_a_command():
-    result = CliRunner().invoke(app, ["help", "tag"])
+@pytest.mark.parametrize(("words", "command"), commands(), ids=name_of)
+def test_help_explains_a_command(words, command):
+    result = CliRunner().invoke(app, ["help", *words], prog_name="twl")
     assert result.exit_code == 0
-    assert result.output == CliRunner().invoke(app, ["tag", "-h"]).output
+    assert result.output == CliRunner().invoke(app, [*words, "-h"], prog_name="twl").output
+
+
+@pytest.mark.parametrize(("words", "command"), commands(), ids=name_of)
+def test_help_shows_nothing_of_the_code(words, command):
+    text = CliRunner().invoke(app, [*words, "-h"], prog_name="twl").output
+    assert not re.search(r"[<{]|list\[|--policy", text), text
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,8 @@ def test_help_explains_a_command():
         ("undo", "twl untag"),
         ("tga", "'tag'"),
         ("help tga", "'tag'"),
+        ("help data sho", "'show'"),
+        ("help tag show", "twl tag has no subcommands"),
         ("data sho", "'show'"),
         ("frobnicate", "train, eval"),
         ("data frobnicate", "show, convert, sample"),

@@ -133,7 +133,7 @@ def test_eval_writes_scores(model, table, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["r.png", "g.png", "b.png", "ry.png"]
     assert float(rows[0]["red"]) > 0.99 > 0.01 > float(rows[0]["blue"])
-    assert "exists already; --force replaces it" in refusal(model, table, "--scores", scores)
+    assert "exists already; use --force to replace it" in refusal(model, table, "--scores", scores)
     assert twl_eval(model, table, "--scores", scores, "--force").exit_code == 0
     arrays_path = tmp_path / "scores.npz"
     assert twl_eval(model, table, "--scores", arrays_path).exit_code == 0

@@ -59,7 +59,7 @@ def test_int8_model_is_read_by_eval_and_tag(run, photographs, tmp_path):
     tagged = invoke("tag", photographs.parent, "--model", model, "--out", tags)
     assert tagged.exit_code == 0, tagged.stderr
     assert len(tags.read_text().splitlines()) == 31
-    assert "exists already; --force" in refusal(run, "--int8")
+    assert "exists already; use --force" in refusal(run, "--int8")
     model.unlink()
 
 

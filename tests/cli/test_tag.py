@@ -54,7 +54,7 @@ def test_tag_writes_csv_to_the_standard_output(model, photos):
     assert all(
         len(row["labels"].split("|")) == len(row["probabilities"].split("|")) for row in rows
     )
-    assert "3 images tagged, 0 failed" in result.stderr
+    assert "3 images: 3 tagged, 0 failed" in result.stderr
     assert f"model {model} on cpu" in result.stderr
 
 
@@ -87,7 +87,7 @@ def test_tag_refuses_to_overwrite_without_force(model, photos, tmp_path):
     out.write_text("precious")
     result = twl_tag(photos, "--model", model, "--out", out)
     assert result.exit_code == 2
-    assert result.stderr == f"twl: error: {out}: exists already; --force replaces it\n"
+    assert result.stderr == f"twl: error: {out}: exists already; use --force to replace it\n"
     assert out.read_text() == "precious"
     assert twl_tag(photos, "--model", model, "--out", out, "--force").exit_code == 0
     assert len(rows_of(out.read_text())) == 3
@@ -122,7 +122,7 @@ def test_tag_of_unreadable_files_goes_on_and_ends_with_3(model, photos, tmp_path
     assert result.exit_code == 3
     assert [row["image"] for row in rows_of(result.stdout)] == ["a.jpg", "sub/c.jpg"]
     assert "twl: failed: b.jpg: not an image" in result.stderr
-    assert "2 images tagged, 1 failed" in result.stderr
+    assert "3 images: 2 tagged, 1 failed" in result.stderr
     (row,) = rows_of(errors.read_text())
     assert row["image"] == "b.jpg" and row["error"].startswith("not an image")
 
@@ -204,7 +204,7 @@ def test_tag_interrupted_leaves_a_partial_file(model, photos, tmp_path):
     assert not out.exists()
     rows = rows_of(partial.read_text())
     assert 0 < len(rows) < 4000
-    told = re.search(r"stopped early: ([\d,]+) images tagged", error)
+    told = re.search(r"stopped early: .*: ([\d,]+) tagged", error)
     assert told is not None
     assert 0 <= len(rows) - int(told[1].replace(",", "")) <= 8  # it may stop within a chunk
     assert error.endswith(f"the rows so far are in {partial}\n")
@@ -232,7 +232,7 @@ def test_tag_draws_a_bar_on_a_terminal(model, photos, tmp_path):
         assert run.stdout is not None and run.stdout.read() == b""
     assert run.returncode == 0
     assert "3/3" in shown and "images/s" in shown
-    assert "3 images tagged, 0 failed" in shown
+    assert "3 images: 3 tagged, 0 failed" in shown
 
 
 def test_tag_says_what_the_default_model_is(model, photos, monkeypatch):

@@ -27,8 +27,7 @@ def tagged_and_failed(folder: Path, *options: object) -> tuple[list[str], dict[s
     with (place / "errors.csv").open(newline="") as table:
         failed = {row["image"]: row["error"] for row in csv.DictReader(table)}
     assert result.exit_code == (3 if failed else 0), result.output
-    noun = "image" if len(tagged) == 1 else "images"
-    assert f"{len(tagged):,} {noun} tagged, {len(failed):,} failed" in result.stderr
+    assert f": {len(tagged):,} tagged, {len(failed):,} failed" in result.stderr
     return tagged, failed
 
 

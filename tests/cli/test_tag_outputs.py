@@ -35,7 +35,7 @@ def test_tag_writes_several_outputs_at_once(model, photos, tmp_path):
     assert "green" in (photos / "sub" / "c.png.xmp").read_text()
     assert not (photos / "broken.txt").exists()
     again = twl_tag(photos, "--model", model, *outs, "--txt", "--xmp")
-    assert "3 images tagged, 1 failed, 4 of them in an earlier run" in again.stderr
+    assert "4 images, 4 of them in an earlier run: 3 tagged, 1 failed" in again.stderr
 
 
 def test_tag_writes_a_gallery(model, photos, tmp_path):
@@ -65,12 +65,14 @@ def test_sidecars_of_twl_follow_a_changed_image_those_of_others_stay(model, phot
     call = [photos, "--model", model, "--txt", "--out", tmp_path / "t.csv"]
     result = twl_tag(*call)
     assert result.exit_code == 3
-    assert "failed: b.png: its .txt exists already with other content" in result.stderr
-    assert "3 images tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
+    reason = "its .txt exists already with other content; use --force to replace it"
+    assert f"failed: b.png: {reason}" in result.stderr
+    assert "3 tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
     assert names_in(tmp_path / "t.csv") == ["a.png", "b.png", "sub/c.png"]
     (photos / "a.png").write_bytes((photos / "sub" / "c.png").read_bytes())
     result = twl_tag(*call)
-    assert "1 with sidecars that could not be written, 2 of them in an earlier run" in result.stderr
+    assert "3 images, 2 of them in an earlier run: " in result.stderr
+    assert "1 with sidecars that could not be written" in result.stderr
     assert (photos / "a.txt").read_text() == "red, green\n"
     assert (photos / "b.txt").read_text() == "by hand"
     assert twl_tag(*call, "--force").exit_code == 0
@@ -206,7 +208,7 @@ def test_a_full_disk_ends_the_run_and_the_same_call_goes_on(model, photos, tmp_p
         patch.setattr(TxtWriter, "write", full)
         result = twl_tag(*call)
     assert result.exit_code == 2
-    assert "twl: stopped early: 0 images tagged" in result.stderr
+    assert "twl: stopped early: 0 images: 0 tagged" in result.stderr
     assert result.stderr.endswith(
         "twl: error: a.txt: cannot be written (No space left on device)\n"
     )

@@ -67,7 +67,7 @@ def test_same_call_again_computes_nothing_and_writes_the_same(model, photos, tmp
     before = out.read_bytes()
     again = twl_tag(*call)
     assert again.exit_code == 0, again.stderr
-    assert "3 images tagged, 0 failed, 3 of them in an earlier run, in " in again.stderr
+    assert "3 images, 3 of them in an earlier run: 3 tagged, 0 failed, in " in again.stderr
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model.onnx",
@@ -86,7 +86,7 @@ def test_call_again_does_what_is_new_or_has_changed(model, photos, tmp_path):
     (photos / "d.png").write_bytes((photos / "sub/c.png").read_bytes())
     result = twl_tag(*call)
     assert result.exit_code == 3
-    assert "2 images tagged, 1 failed, 1 of them in an earlier run" in result.stderr
+    assert "3 images, 1 of them in an earlier run: 2 tagged, 1 failed" in result.stderr
     assert re.findall(r'"image": "([^"]+)"', out.read_text()) == ["d.png", "sub/c.png"]
     result = twl_tag(*call)
     assert result.exit_code == 3
@@ -101,7 +101,7 @@ def test_only_what_this_run_wrote_is_replaced(model, photos, tmp_path):
     out = tmp_path / "tags.csv"
     call = [photos, "--model", model, "--out", out]
     twl_tag(*call)
-    refused = f"twl: error: {out}: exists already; --force replaces it\n"
+    refused = f"twl: error: {out}: exists already; use --force to replace it\n"
     assert twl_tag(*call, "--threshold", "0.4").stderr == refused
     assert twl_tag(*call, "--no-journal").stderr == refused
     assert twl_tag(*call, "--journal", tmp_path / "other").stderr == refused
@@ -154,7 +154,7 @@ def test_another_threshold_does_not_ask_the_model(model, photos, tmp_path, monke
     monkeypatch.setattr(OnnxPredictor, "__call__", asked)
     result = twl_tag(*call, *outs[1], *options, *journal)
     assert result.exit_code == 3, result.output
-    assert "3 images tagged, 1 failed, 4 of them in an earlier run" in result.stderr
+    assert "4 images, 4 of them in an earlier run: 3 tagged, 1 failed" in result.stderr
     for path, other in zip(fresh, again, strict=True):
         assert path.read_bytes() == other.read_bytes()
 
@@ -245,7 +245,7 @@ def test_signal_says_how_to_go_on(model, tmp_path, number):
     assert process.returncode == 128 + number
     assert not out.exists() and "Traceback" not in error
     assert error.endswith(f"; the same command continues from here ({out}.journal)\n")
-    told = re.search(r"stopped early: ([\d,]+) images tagged, (\d+) failed", error)
+    told = re.search(r"stopped early: .*: ([\d,]+) tagged, (\d+) failed", error)
     assert told is not None
     done = int(told[1].replace(",", "")) + int(told[2])
     assert 0 <= committed(tmp_path / "tags.csv.journal") - done <= BATCH

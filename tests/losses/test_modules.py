@@ -154,6 +154,16 @@ def test_options_are_checked_when_built(module, options, message):
         module(**options)
 
 
+@every_module
+def test_an_option_that_is_not_there_names_the_loss_and_its_own(name):
+    for positional, keywords in (((), {"temperature": 2}), ((2.0,), {})):
+        with pytest.raises(TypeError) as caught:
+            MODULES[name](*positional, **keywords)
+        assert str(caught.value).startswith(f"{MODULES[name].__name__}: ")
+        for option in inspect.signature(MODULES[name]).parameters:
+            assert option in str(caught.value)
+
+
 def test_weights_of_labels_move_with_the_module_and_are_no_state():
     loss = BCELoss(positive_weight=torch.tensor([1.0, 2.0, 3.0]))
     assert "positive_weight=tensor of (3,)" in repr(loss)

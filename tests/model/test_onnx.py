@@ -75,7 +75,7 @@ def test_predictor_refuses_what_is_not_a_model(tmp_path):
     (tmp_path / "model.safetensors").touch()
     cases = {
         "gone.onnx": "gone.onnx: no such model file",
-        "text.onnx": "text.onnx: not a model to run",
+        "text.onnx": "text.onnx: is not an ONNX model, or is damaged",
         "run": "is a folder; export a run with: twl export",
         "model.safetensors": "is a checkpoint, expected an .onnx file",
     }

@@ -29,7 +29,7 @@ def test_loss_and_scores_are_drawn_and_the_best_epoch_is_named(tmp_path):
         "mAP@class: 70.00 in epoch 3",
         "mAP@sample: 35.00 in epoch 3",
     } <= set(texts)
-    assert texts.count("epoch") == 3
+    assert texts.count("epoch (large dot: best; small: last)") == 3
     lines = ElementTree.parse(path).getroot().findall(f"{SVG}polyline")
     accent = [each.attrib["points"].split() for each in lines if each.get("stroke") == "#1f6fb4"]
     assert [len(points) for points in accent] == [4, 3, 3]

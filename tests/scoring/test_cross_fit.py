@@ -41,7 +41,7 @@ def test_every_image_is_decided_by_the_others(threshold):
 def test_it_tells_what_other_images_will_show():
     """On drawn data the fitted figures are too good, and the cross-fitted ones are not."""
     fitted_gap, cross_gap = [], []
-    for seed in range(12):
+    for seed in range(24):
         logits, targets = drawn(150, seed)
         fitted = fit(logits, targets, SPEC)
 
@@ -55,7 +55,7 @@ def test_it_tells_what_other_images_will_show():
         assert cross is not None
         fitted_gap.append(f1(logits, targets) - truth)
         cross_gap.append(cross[0].at_threshold.class_f1 - truth)
-    assert np.mean(fitted_gap) > 0.04
+    assert np.mean(fitted_gap) > np.mean(cross_gap) + 0.02
     assert abs(np.mean(cross_gap)) < 0.02
 
 

@@ -9,6 +9,7 @@ from twlcli.model.spec import ModelSpec
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.fit import fit
 from twlcli.scoring.metrics import count_decisions
+from twlcli.scoring.pooled import pooled_thresholds
 from twlcli.scoring.thresholds import fit_thresholds
 
 SPEC = ModelSpec(Vocabulary(tuple("abcdef")), "drawn", Preprocessing(), provenance={"twl": "test"})
@@ -18,7 +19,9 @@ def test_fit_gives_the_spec_with_calibration_and_thresholds():
     logits, targets = draw_logits(images=100)
     spec = fit(logits, targets, SPEC)
     assert spec.calibration == fit_calibration(logits, targets)
-    assert spec.thresholds == fit_thresholds(probabilities(logits, spec.calibration), targets)
+    pooled = pooled_thresholds(logits, targets, spec.calibration)
+    certain = probabilities(logits, spec.calibration)
+    assert spec.thresholds == fit_thresholds(certain, targets, pooled)
     assert (spec.vocabulary, spec.provenance) == (SPEC.vocabulary, SPEC.provenance)
     assert SPEC.calibration is None
     assert ModelSpec.from_json(spec.to_json(), source="test") == spec

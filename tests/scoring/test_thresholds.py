@@ -16,6 +16,7 @@ from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.scoring import average_precision, thresholds
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.metrics import count_decisions
+from twlcli.scoring.pooled import pooled_probability
 from twlcli.scoring.thresholds import NEVER, PRECISION_TARGETS, fit_thresholds, least_correct
 
 quick = settings(deadline=None, max_examples=60)
@@ -32,6 +33,12 @@ def as_probabilities(scores: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-scores)), dtype=np.float32)
 
 
+def fitted_to(certain: np.ndarray, targets: np.ndarray) -> Thresholds:
+    """The thresholds, leaning on the best probability for all labels."""
+    pooled = pooled_probability(certain, targets)
+    return fit_thresholds(certain, targets, np.full(targets.shape[1], pooled))
+
+
 def draw_probabilities(**options) -> tuple[np.ndarray, np.ndarray]:
     logits, targets = draw_logits(**options)
     return probabilities(logits, fit_calibration(logits, targets)), targets
@@ -41,7 +48,7 @@ def draw_probabilities(**options) -> tuple[np.ndarray, np.ndarray]:
 @given(scores_and_targets())
 def test_precision_thresholds_are_the_lowest_that_reach_it(drawn):
     certain, targets = as_probabilities(drawn[0]), drawn[1]
-    precision = fit_thresholds(certain, targets).precision
+    precision = fitted_to(certain, targets).precision
     assert list(precision) == ["0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99"]
     for key, values in precision.items():
         for column in range(targets.shape[1]):
@@ -62,7 +69,7 @@ def test_best_f1_thresholds_without_shrinkage_are_the_best(drawn):
     certain, targets = as_probabilities(drawn[0]), drawn[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thresholds, "POOLED_POSITIVES", 1e-9)
-        fitted = fit_thresholds(certain, targets).best_f1
+        fitted = fitted_to(certain, targets).best_f1
     for column in range(targets.shape[1]):
         p, t = certain[:, column].tolist(), targets[:, column].tolist()
         if 1 in t:
@@ -75,7 +82,7 @@ def test_best_f1_threshold_of_a_known_label(monkeypatch):
     monkeypatch.setattr(thresholds, "POOLED_POSITIVES", 0.0)
     certain = np.array([[0.9], [0.6], [0.2], [0.1]], dtype=np.float32)
     targets = np.array([[1], [1], [0], [0]], dtype=np.int8)
-    assert fit_thresholds(certain, targets).best_f1 == pytest.approx((0.4,))
+    assert fitted_to(certain, targets).best_f1 == pytest.approx((0.4,))
 
 
 def test_best_f1_thresholds_are_shrunk_toward_the_pooled_one():
@@ -85,8 +92,8 @@ def test_best_f1_thresholds_are_shrunk_toward_the_pooled_one():
     rare[0] = 0.95
     certain = np.stack([common, rare], axis=1).astype(np.float32)
     targets = np.stack([np.tile([1, 0], 100), np.arange(200) == 0], axis=1).astype(np.int8)
-    alone = fit_thresholds(certain[:, 1:], targets[:, 1:]).best_f1[0]
-    beside = fit_thresholds(certain, targets).best_f1[1]
+    alone = fitted_to(certain[:, 1:], targets[:, 1:]).best_f1[0]
+    beside = fitted_to(certain, targets).best_f1[1]
     assert alone == pytest.approx(0.9, abs=0.05)
     assert beside < 0.85 < alone
 
@@ -95,25 +102,17 @@ def test_best_f1_threshold_without_positives_is_the_pooled_one():
     certain, targets = draw_probabilities(labels=4)
     targets[:, 1] = 0
     targets[:, 2] = -1
-    pooled = thresholds._pooled_threshold(certain, targets)
+    pooled = pooled_probability(certain, targets)
     assert 0.1 < pooled < 0.9
-    fitted = fit_thresholds(certain, targets)
+    fitted = fitted_to(certain, targets)
     assert fitted.best_f1[1] == pytest.approx(pooled, abs=0.2)  # clear of the data around it
     assert fitted.best_f1[2] == pytest.approx(pooled)
     assert all(values[1] == values[2] == NEVER for values in fitted.precision.values())
 
 
-def test_pooled_threshold_has_the_best_mean_f1():
-    certain, targets = draw_probabilities(images=300, labels=5)
-    steps = [step / 100 for step in range(1, 100)]
-    known = np.where(targets == -1, -1, certain)
-    mean_f1 = [count_decisions(known >= step, targets).f1.mean() for step in steps]
-    assert thresholds._pooled_threshold(certain, targets) == steps[int(np.argmax(mean_f1))]
-
-
 def test_thresholds_stand_clear_of_every_probability():
     certain, targets = draw_probabilities(images=300)
-    fitted = fit_thresholds(certain, targets)
+    fitted = fitted_to(certain, targets)
     for values in (fitted.best_f1, *fitted.precision.values()):
         given = decide(certain, np.array(values, dtype=np.float32))
         for wobble in (-1, 1):
@@ -126,7 +125,7 @@ def test_thresholds_between_neighbours_of_float32_decide_alike():
     lower = np.nextafter(upper, np.float32(0))
     certain = np.array([[upper]] * 9 + [[lower]])
     targets = np.array([[1]] * 9 + [[0]], dtype=np.int8)
-    fitted = fit_thresholds(certain, targets).precision["0.8"]
+    fitted = fitted_to(certain, targets).precision["0.8"]
     assert decide(certain, np.array(fitted, dtype=np.float32)).tolist() == [[True]] * 9 + [[False]]
 
 
@@ -150,7 +149,7 @@ def test_the_precision_is_kept_on_other_images():
         logits, targets = draw_logits(images=2000, labels=40, seed=seed)
         calibration = fit_calibration(logits[:500], targets[:500])
         certain = probabilities(logits, calibration)
-        fitted = fit_thresholds(certain[:500], targets[:500]).precision["0.8"]
+        fitted = fitted_to(certain[:500], targets[:500]).precision["0.8"]
         decisions = decide(certain[500:], np.array(fitted, dtype=np.float32))
         counts = count_decisions(decisions, targets[500:])
         given_any = counts.given > 0
@@ -165,32 +164,32 @@ def test_the_precision_is_kept_on_other_images():
 def test_fit_thresholds_does_not_depend_on_the_order(drawn, random):
     certain, targets = as_probabilities(drawn[0]), drawn[1]
     rows = random.sample(range(len(certain)), len(certain))
-    assert fit_thresholds(certain[rows], targets[rows]) == fit_thresholds(certain, targets)
+    assert fitted_to(certain[rows], targets[rows]) == fitted_to(certain, targets)
 
 
 def test_fit_thresholds_in_blocks_is_that_of_the_whole(monkeypatch):
     certain, targets = draw_probabilities(images=100, labels=7)
-    whole = fit_thresholds(certain, targets)
+    whole = fitted_to(certain, targets)
     monkeypatch.setattr(average_precision, "BLOCK_ENTRIES", 250)
-    assert fit_thresholds(certain, targets) == whole
+    assert fitted_to(certain, targets) == whole
 
 
 def test_fit_thresholds_of_saturated_probabilities():
     certain = np.array([[1.0, 0.0]] * 3 + [[0.0, 0.0]], dtype=np.float32)
     targets = np.array([[1, 1], [1, 0], [1, 0], [0, 0]], dtype=np.int8)
-    fitted = fit_thresholds(certain, targets)
+    fitted = fitted_to(certain, targets)
     assert 0 < fitted.best_f1[0] < 1
     assert fitted.precision["0.5"] == (0.5, NEVER)
 
 
 def test_fit_thresholds_of_no_images():
-    fitted = fit_thresholds(np.zeros((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=np.int8))
+    fitted = fitted_to(np.zeros((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=np.int8))
     assert fitted.best_f1 == (0.5, 0.5)
 
 
 def test_fit_thresholds_reaches_the_precision_on_its_own_data():
     certain, targets = draw_probabilities(images=500)
-    fitted = fit_thresholds(certain, targets)
+    fitted = fitted_to(certain, targets)
     for target in PRECISION_TARGETS:
         values = np.array(fitted.precision[f"{target:g}"], dtype=np.float32)
         counts = count_decisions(decide(certain, values), targets)
@@ -200,7 +199,7 @@ def test_fit_thresholds_reaches_the_precision_on_its_own_data():
 
 def test_fitted_thresholds_survive_json():
     certain, targets = draw_probabilities(labels=2)
-    fitted = fit_thresholds(certain, targets)
+    fitted = fitted_to(certain, targets)
     again = ModelSpec.from_json(replace(SPEC, thresholds=fitted).to_json(), source="test")
     assert again.thresholds == fitted
     np.testing.assert_array_equal(thresholds_of(again, None), np.array(fitted.best_f1, np.float32))

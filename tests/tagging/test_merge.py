@@ -257,7 +257,7 @@ def test_outputs_are_not_overwritten(tmp_path):
     parts = shards(tmp_path, NAMES, 2)
     out = tmp_path / "out.csv"
     out.write_text("mine")
-    with pytest.raises(TwlError, match=r"out\.csv: exists already; `force` replaces it"):
+    with pytest.raises(TwlError, match=r"out\.csv: exists already; use `force` to replace it"):
         merge(out, parts)
     with pytest.raises(TwlError, match=r"part-2\.csv: is a part and the output"):
         merge(parts[1], parts, force=True)

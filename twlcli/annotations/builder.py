@@ -124,7 +124,7 @@ class AnnotationBuilder:
         first_row = self._row_of.setdefault(image, row)
         if first_row != row:
             first = self._name(*self._place(first_row))
-            message = f"image '{image}' stands on {first} already; an image has one row"
+            message = f"image '{image}' is already on {first}; each image may have only one row"
             raise AnnotationError.at(self._file(), line, message)
         if not image:
             raise AnnotationError.at(self._file(), line, "the image's path is empty")

@@ -114,7 +114,7 @@ def read_labels(
             Without it they are sorted by name, or stand in the order that the format gives.
 
     Raises:
-        AnnotationError: the format is unknown, the labels cannot be read, an option means nothing
+        AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
             to the format, or an image has a label that is not in `vocabulary`.
     """
     path = Path(path)

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from twlcli import __version__
+from twlcli.cli.command import Command
 from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 from twlcli.io import DISK_FULL
@@ -103,7 +104,7 @@ def _built(name: str) -> Any:
     found = imported(name)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name)(found)
+        single.command(name, cls=Command)(found)
         found = single
     return get_command(found)
 
@@ -145,7 +146,8 @@ def main() -> None:
         try:
             app(prog_name="twl")
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
         if error.errno not in (errno.EPIPE, *DISK_FULL):
             raise

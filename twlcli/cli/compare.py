@@ -34,8 +34,8 @@ SameRate = Annotated[
     bool,
     typer.Option(
         "--same-rate",
-        help="Train all with the recipe's learning rate, instead of tuning it for each loss on "
-        "held-out training images; requires --learning-rate.",
+        help="Train all with one learning rate, that of --learning-rate or the recipe, instead of "
+        "tuning it for each loss on held-out training images.",
     ),
 ]
 Out = Annotated[
@@ -140,14 +140,14 @@ def compare(
         err.print(f"{stopped}; the same command continues in {bar.folder}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
-        err.print("stopped at once; what was not saved before is lost")
+        err.print("stopped at once; what was not saved is lost")
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:
         _print(compared, limit, as_json=as_json)
 
 
 def _print(compared: Compared, limit: int | None, *, as_json: bool) -> None:
-    from twlcli.cli.console import err, out
+    from twlcli.cli.console import err, out, print_table
     from twlcli.cli.tables import comparison_table
     from twlcli.comparison.report import dry_run, notes
     from twlcli.comparison.run import JSON_NAME, PAGE_NAME
@@ -155,11 +155,11 @@ def _print(compared: Compared, limit: int | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo((compared.folder / JSON_NAME).read_text("utf-8"))
     else:
-        out.print(comparison_table(compared.comparison))
+        print_table(comparison_table(compared.comparison))
         for note in (*notes(compared.comparison), *([dry_run(limit)] if limit else [])):
             out.print(note, markup=False)
-    page, record = compared.folder / PAGE_NAME, compared.folder / JSON_NAME
-    err.print(f"written: {page}, {record}, compare.md, compare.tex, plots/*.svg")
+    others = f"{JSON_NAME}, compare.md, compare.tex, plots/*.svg"
+    err.print(f"written: {compared.folder / PAGE_NAME}; beside it {others}")
 
 
 def _listed(names: str) -> list[str]:

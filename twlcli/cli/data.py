@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli import options
+from twlcli.cli.command import Command
 from twlcli.cli.printable import printable
 from twlcli.errors import AnnotationError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from twlcli.annotations.summary import Summary
 
 LABELS_SHOWN = 40
@@ -27,7 +26,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     data: options.Data,
     format_: options.Format = None,
@@ -48,7 +47,6 @@ def show(
 
     from twlcli.annotations.detect import read_labels
     from twlcli.annotations.summary import summarize
-    from twlcli.cli.console import out
 
     annotations = read_labels(
         data,
@@ -61,11 +59,11 @@ def show(
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False, indent=2))
     else:
-        _print_facts(summary, out)
-        _print_labels(summary, out, shown=len(summary.labels) if all_labels else LABELS_SHOWN)
+        _print_facts(summary)
+        _print_labels(summary, shown=len(summary.labels) if all_labels else LABELS_SHOWN)
 
 
-@app.command()
+@app.command(cls=Command)
 def convert(
     data: options.Data,
     out: Annotated[
@@ -92,7 +90,7 @@ def convert(
     from twlcli.cli.console import err
 
     if out.exists() and not force:
-        raise AnnotationError(f"{out}: exists already", hint="{force} replaces it")
+        raise AnnotationError(f"{out}: exists already", hint="use {force} to replace it")
     annotations = read_labels(
         data,
         format=format_,
@@ -109,7 +107,7 @@ def convert(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def sample(
     folder: Annotated[
         Path,
@@ -133,10 +131,12 @@ def sample(
     err.print(f"{folder / 'labels.csv'}: {images:,} images drawn", markup=False, soft_wrap=True)
 
 
-def _print_facts(summary: Summary, console: Console) -> None:
+def _print_facts(summary: Summary) -> None:
     from rich.table import Table
 
-    console.print(f"{summary.source} ({summary.format})", markup=False)
+    from twlcli.cli.console import out, print_table
+
+    out.print(f"{summary.source} ({summary.format})", markup=False)
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)
     facts.add_column(justify="right", no_wrap=True)
@@ -152,18 +152,20 @@ def _print_facts(summary: Summary, console: Console) -> None:
     ]
     for name, count, remark in rows:
         facts.add_row(name, f"{count:,}", _plain(remark))
-    console.print(facts)
+    print_table(facts)
     for path in summary.missing_first:
-        console.print(f"  {path}", markup=False)
+        out.print(f"  {path}", markup=False)
     if summary.missing > len(summary.missing_first):
-        console.print(f"  … and {summary.missing - len(summary.missing_first):,} more")
+        out.print(f"  … and {summary.missing - len(summary.missing_first):,} more")
     for note in summary.notes:
-        console.print(f"note: {note}", markup=False)
-    console.print()
+        out.print(f"note: {note}", markup=False)
+    out.print()
 
 
-def _print_labels(summary: Summary, console: Console, *, shown: int) -> None:
+def _print_labels(summary: Summary, *, shown: int) -> None:
     from rich.table import Table
+
+    from twlcli.cli.console import out, print_table
 
     splits = [name for name in summary.splits if name]
     splits = splits if 2 <= len(splits) <= SPLITS_SHOWN else []
@@ -177,9 +179,9 @@ def _print_labels(summary: Summary, console: Console, *, shown: int) -> None:
             cells.append(f"{label.unknown:,}")
         cells += [f"{label.splits[name]:,}" for name in splits]
         table.add_row(_plain(label.name), *cells)
-    console.print(table)
+    print_table(table)
     if len(summary.labels) > shown:
-        console.print(f"… and {len(summary.labels) - shown:,} more labels; --all shows them")
+        out.print(f"… and {len(summary.labels) - shown:,} more labels; --all shows them")
 
 
 def _plain(text: str) -> str:

@@ -42,7 +42,7 @@ Scores = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace the file of --scores if it exists.")]
 Sort = Annotated[
     Literal["ap", "name"],
-    typer.Option(help="Order of the labels: highest AP first, or by name."),
+    typer.Option(metavar="ap|name", help="Order of the labels: highest AP first, or by name."),
 ]
 AllLabels = Annotated[bool, typer.Option("--all", help="List every label of a long vocabulary.")]
 Device = Annotated[
@@ -120,16 +120,16 @@ def evaluate(
 def _print_tables(
     evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
 ) -> None:
-    from twlcli.cli.console import err, out
+    from twlcli.cli.console import err, out, print_table
     from twlcli.cli.tables import decision_table, label_table, notes_on, summary_table
 
     out.print(title, markup=False)
     out.print()
-    out.print(summary_table(evaluation))
+    print_table(summary_table(evaluation))
     out.print()
-    out.print(decision_table(evaluation))
+    print_table(decision_table(evaluation))
     out.print()
-    out.print(label_table(evaluation, order=order, whole=all_labels))
+    print_table(label_table(evaluation, order=order, whole=all_labels))
     for note in notes_on(evaluation):
         err.print(f"note: {note}")
 

@@ -70,8 +70,8 @@ def export(
 ) -> None:
     """Write one ONNX file with labels, preprocessing, calibration and thresholds inside.
 
-    --int8 shrinks the model to about a quarter. Calibration and thresholds are fitted again to the
-    quantised model, and a table compares it with the float32 model.
+    --int8 shrinks a large network to about a quarter, a tiny one less. Calibration and thresholds
+    are fitted again to the quantised model, and a table compares it with the float32 model.
 
     Example: twl export runs/photos --out photos.onnx
     """
@@ -147,7 +147,7 @@ def _print_never_given(spec: ModelSpec) -> None:
 def _print_int8(quantized: Quantized) -> None:
     from rich.table import Table
 
-    from twlcli.cli.console import err, out
+    from twlcli.cli.console import err, print_table
     from twlcli.scoring.report import percent
 
     table = Table(box=None, pad_edge=False)
@@ -158,11 +158,11 @@ def _print_int8(quantized: Quantized) -> None:
         rate, maps = model.images_per_second, (model.map_class, model.map_sample)
         size = f"{model.size / 1e6:.1f} MB"
         table.add_row(name, size, f"{rate:,.{0 if rate >= 10 else 1}f}", *map(percent, maps))
-    out.print(table)
+    print_table(table)
     err.print(
         f"{quantized.path}: measured on {quantized.data}, split {quantized.split}: "
         f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
-        "calibration and thresholds fitted anew; images/s of one thread, without decoding"
+        "calibration and thresholds refitted; images/s of one thread, without decoding"
     )
     _print_never_given(quantized.spec)
     if quantized.speedup <= 1:

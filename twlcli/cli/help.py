@@ -12,23 +12,29 @@ from twlcli.errors import TwlError
 
 def help_(
     ctx: typer.Context,
-    command: Annotated[str | None, typer.Argument(help="The command to explain.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COMMAND...", help="The command to explain, such as tag, or data show."
+        ),
+    ] = None,
 ) -> None:
     """Show how twl, or one of its commands, is used.
 
     Example: twl help tag
     """
-    root: Any = ctx.parent
-    if command is None:
-        typer.echo(root.get_help())
-        return
-    found = root.command.get_command(root, command)
-    if found is None:
-        from twlcli.cli.hints import unknown_command
+    context: Any = ctx.parent
+    for word in words or ():
+        group = context.command
+        if not hasattr(group, "get_command"):
+            raise TwlError(f"{context.command_path} has no subcommands, so no '{word}'")
+        found = group.get_command(context, word)
+        if found is None:
+            from twlcli.cli.hints import unknown_command
 
-        raise TwlError(unknown_command(root, command))
-    with found.make_context(command, ["--help"], parent=root):
-        """Its help ends the program."""
+            raise TwlError(unknown_command(context, word))
+        context = type(context)(found, info_name=word, parent=context)
+    typer.echo(context.get_help())
 
 
 def version() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.cli.command import Command
 from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Name = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Name = None,
     as_toml: Annotated[
@@ -62,7 +63,7 @@ def show(
     typer.echo(describe(recipe), nl=False)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_recipes() -> None:
     """List the recipes that come with twl, for --recipe.
 

@@ -10,7 +10,7 @@ import typer
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="PATHS",
+        metavar="PATHS...",
         help="Images, folders, WebDataset .tar shards, and quoted globs such as 'a/**/*.jpg'.",
     ),
 ]
@@ -67,10 +67,13 @@ RulesFile = Annotated[
     Path | None,
     typer.Option(
         "--rules",
-        "--policy",
         metavar="FILE",
         help="A TOML file of tag rules: aliases, implications, groups, and labels never to write.",
     ),
+]
+Policy = Annotated[  # its name in 0.1.0
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="The old name of --rules.", hidden=True),
 ]
 
 Outs = Annotated[
@@ -150,7 +153,8 @@ Gallery = Annotated[
 Unordered = Annotated[
     bool,
     typer.Option(
-        "--unordered", help="Write rows as they are ready, so that a slow image holds up no other."
+        "--unordered",
+        help="Write rows as they are ready, so that a slow image does not delay the others.",
     ),
 ]
 Errors = Annotated[

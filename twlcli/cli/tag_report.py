@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 import threading
 from collections import Counter
@@ -20,6 +21,7 @@ from twlcli.tagging.outputs.fan_out import Tally
 from twlcli.tagging.run import TagStart
 
 FAILURES_SHOWN = 20
+_ARGUMENT = re.compile(r"`([a-z_]+)`")  # in the reason of a failure
 _DEFAULT_MODEL = (
     "the bundled demo model recognises synthetic shapes only; for your own labels use 'twl train', "
     "'twl export' and then --model FILE"
@@ -109,7 +111,8 @@ class TagReport:
     def _list_failures(self) -> None:
         more = self._tally.failed + self._tally.unwritten - len(self._shown)
         for failure in self._shown:
-            self.say(f"failed: {printable(failure.image)}: {printable(failure.reason)}")
+            reason = _ARGUMENT.sub(_as_option, printable(failure.reason))
+            self.say(f"failed: {printable(failure.image)}: {reason}")
         if more > 0:
             where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
             self.say(f"failed: {more:,} more ({where})")
@@ -127,21 +130,25 @@ class TagReport:
 
     def _summary(self, start: TagStart) -> str:
         tally = self._tally
-        images = "image" if tally.tagged == 1 else "images"
-        parts = [f"{tally.tagged:,} {images} tagged", f"{tally.failed:,} failed"]
+        total = tally.tagged + tally.failed
+        stored = f", {tally.stored:,} of them in an earlier run" if tally.stored else ""
+        parts = [f"{tally.tagged:,} tagged", f"{tally.failed:,} failed"]
         if tally.unwritten:
             parts.append(f"{tally.unwritten:,} with sidecars that could not be written")
-        if tally.stored:
-            parts.append(f"{tally.stored:,} of them in an earlier run")
         if tally.sidecars or tally.sidecars_unchanged:
             sidecars = "sidecar" if tally.sidecars == 1 else "sidecars"
             parts.append(f"{tally.sidecars:,} {sidecars} written")
             parts += [f"{tally.sidecars_unchanged:,} unchanged"] * bool(tally.sidecars_unchanged)
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return (
-            f"{', '.join(parts)}, in {tally.seconds:.1f} s{speed}; "
-            f"model {start.model} on {start.provider}"
+            f"{total:,} {'image' if total == 1 else 'images'}{stored}: {', '.join(parts)}, "
+            f"in {tally.seconds:.1f} s{speed}; model {start.model} on {start.provider}"
         )
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """How `twl tag` names what the library calls an argument."""
+    return f"--{found[1].replace('_', '-')}"
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def train(
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
-        err.print("stopped at once; what was not saved before is lost")
+        err.print("stopped at once; what was not saved is lost")
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:  # the first rank writes what is read here
         _print_result(run)

@@ -88,7 +88,7 @@ def loss_plots(comparison: Comparison) -> list[Plot]:
             f"training loss of {result.name} by epoch",
             result,
             linear_axis(_heights(each), title="training loss", grid=True),
-            _curve_marks(comparison.seeds, each, "{:.4g}"),
+            _curve_marks(comparison.seeds, each, "{:.4f}"),
         )
         for result, each in curves
         if any(each)

@@ -231,7 +231,7 @@ def load_model(
         ModelError: there is no such model, or it is damaged or not twl's.
         DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
-        TwlError: the threshold means nothing.
+        TwlError: the threshold is not understood.
 
     Example:
         tagger = twlcli.load_model("voc.onnx")

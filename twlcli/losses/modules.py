@@ -7,7 +7,8 @@ are those of the functions. A module can be copied and pickled unless it has a `
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import inspect
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.distributed as dist
@@ -26,10 +27,22 @@ class LossModule(nn.Module):
     """A loss with its options.
 
     Raises:
+        TypeError: when built, there is no such option.
         ValueError: when built, an option is out of its range.
     """
 
     function: ClassVar[Any]
+
+    def __new__(cls, *positional: Any, **options: Any) -> Self:
+        """Refuse an option that the loss does not have, by the name of the loss that was built."""
+        if positional or options:  # there are none when a module is copied
+            signature = inspect.signature(cls.__init__)
+            try:
+                signature.bind(None, *positional, **options)
+            except TypeError as error:
+                known = ", ".join(list(signature.parameters)[1:])
+                raise TypeError(f"{cls.__name__}: {error}; its keywords are {known}") from None
+        return super().__new__(cls)
 
     def __init__(self, **options: Any) -> None:
         super().__init__()

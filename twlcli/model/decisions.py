@@ -65,7 +65,7 @@ def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float
 
     Raises:
         ModelError: the model carries no such thresholds; lists those that it does.
-        TwlError: the wish means nothing; says what is accepted.
+        TwlError: the wish is not understood; says what is accepted.
     """
     text = wish_text(wish)
     if text == BEST_F1:

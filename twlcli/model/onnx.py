@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -31,6 +32,7 @@ CPU_BATCH = 2
 DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
 
 _ERRORS_ONLY = 3  # ONNX Runtime's severities: 2 is warnings
+_CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 def available_providers() -> tuple[str, ...]:
@@ -129,9 +131,9 @@ def _start(path: Path, wish: str | None, threads: int) -> tuple[Any, str]:
         try:
             session = onnxruntime.InferenceSession(path, options, providers=chain)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            if name == "cpu":
-                raise ModelError(f"{path}: not a model to run: {_one_line(error)}") from error
             failure = _one_line(error)
+            if name == "cpu":
+                raise ModelError(f"{path}: {_not_loaded(failure)}") from error
         else:
             if session.get_providers()[0] == PROVIDERS[name]:
                 return session, name
@@ -178,5 +180,13 @@ def _read_spec(path: Path, session: Any) -> ModelSpec:
     return spec
 
 
+def _not_loaded(failure: str) -> str:
+    """Why a file is no model to run."""
+    if "rotobuf" in failure:  # what every ONNX file is written in
+        return "is not an ONNX model, or is damaged"
+    return f"not a model to run: {failure}"
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What ONNX Runtime says, without its codes."""
+    return " ".join(_CODES.sub("", str(error)).split()) or type(error).__name__

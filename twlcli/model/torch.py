@@ -73,7 +73,7 @@ def pick_device(name: str = "auto") -> torch.device:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if not available.get(kind, True) or int(number or 0) >= count:
         there = [kind for kind, usable in available.items() if usable] + ["cpu"]
-        raise DeviceError(f"device '{name}' is not available here (there is {', '.join(there)})")
+        raise DeviceError(f"device '{name}' is not available here (available: {', '.join(there)})")
     return torch.device(name)
 
 

@@ -1,4 +1,4 @@
-"""How one training went, epoch by epoch, as a picture in its run folder."""
+"""How one training went, epoch by epoch, as an image in its run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ CURVES_NAME = "curves.svg"
 def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Draw training loss, mAP@class and mAP@sample by epoch into an SVG file.
 
-    The larger dot is the epoch with the best mAP@class, whose weights a run keeps.
+    The large dot is the epoch with the best mAP@class, whose weights a run keeps; the small one is
+    the last epoch.
 
     Args:
         path: the file; replaced if it is there, and not written while there is no epoch.
@@ -47,14 +48,24 @@ def _plot(
     at_kept = [point for point in points if point[0] == kept]
     marks: list[Mark] = []
     if points:
-        marks += [Line(points), Dots(points[-1:], radius=2.4), Dots(at_kept, radius=4.5)]
+        last = [f"epoch {points[-1][0]}, the last: {points[-1][1]:.4f}"]
+        best = [f"epoch {epoch}, the best: {value:.4f}" for epoch, value in at_kept]
+        marks += [
+            Line(points),
+            Dots(points[-1:], last, radius=2.4),
+            Dots(at_kept, best, radius=4.5),
+        ]
     title = name
     for epoch, value in at_kept:
         title += f": {value:.2f} in epoch {epoch}" if percent else ""
     heights = [y for _, y in points]
     return Plot(
         f"{name} by epoch",
-        linear_axis([x for x, _ in points], title="epoch", whole=True),
+        linear_axis(
+            [x for x, _ in points],
+            title="epoch (large dot: best; small: last)" if at_kept else "epoch",
+            whole=True,
+        ),
         linear_axis(heights, title=title, narrowest=1.0, within=(0, 100), grid=True)
         if percent
         else linear_axis(heights, title=title, grid=True),

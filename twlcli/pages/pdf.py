@@ -10,7 +10,7 @@ from twlcli.io import replacing
 
 def check_pdf() -> None:
     """Raise MissingExtraError where plots cannot be written as PDF."""
-    with needs_extra("plots as PDF", "pdf"):
+    with needs_extra("writing PDF plots", "pdf"):
         import svglib.svglib  # noqa: F401
 
 

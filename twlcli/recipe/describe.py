@@ -79,7 +79,7 @@ def describe_in_toml(recipe: Recipe | None = None) -> str:
 
 def describe_in_markdown() -> str:
     """The page of the documentation: every key, and every loss with its options."""
-    lines = ["# The recipe", "", _INTRODUCTION, ""]
+    lines = ["# Recipes", "", _INTRODUCTION, ""]
     for name, section in Recipe():
         lines += [f"## [{name}]", "", _meaning(section), "", *_table(_own_keys(section))]
         if name == "loss":

@@ -5,7 +5,7 @@ split.csv           image,split: only where twl held images out for validation
 model.safetensors   best weights so far, with the model's spec
 state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
-curves.svg          training loss and scores by epoch, as a picture
+curves.svg          training loss and scores by epoch, as an image
 unreadable.txt      training images that could not be decoded, with the reason
 """
 

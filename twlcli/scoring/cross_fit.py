@@ -19,7 +19,7 @@ from twlcli.scoring.metrics import (
 )
 
 FOLDS = 10
-_FEW_FOLDS, _MANY_ENTRIES = 5, 1 << 22  # of large data: a fold leaves enough there
+_FEW_FOLDS, _MANY_ENTRIES = 5, 1 << 20  # of large data: a fold leaves enough there
 
 
 @dataclass(frozen=True)

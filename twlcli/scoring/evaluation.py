@@ -250,7 +250,7 @@ def score(
 
     Raises:
         ModelError: a logit is not finite, or the spec has no calibration or no such thresholds.
-        TwlError: the threshold means nothing.
+        TwlError: the threshold is not understood.
         ValueError: the shapes differ.
     """
     logits, targets = scored.logits, scored.targets

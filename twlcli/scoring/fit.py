@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from twlcli.model.decisions import probabilities
 from twlcli.model.spec import ModelSpec
 from twlcli.scoring.calibration import fit_calibration
+from twlcli.scoring.pooled import pooled_thresholds
 from twlcli.scoring.thresholds import fit_thresholds
 
 
@@ -28,5 +29,6 @@ def fit(logits: NDArray[np.floating], targets: NDArray[np.int8], spec: ModelSpec
     if targets.shape[1:] != (len(spec.vocabulary),):
         raise ValueError(f"targets {targets.shape} are not (N, {len(spec.vocabulary)})")
     calibration = fit_calibration(logits, targets)
-    thresholds = fit_thresholds(probabilities(logits, calibration), targets)
+    pooled = pooled_thresholds(logits, targets, calibration)
+    thresholds = fit_thresholds(probabilities(logits, calibration), targets, pooled)
     return replace(spec, calibration=calibration, thresholds=thresholds)

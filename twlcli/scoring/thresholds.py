@@ -16,32 +16,23 @@ PRECISION_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 NEVER = float(np.float32(1.01))  # above every probability
 
 # Measured: how sure a threshold must be of its precision. On VOC2007, fitted to 100, 250 and 1,254
-# images and counted on the others, 45 to 74 % of the labels that were given missed 0.8, 0.9 and
-# 0.95 with the quotient of the fitted images itself, 9 to 23 % at a confidence of 0.8 (but for the
+# images and counted on the others, 45 to 78 % of the labels that were given missed 0.8, 0.9 and
+# 0.95 with the quotient of the fitted images itself, 0 to 23 % at a confidence of 0.8 (but for the
 # few labels that reach 0.95 on 100 images), and 0 to 22 % at 0.9, which gives a tenth fewer tags.
 CONFIDENCE = 0.8
 
-# Measured: how many positives weigh as much as the pooled threshold. Of 0, 2, 5, 10, 20, 50, 100
-# and 200, 5 has the best mean F1 per label on images not fitted on, averaged over a linear two-way
-# head on VOC2007 and drawn logits (40 labels with rates of 0.5 to 30 %), fitted on 60, 100, 300 and
-# 1,000 images; 10 is 0.01 behind. Against 0 it gains 6.0 points on 60 images and nothing on 1,000.
-POOLED_POSITIVES = 5.0
-
-# Shrinking toward the threshold that is best for the mean of the labels' F1 was 0.9 to 2.3 points
-# better on the drawn logits than toward the one that is best for F1 over all entries, which serves
-# the frequent labels; on VOC2007 the two were within 0.1.
-POOLED_STEPS = 100
+# Measured: how many positives weigh as much as what a label leans on; see docs/calibration.md.
+POOLED_POSITIVES = 100.0
 
 
-def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]) -> Thresholds:
+def fit_thresholds(
+    probabilities: NDArray[np.float32],
+    targets: NDArray[np.int8],
+    pooled: NDArray[np.float64],
+) -> Thresholds:
     """Fit the thresholds of each label on held-out data.
 
-    `best_f1`: the threshold t with the best F1 = 2 correct / (given + present), shrunk toward the
-    pooled threshold t0, the one with the best mean F1 for all labels, where positives are few:
-
-        log odds = (k * log odds of t + m * log odds of t0) / (k + m)
-
-    with k positives of the label and m = `POOLED_POSITIVES`. A label without positives has t0.
+    `best_f1`: see `best_f1_thresholds`.
 
     `precision`: for each of `PRECISION_TARGETS` the lowest threshold at which the lower confidence
     bound of correct / given (Clopper and Pearson, one-sided, `CONFIDENCE`) is at least the target;
@@ -53,6 +44,7 @@ def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]
     Args:
         probabilities: (N, C), calibrated, in 0..1.
         targets: (N, C) of 1 present, 0 absent, -1 unknown; unknown entries are left out.
+        pooled: (C,), of `pooled_thresholds`.
 
     Returns:
         Thresholds that are exact in float32.
@@ -61,18 +53,13 @@ def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]
         ModelError: a probability is not finite.
         ValueError: the shapes differ.
     """
-    check_scores(probabilities, targets)
-    pooled = _pooled_threshold(probabilities, targets)
-    label_count = targets.shape[1]
-    best_f1 = np.full(label_count, pooled)
-    precision = np.full((len(PRECISION_TARGETS), label_count), NEVER)
+    best_f1 = best_f1_thresholds(probabilities, targets, pooled)
+    precision = np.full((len(PRECISION_TARGETS), targets.shape[1]), NEVER)
     if len(targets):
-        for block in blocks(label_count, len(targets)):
+        needed = [least_correct(target, len(targets)) for target in PRECISION_TARGETS]
+        for block in blocks(targets.shape[1], len(targets)):
             ranking = _Ranking.of(probabilities[:, block], targets[:, block])
-            best_f1[block] = ranking.best_f1(pooled)
-            precision[:, block] = [
-                ranking.precise(least_correct(target, len(targets))) for target in PRECISION_TARGETS
-            ]
+            precision[:, block] = [ranking.precise(least) for least in needed]
     return Thresholds(
         _float32_values(best_f1),
         {
@@ -80,6 +67,35 @@ def fit_thresholds(probabilities: NDArray[np.float32], targets: NDArray[np.int8]
             for target, row in zip(PRECISION_TARGETS, precision, strict=True)
         },
     )
+
+
+def best_f1_thresholds(
+    probabilities: NDArray[np.float32], targets: NDArray[np.int8], pooled: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The threshold of each label with the best F1, leaning on another where positives are few.
+
+    With the threshold t of the best F1 = 2 correct / (given + present), and t0 of `pooled`:
+
+        log odds = (k * log odds of t + m * log odds of t0) / (k + m)
+
+    with k positives of the label and m = `POOLED_POSITIVES`. A label without positives has t0.
+
+    Args:
+        probabilities: (N, C), calibrated, in 0..1.
+        targets: (N, C) of 1 present, 0 absent, -1 unknown; unknown entries are left out.
+        pooled: (C,) in 0..1.
+
+    Raises:
+        ModelError: a probability is not finite.
+        ValueError: the shapes differ.
+    """
+    check_scores(probabilities, targets)
+    best = pooled.copy()
+    if len(targets):
+        for block in blocks(targets.shape[1], len(targets)):
+            ranking = _Ranking.of(probabilities[:, block], targets[:, block])
+            best[block] = ranking.best_f1(pooled[block])
+    return best.astype(np.float32)
 
 
 @lru_cache(maxsize=32)
@@ -108,26 +124,6 @@ def least_correct(target: float, most: int) -> NDArray[np.int64]:
             k += 1
         least[n] = k
     return least
-
-
-def _pooled_threshold(probabilities: NDArray[np.float32], targets: NDArray[np.int8]) -> float:
-    """The multiple of 1 / `POOLED_STEPS` with the best mean F1; 0.5 where nothing is present."""
-    f1 = np.zeros(POOLED_STEPS)
-    for block in blocks(targets.shape[1], len(targets)):
-        part, known = targets[:, block], targets[:, block] != UNKNOWN
-        step = np.minimum(probabilities[:, block] * POOLED_STEPS, POOLED_STEPS - 1).astype(np.int64)
-        step += POOLED_STEPS * np.arange(part.shape[1])  # a bin for each label and step
-        given = _at_least(step[known], part.shape[1])
-        correct = _at_least(step[part == PRESENT], part.shape[1])
-        has_positive = correct[:, 0] > 0
-        f1 += (2 * correct / np.maximum(1, given + correct[:, :1]))[has_positive].sum(axis=0)
-    return float(np.argmax(f1[1:]) + 1) / POOLED_STEPS if f1.any() else 0.5
-
-
-def _at_least(steps: NDArray[np.int64], label_count: int) -> NDArray[np.int64]:
-    """How many entries of each label are at each step or above it, (labels, steps)."""
-    counts = np.bincount(steps, minlength=label_count * POOLED_STEPS).reshape(-1, POOLED_STEPS)
-    return np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
 
 
 @dataclass(frozen=True)
@@ -160,13 +156,13 @@ class _Ranking:
         given = np.arange(1, ranked.shape[1] + 1)
         return cls(ranked, correct, given, is_cut, correct[:, -1])
 
-    def best_f1(self, pooled: float) -> NDArray[np.float64]:
-        """The thresholds with the best F1, the highest of equals, shrunk toward the pooled one."""
+    def best_f1(self, pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The thresholds with the best F1, the highest of equals, shrunk toward the pooled ones."""
         f1 = 2 * self.correct / (self.given + self.present[:, None])
         own = self._threshold_after(np.where(self.is_cut, f1, -1.0).argmax(axis=1))
         weight = self.present / (self.present + POOLED_POSITIVES)
-        log_odds = weight * _log_odds(own) + (1 - weight) * _log_odds(np.array(pooled))
-        return self._clear_of_data(1 / (1 + np.exp(-log_odds)))
+        shrunk = weight * log_odds(own) + (1 - weight) * log_odds(pooled)
+        return self._clear_of_data(1 / (1 + np.exp(-shrunk)))
 
     def precise(self, needed: NDArray[np.int64]) -> NDArray[np.float64]:
         """The lowest thresholds at which enough are correct; see `least_correct`."""
@@ -195,7 +191,8 @@ class _Ranking:
         return np.where(clear > lower, clear, upper)
 
 
-def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(p / (1 - p)), of probabilities no nearer to 0 and 1 than a millionth."""
     clipped = np.clip(probability, 1e-6, 1 - 1e-6)
     odds: NDArray[np.float64] = np.log(clipped / (1 - clipped))
     return odds
@@ -206,5 +203,5 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.astype(np.float32).astype(np.float64)
 
 
-def _float32_values(values: NDArray[np.float64]) -> tuple[float, ...]:
+def _float32_values(values: NDArray[np.floating]) -> tuple[float, ...]:
     return tuple(values.astype(np.float32).tolist())

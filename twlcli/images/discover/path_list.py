@@ -6,6 +6,7 @@ import codecs
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from twlcli.errors import TwlError
@@ -63,7 +64,7 @@ def _meant(name: str) -> str:
     if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
         bare = unquote(address.path, errors="surrogateescape")
     for meant in (stripped, bare, bare.replace("\\", "/")):
-        if os.path.lexists(meant):
+        if Path(meant).is_file():
             return meant
     return name
 

@@ -109,8 +109,7 @@ class TxtWriter:
             if self._existing == "keep":
                 return Wrote(changed=False, ours=False)
             raise ImageError(
-                "its .txt exists already with other content; it can be kept, replaced or appended "
-                "to, if that is asked for"
+                "its .txt exists already with other content", hint="use {force} to replace it"
             )
         replace_file(path, content)
         return Wrote(changed=True)

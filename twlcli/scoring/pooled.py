@@ -1,0 +1,130 @@
+"""What the threshold of a label with few positives leans on: what is best for all labels together.
+
+That is one probability, or one logit: where the labels' logits share a scale, as those of a network
+that was trained whole, the logit is the better by up to two points of F1; where they do not, it is
+useless. Which of the two counts, and how much, is cross-validated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.model.decisions import probabilities
+from twlcli.model.spec import Calibration
+from twlcli.scoring.average_precision import blocks
+from twlcli.scoring.calibration import fit_calibration
+from twlcli.scoring.metrics import Counts, count_decisions
+from twlcli.scoring.thresholds import best_f1_thresholds, log_odds
+
+STEPS = 100  # thresholds tried
+_FOLDS = 5
+_MOST_IMAGES = 4000  # cross-validated; with more, labels hardly lean on anything
+_POOLED_ENTRIES = 1 << 20  # whose quantiles are the logits to try
+
+
+def pooled_thresholds(
+    logits: NDArray[np.floating], targets: NDArray[np.int8], calibration: Calibration
+) -> NDArray[np.float64]:
+    """The probability that each label's threshold leans on, (C,).
+
+    With the log odds p of the best probability for all labels and z of the best logit for all, seen
+    through the label's calibration:
+
+        log odds = w z + (1 - w) p        w = 1 / (1 + exp(s_p - s_z))
+
+    where s is what the labels' thresholds reach on images that they were not fitted to, leaning on
+    either: the mean of the labels' F1 plus OF1, in points of 0..100, over 5 folds.
+
+    Args:
+        logits: (N, C), any finite real.
+        targets: (N, C) of 1 present, 0 absent, -1 unknown.
+        calibration: fitted to them.
+    """
+    weight = _weight_of_logits(logits, targets)
+    by_probability, by_logit = _anchors(logits, targets, calibration)
+    return _probability(weight * by_logit + (1 - weight) * by_probability)
+
+
+def pooled_probability(certain: NDArray[np.float32], targets: NDArray[np.int8]) -> float:
+    """The multiple of 1 / `STEPS` with the best mean F1 of all labels; 0.5 without positives."""
+    steps = np.minimum(certain * STEPS, STEPS - 1).astype(np.int64)
+    best = _best_step(steps, targets)
+    return 0.5 if best is None else best / STEPS
+
+
+def pooled_logit(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> float | None:
+    """The logit with the best mean F1 of all labels; None where none is present."""
+    every = -(-logits.size // _POOLED_ENTRIES)
+    levels = 1 - np.geomspace(0.7, 0.001, STEPS - 1)
+    edges = np.quantile(logits[::every].astype(np.float64), levels)
+    best = _best_step(np.searchsorted(edges, logits, side="right"), targets)
+    return None if best is None else float(edges[best - 1])
+
+
+def _anchors(
+    logits: NDArray[np.floating], targets: NDArray[np.int8], calibration: Calibration
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The log odds (C,) of each label at the best probability and at the best logit for all."""
+    best = pooled_probability(probabilities(logits, calibration), targets)
+    by_probability = np.full(logits.shape[1], float(log_odds(np.array(best))))
+    logit = pooled_logit(logits, targets)
+    if logit is None:
+        return by_probability, by_probability
+    return by_probability, np.array(calibration.slope) * logit + np.array(calibration.offset)
+
+
+def _weight_of_logits(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
+    """How much the best logit counts, in 0..1."""
+    order = np.random.default_rng(0).permutation(len(logits))[:_MOST_IMAGES]
+    if len(order) < 2 * _FOLDS or not (targets == PRESENT).any():
+        return 0.0
+    counts: list[list[Counts]] = [[], []]
+    for fold in range(_FOLDS):
+        own, rest = order[fold::_FOLDS], np.delete(order, slice(fold, None, _FOLDS))
+        calibration = fit_calibration(logits[rest], targets[rest])
+        fitted = probabilities(logits[rest], calibration)
+        certain = probabilities(logits[own], calibration)
+        for found, anchor in zip(
+            counts, _anchors(logits[rest], targets[rest], calibration), strict=True
+        ):
+            thresholds = best_f1_thresholds(fitted, targets[rest], _probability(anchor))
+            found.append(count_decisions(certain >= thresholds, targets[own]))
+    by_probability, by_logit = map(_reached, counts)
+    return float(_probability(np.array(np.clip(by_logit - by_probability, -50, 50))))
+
+
+def _reached(counts: list[Counts]) -> float:
+    """The mean of the labels' F1 plus OF1, in points, of decisions on several folds."""
+    total = Counts(*(sum(getattr(each, name) for each in counts) for name in _COUNTED))
+    present = total.present > 0
+    overall = 2 * total.correct.sum() / max(1, total.given.sum() + total.present.sum())
+    return 100 * float(total.f1[present].mean() + overall) if present.any() else 0.0
+
+
+_COUNTED = ("correct", "given", "present", "unknown")
+
+
+def _best_step(steps: NDArray[np.int64], targets: NDArray[np.int8]) -> int | None:
+    """From which step in 1..STEPS - 1 on giving a label has the best mean F1 of all labels."""
+    f1 = np.zeros(STEPS)
+    for block in blocks(targets.shape[1], len(targets)):
+        part, known = targets[:, block], targets[:, block] != UNKNOWN
+        placed = steps[:, block] + STEPS * np.arange(part.shape[1])  # a bin for each label and step
+        given = _at_least(placed[known], part.shape[1])
+        correct = _at_least(placed[part == PRESENT], part.shape[1])
+        has_positive = correct[:, 0] > 0
+        f1 += (2 * correct / np.maximum(1, given + correct[:, :1]))[has_positive].sum(axis=0)
+    return int(np.argmax(f1[1:])) + 1 if f1.any() else None
+
+
+def _at_least(steps: NDArray[np.int64], label_count: int) -> NDArray[np.int64]:
+    """How many entries of each label are at each step or above it, (labels, steps)."""
+    counts = np.bincount(steps, minlength=label_count * STEPS).reshape(-1, STEPS)
+    return np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
+
+
+def _probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(log_odds, -50, 50)))
+    return result
