@@ -222,5 +222,5 @@ def test_a_run_is_not_repeated_because_it_changed_the_photographs(program, tmp_p
         twlcli.tag_files([folder], model=model, outputs=[EmbeddedXmp(exiftool=program)])
         for _ in range(2)
     ]
-    assert [(each.stored, each.sidecars) for each in tallies] == [(0, 3), (3, 0)]
+    assert [(each.stored, each.photographs) for each in tallies] == [(0, 3), (3, 0)]
     assert tallies[1].sidecars_unchanged == 3

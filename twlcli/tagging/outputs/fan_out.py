@@ -31,7 +31,8 @@ class Tally:
         profiles_ignored: images computed whose colour profile could not be used.
         damaged: images computed that were read as far as possible.
         sidecars: sidecars that were written, or removed because no tag is left.
-        sidecars_unchanged: sidecars that needed no change.
+        photographs: photographs that were themselves written.
+        sidecars_unchanged: sidecars and photographs that needed no change.
     """
 
     tagged: int = 0
@@ -42,6 +43,7 @@ class Tally:
     profiles_ignored: int = 0
     damaged: int = 0
     sidecars: int = 0
+    photographs: int = 0
     sidecars_unchanged: int = 0
 
     @property
@@ -97,7 +99,7 @@ class FanOut:
 
     def take(self, item: Item, row: Row, scores: Scores | None = None) -> None:
         """Give the row of one image to every output; the journal gets the scores."""
-        self._sidecars.photograph_changed = False
+        photographs = self._sidecars.photographs
         self._stored += item.stored is not None
         if isinstance(row, Failure):
             self._failed += 1
@@ -105,7 +107,8 @@ class FanOut:
         else:
             self._tagged += 1
             self._write(item.file, row if self._rules is None else self._rules(row))
-        self._remember(item, row if isinstance(row, Failure) else scores)
+        changed = self._sidecars.photographs > photographs
+        self._remember(item, row if isinstance(row, Failure) else scores, changed=changed)
 
     def _write(self, file: ImageFile, tags: Tags) -> None:
         reasons: list[str] = []
@@ -118,9 +121,9 @@ class FanOut:
             self._unwritten += 1
             self._fail(file, Failure(file.name, "; ".join(reasons)))
 
-    def _remember(self, item: Item, entry: Scores | Failure | None) -> None:
+    def _remember(self, item: Item, entry: Scores | Failure | None, *, changed: bool) -> None:
         """Note what the journal gets, with the file as it is now that everything is written."""
-        identity, changed = item.identity, self._sidecars.photograph_changed
+        identity = item.identity
         if self._lookup is None or identity is None or (item.stored is not None and not changed):
             return
         if changed:
@@ -139,6 +142,7 @@ class FanOut:
             self._stored,
             self._unwritten,
             sidecars=self._sidecars.written,
+            photographs=self._sidecars.photographs,
             sidecars_unchanged=self._sidecars.unchanged,
         )
 

@@ -40,12 +40,15 @@ class SidecarLog(Protocol):
 class SidecarCount:
     """How many sidecars of a run were written or removed, and how many needed no change.
 
-    `photograph_changed` says so of the image whose row is being written.
+    Attributes:
+        written: sidecars that were written or removed.
+        photographs: photographs that were themselves written.
+        unchanged: of both, those that needed no change.
     """
 
     written: int = 0
+    photographs: int = 0
     unchanged: int = 0
-    photograph_changed: bool = False
 
 
 @dataclass(frozen=True)

@@ -114,11 +114,12 @@ class SidecarSink:
         return before.status is None or now is not None  # what somebody has edited since stays
 
     def _noted(self, wrote: Wrote) -> None:
-        self._count.photograph_changed |= wrote.photograph
-        if wrote.changed:
-            self._count.written += 1
-        else:
+        if not wrote.changed:
             self._count.unchanged += 1
+        elif wrote.photograph:
+            self._count.photographs += 1
+        else:
+            self._count.written += 1
 
 
 DIGEST_BYTES = 32
