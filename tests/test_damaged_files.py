@@ -34,7 +34,7 @@ from twlcli.tagging.journal import open_journal
 from twlcli.tagging.merge import merge
 from twlcli.tagging.outputs.xmp.writer import XmpWriter
 from twlcli.tagging.tag_rules import TagRules
-from twlcli.tagging.tags import Tags
+from twlcli.tagging.tags import Scores, Tags
 
 Step = Callable[[Path], object]  # makes or reads files in a folder
 
@@ -135,7 +135,7 @@ def read_spec(folder: Path) -> None:
 
 def make_journal(folder: Path) -> None:
     with open_journal(folder / "journal", KEY, SPEC.vocabulary) as journal:
-        rows = [(NOW, Tags(f"{index}.jpg", *LABELS)) for index in range(60)]
+        rows = [(NOW, Scores(f"{index}.jpg", *LABELS, rest=0.1)) for index in range(60)]
         journal.commit(rows, [Written("0.jpg", "txt", KEY, (1, 2))])
         journal.begin([folder / "out"])
 
@@ -145,7 +145,7 @@ def read_journal(folder: Path) -> None:
         journal.find([(f"{index}.jpg", NOW) for index in range(70)])
         journal.written("0.jpg", "txt")
         journal.made(folder / "journal", folder / "partial")
-        journal.commit([(NOW, Tags(f"{index}.png", *LABELS)) for index in range(60)])
+        journal.commit([(NOW, Scores(f"{index}.png", *LABELS)) for index in range(60)])
         journal.begin([folder / "journal"])
         journal.finish([folder / "journal"])
 

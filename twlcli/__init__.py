@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from twlcli.scoring.evaluation import evaluate
     from twlcli.tagging.merge import merge
     from twlcli.tagging.run import tag_files
+    from twlcli.tagging.untag import untag
     from twlcli.training.run import resume, train
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _HOMES = {
     "resume": "training.run",
     "tag_files": "tagging.run",
     "train": "training.run",
+    "untag": "tagging.untag",
 }
 _MODULES = ("errors", "losses", "metrics", "outputs")
 
@@ -74,6 +76,7 @@ __all__ = [
     "resume",
     "tag_files",
     "train",
+    "untag",
 ]
 
 

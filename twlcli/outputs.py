@@ -6,10 +6,12 @@ from twlcli.tagging.outputs.jsonl import Jsonl
 from twlcli.tagging.outputs.output import Output, RunFacts, Sink
 from twlcli.tagging.outputs.parquet import Parquet
 from twlcli.tagging.outputs.txt import TxtSidecars
+from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
 from twlcli.tagging.outputs.xmp.writer import XmpSidecars
 
 __all__ = [
     "Csv",
+    "EmbeddedXmp",
     "FailureTable",
     "Gallery",
     "Jsonl",

@@ -81,7 +81,7 @@ def test_help_shows_nothing_of_the_code(words, command):
         ("infer", "twl tag"),
         ("label", "twl tag"),
         ("run", "twl tag"),
-        ("untag", "twl tag --xmp"),
+        ("undo", "twl untag"),
         ("tga", "'tag'"),
         ("help tga", "'tag'"),
         ("help data sho", "'show'"),

@@ -200,7 +200,7 @@ def test_a_full_disk_ends_the_run_and_the_same_call_goes_on(model, photos, tmp_p
 
     reason = "a.txt: cannot be written (No space left on device)"
 
-    def full(self, file, tags, *, ours=False):
+    def full(self, file, tags, *, ours=False, memo=""):
         raise TwlError(reason)
 
     call = [photos, "--model", model, "--txt", "--out", tmp_path / "t.csv", "--batch-size", 1]

@@ -121,11 +121,42 @@ def test_another_model_or_threshold_is_another_run_of_the_same_journal(model, ph
     high = ["--model", model, "--threshold", "0.9", "--out", tmp_path / "high.csv"]
     other = ["--model", tmp_path / "other.onnx", "--threshold", "0.1", "--out", tmp_path / "o.csv"]
     (tmp_path / "other.onnx").write_bytes(model.read_bytes())
-    for options in (low, high):
-        assert "as before" not in twl_tag(*call, *options).stderr
-    for options in (low, high, other):  # the last is the same file under another name
+    assert "in an earlier run" not in twl_tag(*call, *low).stderr
+    for options in (high, low, high, other):  # the last is the same file under another name
         assert "3 of them in an earlier run" in twl_tag(*call, *options).stderr
     assert (tmp_path / "low.csv").read_bytes() != (tmp_path / "high.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--threshold", "0"],
+        ["--threshold", "0.6"],
+        ["--threshold", "precision=0.9"],
+        ["--top-k", "2"],
+        ["--threshold", "0.1", "--top-k", "1"],
+    ],
+)
+def test_another_threshold_does_not_ask_the_model(model, photos, tmp_path, monkeypatch, options):
+    from twlcli.model.onnx import OnnxPredictor
+
+    (photos / "broken.png").write_text("text")
+    call = [photos, "--model", model]
+    fresh, again = ([tmp_path / f"{name}.{kind}" for kind in ("csv", "jsonl")] for name in "fa")
+    outs = [["--out", paths[0], "--out", paths[1]] for paths in (fresh, again)]
+    assert twl_tag(*call, *outs[0], *options, "--no-journal").exit_code == 3
+    journal = ["--journal", tmp_path / "journal"]
+    assert twl_tag(*call, "--out", tmp_path / "first.csv", *journal).exit_code == 3
+
+    def asked(self, images):
+        pytest.fail("the model was asked")
+
+    monkeypatch.setattr(OnnxPredictor, "__call__", asked)
+    result = twl_tag(*call, *outs[1], *options, *journal)
+    assert result.exit_code == 3, result.output
+    assert "4 images, 4 of them in an earlier run: 3 tagged, 1 failed" in result.stderr
+    for path, other in zip(fresh, again, strict=True):
+        assert path.read_bytes() == other.read_bytes()
 
 
 def test_journal_is_kept_only_where_it_can_be_of_use(model, photos, tmp_path, monkeypatch):

@@ -13,11 +13,11 @@ from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
 from twlcli.tagging.fingerprint import Identity, Written
 from twlcli.tagging.journal import open_journal
-from twlcli.tagging.tags import Tags
+from twlcli.tagging.tags import Scores
 
 LABELS = Vocabulary(("dog", "person", "été"))
 NOW = Identity(100, 1_700_000_000_123_456_789)
-DOG = Tags("1.jpg", ("person", "dog"), (0.75, 0.5))
+DOG = Scores("1.jpg", ("person", "dog"), (0.75, 0.5))
 
 
 @pytest.fixture
@@ -41,8 +41,9 @@ def rows():
     )
     tags = chosen.map(lambda pairs: (tuple(n for n, _ in pairs), tuple(p for _, p in pairs)))
     names = st.binary(min_size=1, max_size=20).map(os.fsdecode)
+    rest = st.none() | st.floats(0, 1, width=32)
     return st.one_of(
-        st.builds(lambda name, pair: Tags(name, *pair), names, tags),
+        st.builds(lambda name, pair, rest: Scores(name, pair[0], pair[1], rest), names, tags, rest),
         st.builds(Failure, names, st.text(st.characters(), max_size=20)),
     )
 
@@ -92,7 +93,7 @@ def test_journal_replaces_the_row_of_a_changed_file(path):
 
 
 def test_journal_keeps_runs_apart(path):
-    other = Tags("1.jpg", (), ())
+    other = Scores("1.jpg", (), ())
     for key, row in [(b"run", DOG), (b"other threshold", other)]:
         with opened(path, key) as journal:
             assert find(journal, "1.jpg", NOW) is None
@@ -104,7 +105,7 @@ def test_journal_keeps_runs_apart(path):
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
 def test_journal_takes_any_number_at_once(path, count):
-    tags = [Tags(f"{index}.jpg", ("dog",), (index / 256,)) for index in range(count)]
+    tags = [Scores(f"{index}.jpg", ("dog",), (index / 256,)) for index in range(count)]
     with opened(path) as journal:
         journal.commit(
             [(NOW, each) for each in tags],
@@ -159,6 +160,18 @@ def test_journal_tells_its_own_outputs_from_others(path, tmp_path):
         assert not journal.made(out, partial)
 
 
+def test_outputs_are_those_of_a_threshold_and_scores_those_of_a_model(path, tmp_path):
+    out, partial = tmp_path / "tags.csv", tmp_path / "tags.csv.partial"
+    out.touch()
+    for number, outputs_key in enumerate([b"low", b"high", b"low"]):
+        with open_journal(path, b"model", LABELS, outputs_key=outputs_key) as journal:
+            assert find(journal, "1.jpg", NOW) == (DOG if number else None)
+            assert journal.made(out, partial) == (number == 2)
+            if number == 0:
+                journal.commit([(NOW, DOG)])
+                journal.finish([out])
+
+
 def test_journal_in_use_is_refused(path):
     with opened(path), pytest.raises(TwlError) as caught, opened(path):
         pytest.fail("opened twice")
@@ -183,7 +196,7 @@ def of_another_layout(path):
 
 def damaged(path):
     with opened(path) as journal:
-        journal.commit([(NOW, Tags(f"{index}.jpg", (), ())) for index in range(500)])
+        journal.commit([(NOW, Scores(f"{index}.jpg", (), ())) for index in range(500)])
     content = bytearray(path.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
     path.write_bytes(content)
@@ -251,10 +264,10 @@ import os, signal, sys
 from pathlib import Path
 from tests.tagging.test_journal import NOW, opened
 from twlcli.tagging.fingerprint import Identity, Written
-from twlcli.tagging.tags import Tags
+from twlcli.tagging.tags import Scores
 with opened(Path(sys.argv[1])) as journal:
     for index in range(50):
-        journal.commit([(NOW, Tags(f"{index}.jpg", ("dog",), (0.5,)))])
+        journal.commit([(NOW, Scores(f"{index}.jpg", ("dog",), (0.5,)))])
     connection = journal._connection
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("INSERT INTO rows VALUES (1, CAST('half.jpg' AS BLOB), 1, 1, 0, 0, '', 0)")
@@ -268,13 +281,13 @@ def test_journal_of_a_killed_process_has_every_commit(path):
     assert done.returncode == -9, done.stderr
     with opened(path) as journal:
         found = journal.find([(f"{index}.jpg", NOW) for index in range(50)])
-        assert found == [Tags(f"{index}.jpg", ("dog",), (0.5,)) for index in range(50)]
+        assert found == [Scores(f"{index}.jpg", ("dog",), (0.5,)) for index in range(50)]
         assert find(journal, "half.jpg", NOW) is None
 
 
 def test_probabilities_keep_every_bit(path):
     values = np.random.default_rng(0).random(3, dtype=np.float32)
-    tags = Tags("1.jpg", LABELS.names, tuple(values.tolist()))
+    tags = Scores("1.jpg", LABELS.names, tuple(values.tolist()))
     with opened(path) as journal:
         journal.commit([(NOW, tags)])
         assert find(journal, "1.jpg", NOW) == tags

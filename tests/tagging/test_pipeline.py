@@ -16,7 +16,7 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import LocalDecoder
 from twlcli.model.onnx import OnnxPredictor
 from twlcli.tagging import pipeline
-from twlcli.tagging.chunks import JournalLookup
+from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.journal import open_journal
 from twlcli.tagging.outputs.fan_out import FanOut, Tally
 from twlcli.tagging.pipeline import spread
@@ -185,7 +185,8 @@ def tag_with_journal(photos: Path, predictor, *, stop_after=None, **options):
     how = {key: options.pop(key) for key in ("content", "retry_failed") if key in options}
     try:
         with open_journal(photos.parent / "journal", b"run", SPEC.vocabulary) as journal:
-            lookup = JournalLookup(journal, **how)
+            nothing = np.zeros(3, dtype=np.float32)
+            lookup = JournalLookup(journal, Choice(SPEC, nothing, None), **how)
             tally = tag(
                 scan([photos]),
                 counting,

@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": ("compare:compare", "Compare losses or settings on your own data."),
     "export": ("export:export", "Write a model as one ONNX file."),
     "tag": ("tag:tag", "Tag images with a model."),
+    "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect labels, convert them, draw a sample set."),
     "recipe": ("recipe:app", "List recipes and explain their keys."),

@@ -27,7 +27,11 @@ def tag(
     out: options.Outs = None,
     format_name: options.Format = None,
     txt: options.Txt = False,
+    txt_existing: options.TxtExisting = None,
     xmp: options.Xmp = False,
+    write_embedded: options.WriteEmbedded = False,
+    no_originals: options.NoOriginals = False,
+    restore_deleted: options.RestoreDeleted = False,
     sidecar_names: options.SidecarNaming = None,
     hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
@@ -72,7 +76,14 @@ def tag(
     _refuse(
         {
             "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
-            "--hierarchy requires --xmp": hierarchy is not None and not xmp,
+            "--hierarchy requires --xmp or --write-embedded": bool(
+                hierarchy is not None and not (xmp or write_embedded)
+            ),
+            "--restore-deleted requires --xmp or --write-embedded": bool(
+                restore_deleted and not (xmp or write_embedded)
+            ),
+            "--no-originals requires --write-embedded": no_originals and not write_embedded,
+            "--txt-existing requires --txt": txt_existing is not None and not txt,
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
             "--unordered and --shard cannot be combined: parts are joined in order": bool(
@@ -81,7 +92,21 @@ def tag(
         }
     )
     title = ", ".join(map(str, paths or ())) or "images"
-    others = list(_other_outputs(txt, xmp, sidecar_names, hierarchy, gallery, title, errors))
+    levels = "|" if hierarchy is None else hierarchy
+    others: list[Output] = []
+    if txt:
+        from twlcli.tagging.outputs.txt import TxtSidecars
+
+        others.append(TxtSidecars(sidecar_names or "stem", txt_existing))
+    if xmp:
+        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+        others.append(XmpSidecars(sidecar_names, levels, restore_deleted))
+    if write_embedded:
+        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
+
+        others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    others += _pages(gallery, title, errors)
     only_errors = len(others) == (errors is not None)
     tables = _tables(out or (["-"] if only_errors else []), format_name)
     report = TagReport(
@@ -149,23 +174,7 @@ def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
     ]
 
 
-def _other_outputs(
-    txt: bool,
-    xmp: bool,
-    names: str | None,
-    hierarchy: str | None,
-    gallery: Path | None,
-    title: str,
-    errors: Path | None,
-) -> Iterator[Output]:
-    if txt:
-        from twlcli.tagging.outputs.txt import TxtSidecars
-
-        yield TxtSidecars(names or "stem")
-    if xmp:
-        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
-
-        yield XmpSidecars(names or "full", "|" if hierarchy is None else hierarchy)
+def _pages(gallery: Path | None, title: str, errors: Path | None) -> Iterator[Output]:
     if gallery is not None:
         from twlcli.tagging.outputs.gallery.page import Gallery
 

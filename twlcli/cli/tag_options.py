@@ -96,18 +96,47 @@ Format = Annotated[
 Txt = Annotated[
     bool, typer.Option("--txt", help="Write the tags of photo.jpg to photo.txt beside it.")
 ]
+TxtExisting = Annotated[
+    str | None,
+    typer.Option(
+        "--txt-existing",
+        metavar="WHAT",
+        help="What to do with a text file that twl did not write: append the tags that it lacks, "
+        "keep it, or replace it [default: keep it, and report the image]",
+    ),
+]
 Xmp = Annotated[
     bool,
     typer.Option("--xmp", help="Add the tags to XMP sidecars; everything else in them is kept."),
 ]
-
+WriteEmbedded = Annotated[
+    bool,
+    typer.Option(
+        "--write-embedded",
+        help="Add the tags to the XMP inside the photographs, through ExifTool; pixels stay.",
+    ),
+]
+NoOriginals = Annotated[
+    bool,
+    typer.Option(
+        "--no-originals",
+        help="With --write-embedded: do not keep each photograph as it was as photo.jpg_original.",
+    ),
+]
+RestoreDeleted = Annotated[
+    bool,
+    typer.Option(
+        "--restore-deleted", help="Add again the tags of twl that you deleted in a photo program."
+    ),
+]
 
 SidecarNaming = Annotated[
     str | None,
     typer.Option(
         "--sidecar-names",
         metavar="FORM",
-        help="full: photo.jpg.xmp, the default of --xmp; stem: photo.xmp, the default of --txt.",
+        help="full: photo.jpg.xmp; stem: photo.xmp [default: stem for --txt; for --xmp the sidecar "
+        "that is there, else full]",
     ),
 ]
 Hierarchy = Annotated[

@@ -135,6 +135,7 @@ class TagReport:
         parts = [f"{tally.tagged:,} tagged", f"{tally.failed:,} failed"]
         if tally.unwritten:
             parts.append(f"{tally.unwritten:,} with sidecars that could not be written")
+        parts += _sidecar_counts(tally)
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return (
             f"{total:,} {'image' if total == 1 else 'images'}{stored}: {', '.join(parts)}, "
@@ -145,6 +146,16 @@ class TagReport:
 def _as_option(found: re.Match[str]) -> str:
     """How `twl tag` names what the library calls an argument."""
     return f"--{found[1].replace('_', '-')}"
+
+
+def _sidecar_counts(tally: Tally) -> Iterator[str]:
+    if tally.sidecars or (tally.sidecars_unchanged and not tally.photographs):
+        yield f"{tally.sidecars:,} {'sidecar' if tally.sidecars == 1 else 'sidecars'} written"
+    if tally.photographs:
+        photographs = "photograph" if tally.photographs == 1 else "photographs"
+        yield f"{tally.photographs:,} {photographs} written"
+    if tally.sidecars_unchanged:
+        yield f"{tally.sidecars_unchanged:,} unchanged"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
 
 DEFAULT_MODEL = "shapes-small"
+DEFAULT_IS_DEMO = True  # it knows drawn shapes only, and has no business among photographs
 
 
 def models_folder() -> Path:

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twlcli.images.image_file import Failure, ImageFile
+from twlcli.model.spec import ModelSpec
 from twlcli.tagging.fingerprint import Identity, identifier
-from twlcli.tagging.tags import Row
+from twlcli.tagging.tags import Row, Scores, Tags
 
 if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does without
     from twlcli.tagging.journal import Journal
@@ -18,7 +22,66 @@ if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does witho
 # 2,048 of them take some 3 MB. More helps only where one image in hundreds is new.
 STORED_AT_ONCE = 2048
 
+# Labels of which the journal keeps the scores: all of a vocabulary of this size. Of a larger one,
+# nearly all have probabilities near 0, that no threshold of use would give.
+ALWAYS_KEPT = 64
+KEPT_ABOVE = 0.001
+
 _AT_ONCE = 64  # files that are looked up together
+
+
+class Choice:
+    """Which labels images are given; what the journal keeps for that, and for other thresholds.
+
+    Of large vocabularies the journal keeps the scores of the most probable labels, so many that no
+    label is missing which is above `KEPT_ABOVE`, which the run gives, or which reaches a threshold
+    that was fitted to the model.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, thresholds: NDArray[np.float32] | None, top_k: int | None
+    ) -> None:
+        """Set the thresholds (C,) and the number of labels, as for `given_labels`."""
+        self._names = spec.vocabulary.names
+        self._top_k = top_k
+        fitted = [] if spec.thresholds is None else list(spec.thresholds.precision.values())
+        if spec.thresholds is not None:
+            fitted.append(spec.thresholds.best_f1)
+        kept = np.full(len(self._names), KEPT_ABOVE, dtype=np.float32)
+        for values in fitted:
+            np.minimum(kept, np.array(values, dtype=np.float32), out=kept)
+        self._is_usual = thresholds is not None and bool(np.all(thresholds >= kept))
+        self._kept_from = kept if thresholds is None else np.minimum(kept, thresholds)
+        self._least = -np.inf if thresholds is None else float(np.min(thresholds, initial=np.inf))
+        self._thresholds: dict[str, float] | None = None
+        if thresholds is not None:
+            self._thresholds = dict(zip(self._names, thresholds.tolist(), strict=True))
+
+    def scores(self, image: str, probabilities: NDArray[np.float32]) -> Scores:
+        """What the journal keeps of the probabilities (C,) of an image."""
+        order = np.argsort(-probabilities, kind="stable")
+        most = len(order)
+        if most > ALWAYS_KEPT:
+            wanted = np.flatnonzero((probabilities >= self._kept_from)[order])
+            reach = int(wanted[-1]) + 1 if len(wanted) else 0
+            most = min(most, max(ALWAYS_KEPT, reach, self._top_k or 0))
+        columns = order[:most]
+        rest = None if most == len(order) else float(probabilities[order[most]])
+        labels = tuple(self._names[column] for column in columns)
+        return Scores(image, labels, tuple(probabilities[columns].tolist()), rest)
+
+    def tags(self, scores: Scores) -> Tags | None:
+        """The tags of an image; None where they hang on labels whose scores were not kept."""
+        pairs = list(zip(scores.labels, scores.probabilities, strict=True))
+        if self._thresholds is not None:
+            thresholds = self._thresholds
+            pairs = [pair for pair in pairs if pair[1] >= thresholds[pair[0]]]
+        pairs = pairs[: self._top_k]
+        is_whole = scores.rest is None or self._is_usual or self._least > scores.rest
+        if not is_whole and len(pairs) != self._top_k:
+            return None
+        labels = tuple(label for label, _ in pairs)
+        return Tags(scores.image, labels, tuple(probability for _, probability in pairs))
 
 
 @dataclass(frozen=True)
@@ -27,20 +90,25 @@ class JournalLookup:
 
     Attributes:
         journal: an open one.
+        choice: which labels the images are given.
         content: whether a file's hash tells that it has changed, in place of its time.
         retry_failed: whether stored failures are tried again.
     """
 
     journal: Journal
+    choice: Choice
     content: bool = False
     retry_failed: bool = False
 
     def recall(
         self, files: Sequence[ImageFile], identities: Sequence[Identity | None]
     ) -> list[Row | None]:
-        """The stored rows of files, each where the file has not changed."""
+        """The rows of files that need no model: what is stored suffices, and no file changed."""
         names = (file.name for file in files)
-        rows = self.journal.find(list(zip(names, identities, strict=True)))
+        rows: list[Row | None] = [
+            self.choice.tags(found) if isinstance(found, Scores) else found
+            for found in self.journal.find(list(zip(names, identities, strict=True)))
+        ]
         if self.retry_failed:
             return [None if isinstance(row, Failure) else row for row in rows]
         return rows

@@ -123,8 +123,14 @@ class Decision:
     rules: str | None = None
 
     @property
+    def scores_key(self) -> bytes:
+        """A digest of what decides the scores: all but what is made of them afterwards."""
+        text = json.dumps([ROWS, self.model, *astuple(self.decoding)])
+        return hashlib.sha256(text.encode()).digest()
+
+    @property
     def key(self) -> bytes:
-        """A digest by which a journal knows its rows; tag rules work on rows, and are not in it."""
+        """A digest by which a journal knows its outputs; other tag rules write them anew."""
         given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()
         text = json.dumps([ROWS, self.model, given, self.top_k, *astuple(self.decoding)])
         return hashlib.sha256(text.encode()).digest()

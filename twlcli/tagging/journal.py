@@ -1,9 +1,9 @@
 """What has been done already: one SQLite file from which an interrupted run goes on.
 
-The journal is a cache of finished rows. A run with a journal draws all files anew, takes the rows
-that stand here, computes the others, and writes its outputs from the beginning: none is lost and
-none comes twice, wherever the run before was killed. Rows are those of the model; what a tag policy
-makes of them is not stored, so that another policy needs no new prediction.
+The journal is a cache of what the model said of images. A run with a journal draws all files anew,
+takes what stands here, computes the others, and writes its outputs from the beginning: none is lost
+and none comes twice, wherever the run before was killed. What thresholds and tag rules make of it
+is not stored, so that others need no new prediction.
 
 A row is committed after the sidecars of its image are written, the rows of a chunk together. The
 file is in SQLite's write-ahead mode without a sync per commit: a killed process loses no committed
@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
 from twlcli.tagging.fingerprint import Identity, Written
-from twlcli.tagging.tags import Row, Tags
+from twlcli.tagging.tags import Scores
 
 APPLICATION_ID = 0x74776C6A  # "twlj", in the header of the file
 LAYOUT = 1  # of the tables
@@ -50,6 +51,8 @@ _KEEP = "INSERT OR REPLACE INTO rows VALUES"
 _BESIDE = "INSERT OR REPLACE INTO sidecars VALUES"
 _DAMAGED = "journal is corrupt ({}); delete it to start over"
 
+Entry = Scores | Failure
+
 # Rows in one statement. Each call of SQLite gives the interpreter away and has to wait for it while
 # the workers are busy: with a call for each row 20,000 tiny images took twice as long.
 _AT_ONCE = 64
@@ -57,14 +60,20 @@ _AT_ONCE = 64
 
 @contextmanager
 def open_journal(
-    path: Path, key: bytes, vocabulary: Vocabulary, *, model: str = ""
+    path: Path,
+    key: bytes,
+    vocabulary: Vocabulary,
+    *,
+    outputs_key: bytes | None = None,
+    model: str = "",
 ) -> Iterator[Journal]:
     """The journal at `path`, made where there is none, and locked until the block ends.
 
     Args:
         path: the file.
-        key: of `identity.run_key`; rows of other keys stay in the file, unseen.
+        key: of what decides the scores; those of other keys stay in the file, unseen.
         vocabulary: the model's labels.
+        outputs_key: of what decides the outputs too; None for `key`.
         model: what the run is called in the file, for people who look into it.
 
     Raises:
@@ -79,24 +88,47 @@ def open_journal(
         with _one_line(path):
             _prepare(connection, path)
             run = _run(connection, key, model)
-        yield Journal(connection, path, run, vocabulary)
+            output_run = run if outputs_key is None else _run(connection, outputs_key, model)
+        yield Journal(connection, path, run, vocabulary, output_run=output_run)
     finally:
         connection.close()
+
+
+@contextmanager
+def open_notes(path: Path) -> Iterator[Journal]:
+    """What the journal at `path` says of files beside images; no rows are looked up in it.
+
+    Raises:
+        TwlError: as `open_journal`; or there is none.
+    """
+    if not path.is_file():
+        raise TwlError(f"{path}: no such journal")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        with _one_line(path):
+            _prepare(connection, path)
+        yield Journal(connection, path, 0, Vocabulary(()), output_run=0)
 
 
 class Journal:
     """The rows of one run in an open journal; see `open_journal`. For one thread."""
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, run: int, vocabulary: Vocabulary
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        run: int,
+        vocabulary: Vocabulary,
+        *,
+        output_run: int,
     ) -> None:
         self._connection = connection
         self._run = run
+        self._output_run = output_run
         self._labels = vocabulary.names
         self._columns = {label: column for column, label in enumerate(vocabulary)}
         self.path = path
 
-    def find(self, files: Sequence[tuple[str, Identity | None]]) -> list[Row | None]:
+    def find(self, files: Sequence[tuple[str, Identity | None]]) -> list[Entry | None]:
         """The rows of files, each where there is one and the file has not changed since.
 
         Args:
@@ -117,7 +149,7 @@ class Journal:
         name: str,
         now: Identity | None,
         found: tuple[Identity, bytes | None, bytes | None] | None,
-    ) -> Row | None:
+    ) -> Entry | None:
         if found is None or now is None:
             return None
         stored, tags, reason = found
@@ -127,7 +159,14 @@ class Journal:
             if tags is not None:
                 return self._unpack(name, tags)
             return Failure(name, (reason or b"").decode("utf-8", "surrogatepass"))
-        except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (
+            struct.error,
+            zlib.error,
+            IndexError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             raise TwlError(f"{self.path}: {_DAMAGED.format(f'the row of {name!a}')}") from error
 
     def written(self, name: str, kind: str) -> Written | None:
@@ -140,8 +179,25 @@ class Journal:
         content, size, mtime_ns = found
         return Written(name, kind, content, None if size is None else (size, mtime_ns))
 
+    def all_written(self, kinds: Iterable[str]) -> list[Written]:
+        """All that was written beside images, of kinds that begin so."""
+        query = "SELECT name, kind, content, size, mtime_ns FROM sidecars ORDER BY name, kind"
+        with _one_line(self.path):
+            found = self._connection.execute(query).fetchall()
+        return [
+            Written(os.fsdecode(name), kind, content, None if size is None else (size, mtime_ns))
+            for name, kind, content, size, mtime_ns in found
+            if kind.partition(":")[0] in kinds
+        ]
+
+    def forget(self, written: Written) -> None:
+        """Do as if something had never been written beside its image."""
+        query = "DELETE FROM sidecars WHERE name = ? AND kind = ?"
+        with _one_line(self.path):
+            self._connection.execute(query, (os.fsencode(written.name), written.kind))
+
     def commit(
-        self, rows: Iterable[tuple[Identity, Row]], sidecars: Iterable[Written] = ()
+        self, rows: Iterable[tuple[Identity, Entry]], sidecars: Iterable[Written] = ()
     ) -> None:
         """Keep rows, each with the file it came from as it was, and what was written beside them.
 
@@ -166,7 +222,7 @@ class Journal:
                 self._connection.execute(
                     "INSERT INTO outputs VALUES (?1, ?2, NULL, NULL, 1) ON CONFLICT (path) "
                     "DO UPDATE SET run = ?2, pending = 1",
-                    (_key(path), self._run),
+                    (_key(path), self._output_run),
                 )
 
     def finish(self, outputs: Iterable[Path]) -> None:
@@ -176,7 +232,7 @@ class Journal:
                 status = path.stat()
                 self._connection.execute(
                     "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, 0)",
-                    (_key(path), self._run, status.st_size, status.st_mtime_ns),
+                    (_key(path), self._output_run, status.st_size, status.st_mtime_ns),
                 )
 
     def made(self, output: Path, partial: Path) -> bool:
@@ -188,7 +244,7 @@ class Journal:
         """
         query = "SELECT size, mtime_ns, pending FROM outputs WHERE path = ? AND run = ?"
         with _one_line(self.path):
-            found = self._connection.execute(query, (_key(output), self._run)).fetchone()
+            found = self._connection.execute(query, (_key(output), self._output_run)).fetchone()
         if found is None:
             return False
         size, mtime_ns, pending = found
@@ -197,7 +253,7 @@ class Journal:
         renamed = bool(pending) and not partial.exists()
         return renamed or (size, mtime_ns) == (status.st_size, status.st_mtime_ns)
 
-    def _record(self, now: Identity, row: Row) -> tuple[object, ...]:
+    def _record(self, now: Identity, row: Entry) -> tuple[object, ...]:
         tags, reason = None, None
         if isinstance(row, Failure):
             reason = row.reason.encode("utf-8", "surrogatepass")
@@ -206,17 +262,20 @@ class Journal:
         numbers = now.size, now.mtime_ns, now.offset, now.sha256
         return self._run, os.fsencode(row.image), *numbers, tags, reason
 
-    def _pack(self, tags: Tags) -> bytes:
-        """Columns of the labels as uint32, then their probabilities as float32."""
-        count = len(tags.labels)
-        columns = (self._columns[label] for label in tags.labels)
-        return struct.pack(f"<{count}I{count}f", *columns, *tags.probabilities)
+    def _pack(self, scores: Scores) -> bytes:
+        """Columns as uint32, probabilities as float32, then `rest` if there is one; compressed."""
+        count = len(scores.labels)
+        columns = (self._columns[label] for label in scores.labels)
+        rest = () if scores.rest is None else (scores.rest,)
+        form = f"<{count}I{count + len(rest)}f"
+        return zlib.compress(struct.pack(form, *columns, *scores.probabilities, *rest), 1)
 
-    def _unpack(self, name: str, data: bytes) -> Tags:
-        count = len(data) // 8
-        values = struct.unpack(f"<{count}I{count}f", data)
+    def _unpack(self, name: str, data: bytes) -> Scores:
+        unpacked = zlib.decompress(data)
+        count, rest = divmod(len(unpacked) // 4, 2)
+        values = struct.unpack(f"<{count}I{count + rest}f", unpacked)
         labels = tuple(self._labels[column] for column in values[:count])
-        return Tags(name, labels, values[count:])
+        return Scores(name, labels, values[count : 2 * count], values[-1] if rest else None)
 
 
 def _inserts(

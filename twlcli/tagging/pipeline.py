@@ -19,9 +19,9 @@ from twlcli.inference.stream import Chunk, stream, usable_cores
 from twlcli.model.decisions import calibration_of, given_labels, probabilities
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
-from twlcli.tagging.chunks import Item, JournalLookup, chunked
+from twlcli.tagging.chunks import Choice, Item, JournalLookup, chunked
 from twlcli.tagging.outputs.fan_out import FanOut, Tally
-from twlcli.tagging.tags import Row, Tags
+from twlcli.tagging.tags import Row, Scores, Tags
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def tag(
         batch_size: images in one call of the model; None is what suits the device.
         decoding: the settings that change pixels.
         ordered: hand rows over in the order of the files; otherwise as they come.
-        lookup: the journal; rows that are there already are not computed again, and the others
-            are there once the outputs have them.
+        lookup: the journal; what is there already is not computed again, and the others are
+            there once the outputs have them.
         progress: told now and then how far the run has come.
 
     Returns:
@@ -106,9 +106,11 @@ def tag(
     caveats: Counter[Caveat] = Counter()
     with closing(chunks):
         for chunk in chunks:
-            rows = _rows(chunk, predictor.spec, thresholds, top_k)
+            choice = None if lookup is None else lookup.choice
+            rows = _rows(chunk, predictor.spec, thresholds, top_k, choice)
             for item in chunk.group:
-                outputs.take(item, next(rows) if item.stored is None else item.stored)
+                row, scores = next(rows) if item.stored is None else (item.stored, None)
+                outputs.take(item, row, scores)
             outputs.commit()
             caveats.update(each for caveat in chunk.caveats for each in caveat)
             tally = replace(
@@ -130,16 +132,18 @@ def _rows(
     spec: ModelSpec,
     thresholds: NDArray[np.float32] | None,
     top_k: int | None,
-) -> Iterator[Row]:
-    """The rows of the files of `_missing`, in their order."""
+    choice: Choice | None,
+) -> Iterator[tuple[Row, Scores | None]]:
+    """The rows of the files of `_missing`, in their order, with what the journal keeps of them."""
     good = np.array([error is None for error in chunk.errors], dtype=bool)
     certain = np.full(chunk.logits.shape, np.nan, dtype=np.float32)
     certain[good] = probabilities(chunk.logits[good], calibration_of(spec))
     names = spec.vocabulary.names
     for file, error, row in zip(_missing(chunk.group), chunk.errors, certain, strict=True):
         if error is not None:
-            yield Failure(file.name, str(error))
+            yield Failure(file.name, str(error)), None
             continue
         columns = given_labels(row, thresholds, top_k)
         labels = tuple(names[column] for column in columns)
-        yield Tags(file.name, labels, tuple(row[columns].tolist()))
+        scores = None if choice is None else choice.scores(file.name, row)
+        yield Tags(file.name, labels, tuple(row[columns].tolist())), scores

@@ -16,11 +16,11 @@ from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
-from twlcli.model.bundled import default_model
+from twlcli.model.bundled import DEFAULT_IS_DEMO, default_model
 from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
-from twlcli.tagging.chunks import JournalLookup
+from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
@@ -28,6 +28,7 @@ from twlcli.tagging.outputs.output import Output, RunFacts
 from twlcli.tagging.outputs.tables import is_table, table
 
 if TYPE_CHECKING:  # a run without them starts without them
+    from twlcli.model.spec import ModelSpec
     from twlcli.tagging.shards import Shard, ShardRecord
     from twlcli.tagging.tag_rules import TagRules
 
@@ -122,7 +123,7 @@ def tag_files(
 
     Args:
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        model: an exported `.onnx`; None for the bundled demo model.
+        model: an exported `.onnx`; None for the bundled demo model, which writes no sidecars.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
             `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
@@ -177,6 +178,12 @@ def tag_files(
             "nothing to tag", hint="give images or folders, or a list of them with {lists}"
         )
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
+    if model is None and DEFAULT_IS_DEMO and any(map(_marks_photographs, written)):
+        raise TwlError(
+            "the bundled demo model recognises synthetic shapes only; its tags are not written "
+            "beside photographs",
+            hint="name your model with {model}",
+        )
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
         what = "retrying failed images" if retry_failed else "hashing content"
@@ -236,6 +243,10 @@ def _journal_path(
         folders = (Path(path) for path in paths if Path(path).is_dir())
         return next((folder / ".twl-journal" for folder in folders), None)
     return None
+
+
+def _marks_photographs(output: Output) -> bool:
+    return getattr(output, "marks_photographs", False)
 
 
 def _parsed_shard(text: str | None) -> Shard | None:
@@ -321,7 +332,8 @@ class _Run:
 
         # The record comes after the journal, which may refuse the run: entering it removes the
         # records of the outputs that are there.
-        with self._opened_journal(decision, predictor) as lookup, self._record() as record:
+        choice = Choice(spec, thresholds, self.top_k)
+        with self._opened_journal(decision, choice, spec) as lookup, self._record() as record:
             files = work.files if record is None else record.take(work.files)
             opened = open_outputs(
                 self.outputs, facts, rules=rules, on_failure=self.watcher.failed, lookup=lookup
@@ -362,7 +374,7 @@ class _Run:
 
     @contextmanager
     def _opened_journal(
-        self, decision: Callable[[], Decision], predictor: OnnxPredictor
+        self, decision: Callable[[], Decision], choice: Choice, spec: ModelSpec
     ) -> Iterator[JournalLookup | None]:
         if self.journal is None:
             yield None
@@ -370,14 +382,20 @@ class _Run:
         from twlcli.tagging.journal import open_journal
 
         opened = open_journal(
-            self.journal, decision().key, predictor.spec.vocabulary, model=str(self.model)
+            self.journal,
+            decision().scores_key,
+            spec.vocabulary,
+            outputs_key=decision().key,
+            model=str(self.model),
         )
         with opened as journal:
             for path in self.files:
                 ours = self.force or not path.exists() or journal.made(path, partial_path(path))
                 check_free(path, force=ours)
             journal.begin(self.files)
-            yield JournalLookup(journal, content=self.content_hash, retry_failed=self.retry_failed)
+            yield JournalLookup(
+                journal, choice, content=self.content_hash, retry_failed=self.retry_failed
+            )
 
     def _record(self) -> AbstractContextManager[ShardRecord | None]:
         if self.shard is None:

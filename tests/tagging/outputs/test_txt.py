@@ -3,6 +3,7 @@ import os
 import stat
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from twlcli.annotations.sidecars import read_sidecars
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging.outputs.sidecar import replace_file
-from twlcli.tagging.outputs.txt import TxtWriter
+from twlcli.tagging.outputs.sidecar import Wrote, replace_file
+from twlcli.tagging.outputs.txt import TxtSidecars, TxtWriter, was_new, without_appended
 from twlcli.tagging.tags import Tags
 
 LABELS = st.text(
@@ -20,9 +21,12 @@ LABELS = st.text(
 )
 
 
-def write(writer: TxtWriter, path: Path, *labels: str, **options: bool) -> None:
+REPLACING = TxtWriter(existing="replace")
+
+
+def write(writer: TxtWriter, path: Path, *labels: str, **options: Any) -> Wrote:
     tags = Tags(path.name, labels, (0.5,) * len(labels))
-    writer.write(ImageFile(path, path.name), tags, **options)
+    return writer.write(ImageFile(path, path.name), tags, **options)
 
 
 def files(folder: Path) -> list[str]:
@@ -89,11 +93,65 @@ def test_a_text_that_twl_did_not_write_stays(tmp_path):
     assert files(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize(("force", "ours"), [(True, False), (False, True)])
-def test_a_text_is_replaced_on_demand(tmp_path, force, ours):
+@pytest.mark.parametrize(("writer", "ours"), [(REPLACING, False), (TxtWriter(), True)])
+def test_a_text_is_replaced_on_demand(tmp_path, writer, ours):
     (tmp_path / "a.txt").write_text("a caption of mine")
-    write(TxtWriter(force=force), tmp_path / "a.jpg", "dog", ours=ours)
+    assert write(writer, tmp_path / "a.jpg", "dog", ours=ours) == Wrote(changed=True)
     assert (tmp_path / "a.txt").read_text() == "dog\n"
+
+
+def test_a_text_is_kept_on_demand_and_stays_somebody_elses(tmp_path):
+    keeping = TxtWriter(existing="keep")
+    (tmp_path / "a.txt").write_text("a caption of mine")
+    wrote = write(keeping, tmp_path / "a.jpg", "dog")
+    assert wrote == Wrote(changed=False, ours=False)
+    assert (tmp_path / "a.txt").read_text() == "a caption of mine"
+    assert write(keeping, tmp_path / "b.jpg", "dog") == Wrote(changed=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "labels", "after"),
+    [
+        ("beach, Dog\n", ["dog", "sea"], "beach, Dog, sea\n"),
+        ("beach", ["dog", "sea"], "beach, dog, sea"),
+        ("a caption\r\n", ["sea"], "a caption, sea\r\n"),
+        ("beach\ncafe\u0301\n\n", ["caf\u00e9", "sea"], "beach\ncafe\u0301\nsea\n\n"),
+        ("", ["dog"], "dog"),
+        ("\n", ["dog"], "dog\n"),
+        ("beach\n", ["beach"], "beach\n"),
+        ("beach\n", [], "beach\n"),
+    ],
+)
+def test_tags_are_appended_on_demand_and_taken_back(tmp_path, before, labels, after):
+    path, appending = tmp_path / "a.txt", TxtWriter(existing="append")
+    path.write_bytes(before.encode())
+    wrote = write(appending, tmp_path / "a.jpg", *labels)
+    assert path.read_bytes().decode() == after
+    assert wrote.changed == (before != after)
+    assert without_appended(path.read_bytes(), wrote.memo) == before
+    assert not was_new(wrote.memo)
+    other = write(appending, tmp_path / "a.jpg", "cat", memo=wrote.memo)
+    text = path.read_bytes().decode()
+    assert "cat" in text
+    assert without_appended(text.encode(), other.memo) == before
+
+
+def test_what_was_appended_and_edited_since_stays(tmp_path):
+    path, appending = tmp_path / "a.txt", TxtWriter(existing="append")
+    memo = write(appending, tmp_path / "a.jpg", "dog").memo
+    assert path.read_text() == "dog\n" and was_new(memo)
+    path.write_text("dog, mine\n")
+    memo = write(appending, tmp_path / "a.jpg", "cat", memo=memo).memo
+    assert path.read_text() == "dog, mine, cat\n"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(ImageError, match="not UTF-8 text"):
+        write(appending, tmp_path / "a.jpg", "dog", memo=memo)
+    assert path.read_bytes() == b"caf\xe9"
+
+
+def test_what_to_do_with_texts_is_checked():
+    with pytest.raises(TwlError, match="'add': expected append, keep or replace"):
+        TxtSidecars(existing="add")
 
 
 def test_the_same_text_is_not_written_again(tmp_path):
@@ -107,7 +165,7 @@ def test_an_image_that_bears_its_sidecars_name(tmp_path):
     path = tmp_path / "image.txt"
     path.write_bytes(b"JPEG in truth")
     with pytest.raises(ImageError, match="has the name of its own sidecar"):
-        write(TxtWriter(force=True), path, "dog")
+        write(REPLACING, path, "dog")
     assert path.read_bytes() == b"JPEG in truth"
 
 
@@ -116,7 +174,7 @@ def test_two_images_do_not_share_a_sidecar(tmp_path):
     (tmp_path / "a.PNG").touch()
     for name, other in (("a.jpg", "a.PNG"), ("a.PNG", "a.jpg")):
         with pytest.raises(ImageError, match=f"'{other}' would use the same sidecar"):
-            write(TxtWriter(force=True), tmp_path / name, "dog")
+            write(REPLACING, tmp_path / name, "dog")
     write(TxtWriter(names="full"), tmp_path / "a.jpg", "dog")
     (tmp_path / "b.jpg").touch()
     (tmp_path / "b.png").symlink_to("b.jpg")  # the same image
@@ -134,10 +192,10 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").write_text("kept")
     (tmp_path / "a.txt").symlink_to("elsewhere")
     with pytest.raises(ImageError, match=r"its \.txt is not a file \(l"):
-        write(TxtWriter(force=True), tmp_path / "a.jpg", "dog")
+        write(REPLACING, tmp_path / "a.jpg", "dog")
     os.mkfifo(tmp_path / "b.txt")
     with pytest.raises(ImageError, match=r"its \.txt is not a file \(p"):
-        write(TxtWriter(force=True), tmp_path / "b.jpg", "dog")
+        write(REPLACING, tmp_path / "b.jpg", "dog")
     assert (tmp_path / "elsewhere").read_text() == "kept"
 
 
@@ -146,7 +204,7 @@ def test_the_rights_of_the_file_stay(tmp_path, mode):
     path = tmp_path / "a.txt"
     path.write_text("old")
     path.chmod(mode)
-    write(TxtWriter(force=True), tmp_path / "a.jpg", "dog")
+    write(REPLACING, tmp_path / "a.jpg", "dog")
     assert stat.S_IMODE(path.stat().st_mode) == mode
     assert path.read_text() == "dog\n"
 
@@ -185,7 +243,7 @@ def test_a_full_disk_ends_the_run_and_other_refusals_do_not(
     (tmp_path / "a.txt").write_text("old")
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(TwlError, match=message) as raised:
-        write(TxtWriter(force=True), tmp_path / "a.jpg", "dog")
+        write(REPLACING, tmp_path / "a.jpg", "dog")
     assert type(raised.value) is error
     assert (tmp_path / "a.txt").read_text() == "old"
     assert files(tmp_path) == ["a.txt"]

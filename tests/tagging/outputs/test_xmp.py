@@ -15,12 +15,15 @@ from tests.tagging.outputs.foreign_xmp import DARKTABLE, DIGIKAM, LIGHTROOM, SID
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.tagging.outputs.sidecar import MAXIMUM_BYTES
-from twlcli.tagging.outputs.xmp.writer import EMPTY, TWL, XmpWriter, merge
+from twlcli.tagging.outputs.xmp import keywords
+from twlcli.tagging.outputs.xmp.merging import EMPTY, TWL, merge, untagged
+from twlcli.tagging.outputs.xmp.writer import XmpWriter
 from twlcli.tagging.tags import Tags
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
 LR = "{http://ns.adobe.com/lightroom/1.0/}hierarchicalSubject"
+RECORD = "{http://twlcli/ns/1.0/}addedSubject"
 DIGIKAM_LIST = "{http://www.digikam.org/ns/1.0/}TagsList"
 WORDS = st.sampled_from(["dog", "cat", "beach", "places", "sea|deep", "animal|dog", "AC/DC", "Ada"])
 needs_exiftool = pytest.mark.skipif(
@@ -30,11 +33,16 @@ needs_exiftool = pytest.mark.skipif(
 
 def read(content: bytes, name: str) -> list[str]:
     root = ET.fromstring(content)
-    return [item.text or "" for each in root.iter(name) for item in each.iter(f"{RDF}li")]
+    return [
+        item.text or ""
+        for each in root.iter(name)
+        for item in each.iter()
+        if re.fullmatch(rf"{RDF}(li|_\d+)", item.tag)
+    ]
 
 
 def merged(content: bytes, *labels: str, model: str = "m1", hierarchy: str = "|") -> bytes:
-    return merge(content, labels, model=model, hierarchy=hierarchy)
+    return merge(content, labels, model=model, hierarchy=hierarchy) or EMPTY
 
 
 def sidecar(*lines: str) -> bytes:
@@ -50,10 +58,10 @@ def subject(*items: str, kind: str = "Bag") -> str:
     )
 
 
-def test_flat_tags_stand_in_subject_alone():
+def test_flat_tags_stand_in_subject_and_tags_list():
     content = merged(EMPTY, "dog", "a & <b>")
-    assert read(content, SUBJECT) == ["dog", "a & <b>"]
-    assert read(content, LR) == read(content, DIGIKAM_LIST) == []
+    assert read(content, SUBJECT) == read(content, DIGIKAM_LIST) == ["dog", "a & <b>"]
+    assert read(content, LR) == []
 
 
 def test_levels_stand_in_all_three_lists():
@@ -116,7 +124,7 @@ def test_a_list_that_programs_prefer_gets_flat_tags_too():
     assert read(after, LR) == []
     after = merged(DARKTABLE, "dog")
     assert read(after, LR) == ["places|sea", "dog"]
-    assert read(after, DIGIKAM_LIST) == []
+    assert read(after, DIGIKAM_LIST) == ["places/sea", "dog"]
 
 
 def test_a_list_that_twl_begins_does_not_hide_the_users_keywords():
@@ -126,6 +134,199 @@ def test_a_list_that_twl_begins_does_not_hide_the_users_keywords():
     after = merged(sidecar(subject("mine")), "animal|dog")
     assert read(after, LR) == ["mine", "animal|dog"]
     assert read(merged(after, "dog"), LR) == []
+
+
+def described(subject: str = "", *, lr: str = "", digikam: str = "") -> bytes:
+    """A sidecar with these entries, which commas part."""
+    parts = []
+    for name, uri, entries in (
+        ("dc:subject", "http://purl.org/dc/elements/1.1/", subject),
+        ("lr:hierarchicalSubject", "http://ns.adobe.com/lightroom/1.0/", lr),
+        ("digiKam:TagsList", "http://www.digikam.org/ns/1.0/", digikam),
+    ):
+        if entries:
+            items = "".join(f"<rdf:li>{entry}</rdf:li>" for entry in entries.split(","))
+            prefix = name.partition(":")[0]
+            parts.append(
+                f'<rdf:Description rdf:about="" xmlns:{prefix}="{uri}">'
+                f"<{name}><rdf:Bag>{items}</rdf:Bag></{name}></rdf:Description>"
+            )
+    return sidecar(*parts)
+
+
+def lists(content: bytes) -> list[list[str]]:
+    return [read(content, name) for name in (SUBJECT, LR, DIGIKAM_LIST)]
+
+
+@pytest.mark.parametrize(
+    ("before", "label", "after"),
+    [
+        # What the user keeps below other levels is not added at the root.
+        (
+            described("car,Vehicles", lr="Vehicles|car", digikam="Vehicles/car"),
+            "car",
+            [["car", "Vehicles"], ["Vehicles|car"], ["Vehicles/car"]],
+        ),
+        (
+            described("car,Vehicles", lr="Vehicles|car"),
+            "car",
+            [["car", "Vehicles"], ["Vehicles|car"], ["Vehicles/car"]],
+        ),
+        (
+            described("Dog", digikam="Living/Animal/Dog"),
+            "animal|dog",
+            [["Dog", "animal"], ["Living|Animal|Dog"], ["Living/Animal/Dog"]],
+        ),
+        # What ends alike is another keyword all the same.
+        (
+            described("racecar", lr="Vehicles|racecar"),
+            "car",
+            [["racecar", "car"], ["Vehicles|racecar", "car"], ["Vehicles/racecar", "car"]],
+        ),
+        # Other spellings: letter case, space, Unicode forms.
+        (described("Dog"), "dog", [["Dog"], [], ["Dog"]]),
+        (described(" dog "), "dog", [[" dog "], [], [" dog "]]),
+        (described("cafe\u0301"), "caf\u00e9", [["cafe\u0301"], [], ["cafe\u0301"]]),
+        (described("Straße", lr="Straße"), "STRASSE", [["Straße"], ["Straße"], ["Straße"]]),
+    ],
+)
+def test_what_the_user_has_is_not_added_in_another_spelling_or_place(before, label, after):
+    assert lists(merged(before, label)) == after
+    assert untagged(merged(before, label)) == before
+
+
+def test_labels_that_differ_in_spelling_are_one_keyword():
+    assert read(merged(EMPTY, "dog", "Dog", " dog"), SUBJECT) == ["dog"]
+    again = merged(merged(EMPTY, "dog"), "Dog", model="m2")
+    assert read(again, SUBJECT) == ["dog"]
+
+
+def without(content: bytes, *keywords: str) -> bytes:
+    """As a program leaves a sidecar whose user deletes keywords: twl's own memory stays."""
+    memory = content.index(b"<twl:")
+    head, tail = content[:memory], content[memory:]
+    for keyword in keywords:
+        head = re.sub(rb"\s*<rdf:li>[^<]*%s</rdf:li>" % keyword.encode(), b"", head)
+    return head + tail
+
+
+def test_a_deleted_keyword_stays_deleted():
+    edited = without(merged(EMPTY, "car", "dog"), "car")
+    assert lists(edited) == [["dog"], [], ["dog"]]
+    for labels in (("car", "dog", "cat"), ("cat",), ("car",), (), ("car", "cat")):
+        edited = merged(edited, *labels)
+        expected = [label for label in labels if label != "car"]
+        assert lists(edited) == [expected, [], expected]
+    restored = merge(edited, ["car", "cat"], model="m1", restore=True)
+    assert restored is not None
+    assert lists(restored) == [["cat", "car"], [], ["cat", "car"]]
+    assert b"twl:deleted" not in restored
+    assert untagged(edited) is None  # EMPTY
+
+
+def test_a_keyword_that_was_deleted_in_one_list_goes_from_the_others():
+    """`exiftool -Subject-=dog` knows of one list only."""
+    before = merged(LIGHTROOM, "animal|dog", "sea")
+    in_subject = before.replace(b"<rdf:li>dog</rdf:li>", b"", 1)
+    in_levels = before.replace(b"<rdf:li>animal|dog</rdf:li>", b"", 1)
+    assert before != in_subject != in_levels != before
+    for edited in (in_subject, in_levels):
+        after = merged(edited, "animal|dog", "sea")
+        for name in (SUBJECT, LR, DIGIKAM_LIST):
+            assert not [entry for entry in read(after, name) if "dog" in entry]
+            assert "sea" in read(after, name)
+        assert merged(after, "animal|dog", "sea") == after
+        assert untagged(after) == LIGHTROOM
+
+
+def test_a_level_that_was_deleted_is_not_written_again_and_its_tag_stays():
+    before = merged(sidecar(subject("mine")), "animal|dog")
+    edited = before.replace(b"<rdf:li>animal</rdf:li>", b"", 1)
+    after = merged(edited, "animal|dog", "sea")
+    assert lists(after) == [
+        ["mine", "dog", "sea"],
+        ["mine", "animal|dog", "sea"],
+        ["mine", "animal/dog", "sea"],
+    ]
+
+
+def test_a_keyword_that_the_user_adds_again_is_the_users():
+    gone = merged(without(merged(EMPTY, "car", "dog"), "car"), "car", "dog")
+    again = gone.replace(b"<rdf:li>dog</rdf:li>", b"<rdf:li>dog</rdf:li><rdf:li>Car</rdf:li>", 1)
+    after = merged(again, "car", "cat")
+    assert read(after, SUBJECT) == ["Car", "cat"]
+    assert b"twl:deleted" not in after
+    assert read(untagged(after) or b"", SUBJECT) == ["Car"]
+
+
+def test_a_list_that_a_program_dropped_is_written_again():
+    before = merged(EMPTY, "dog")
+    dropped = re.sub(rb"\s*<digiKam:TagsList>.*</digiKam:TagsList>", b"", before, flags=re.DOTALL)
+    assert lists(dropped) == [["dog"], [], []]
+    assert lists(merged(dropped, "dog")) == [["dog"], [], ["dog"]]
+
+
+def test_a_keyword_deleted_under_a_name_with_separators():
+    edited = without(merged(EMPTY, "music|AC/DC", "sea"), "AC/DC", "AC.DC")
+    after = merged(edited, "music|AC/DC", "sea")
+    assert lists(after) == [["sea"], [], ["sea"]]
+
+
+NUMBERED = subject().replace(
+    "<rdf:Bag></rdf:Bag>", "<rdf:Bag><rdf:_1>beach</rdf:_1> <rdf:_2>sea</rdf:_2></rdf:Bag>"
+)
+
+
+def test_numbered_members_of_a_list_are_the_users():
+    before = sidecar(NUMBERED)
+    after = merged(before, "Sea", "dog", "cat")
+    assert b"<rdf:_2>sea</rdf:_2><rdf:_3>dog</rdf:_3><rdf:_4>cat</rdf:_4>" in after
+    assert read(after, DIGIKAM_LIST) == ["beach", "sea", "dog", "cat"]
+    assert merged(after) == untagged(after) == before
+
+
+def test_what_is_no_entry_of_a_list_stays():
+    before = sidecar(subject("dog").replace("<rdf:li>dog</rdf:li>", "<a:b xmlns:a='u:a'>c</a:b>"))
+    assert merged(merged(before, "dog")) == before
+
+
+KEYS = list(keywords.LISTS)
+
+
+def test_a_new_packet_begins_with_the_keywords_elsewhere():
+    def elsewhere():
+        return dict(zip(KEYS, [["Alice", "beach", "alice"], ["People|Alice"], []], strict=True))
+
+    before = merge(EMPTY, ["vehicle|car"], model="m", elsewhere=elsewhere, began=True)
+    assert before is not None
+    assert lists(before) == [
+        ["Alice", "beach", "vehicle", "car"],
+        ["People|Alice", "vehicle|car"],
+        ["People/Alice", "beach", "vehicle/car"],
+    ]
+    assert untagged(before) is None
+    assert merge(before, [], model="m") is None
+    assert merge(EMPTY, [], model="m", elsewhere=elsewhere, began=True) is None
+    # What the user has done with the copies stays.
+    mine = before.replace(b"beach</rdf:li>", b"beach</rdf:li><rdf:li>mine</rdf:li>", 1)
+    assert lists(untagged(mine) or b"") == [["Alice", "beach", "mine"], ["People|Alice"], []]
+    fewer = without(before, "beach")
+    assert lists(untagged(fewer) or b"") == [["Alice"], ["People|Alice"], []]
+    rated = sidecar('<rdf:Description rdf:about="" a:Rating="5" xmlns:a="http://a/"/>')
+    after = merge(rated, ["dog"], model="m", elsewhere=elsewhere)
+    assert after is not None and read(after, SUBJECT) == ["Alice", "beach", "dog"]
+    assert untagged(after) == rated
+
+
+def test_keywords_elsewhere_do_not_come_back_after_the_user_deleted_all():
+    def elsewhere():
+        return dict(zip(KEYS, [["Alice"], [], []], strict=True))
+
+    before = merge(EMPTY, ["dog"], model="m", elsewhere=elsewhere, began=True)
+    assert before is not None
+    edited = without(before, "Alice", "dog")
+    after = merge(edited, ["dog", "cat"], model="m", elsewhere=elsewhere)
+    assert after is not None and lists(after) == [["cat"], [], ["cat"]]
 
 
 @pytest.mark.parametrize("kind", ["Bag", "Seq", "Alt"])
@@ -262,6 +463,80 @@ def test_long_texts_and_many_keywords_take_time_in_proportion():
     assert len(read(after, SUBJECT)) == 10_004
     assert len(read(after, LR)) == 10_003
     assert merged(merged(after, "sea|deep")) == before
+
+
+STARTS_OF_USERS = [
+    *SIDECARS.values(),
+    sidecar(NUMBERED),
+    sidecar(subject()),
+    sidecar(subject("dog")),
+    described("Dog,mine", digikam="Living/Dog"),
+    described(lr="cat"),
+]
+
+
+def doubled(entries: list[str]) -> int:
+    return len(entries) - len({keywords.key(each) for each in entries})
+
+
+def edited(draw, content: bytes) -> bytes:
+    """As programs leave a sidecar: with an entry less or one more in a list."""
+    if b"<twl:" not in content:
+        return content
+    head, middle, tail = content.partition(b"<twl:")
+    entries = list(re.finditer(rb"\s*<rdf:li>([^<]*)</rdf:li>", head))
+    if not entries:
+        return content
+    entry = draw(st.sampled_from(entries))
+    change = draw(st.sampled_from([b"", b"<rdf:li>mine</rdf:li>" + entry[0], entry[0]]))
+    after: bytes = head[: entry.start()] + change + head[entry.end() :] + middle + tail
+    return after
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    before=st.sampled_from(STARTS_OF_USERS),
+    runs=st.lists(st.lists(st.one_of(WORDS, st.text(max_size=4)), max_size=4), max_size=4),
+    copies=st.lists(st.text(max_size=4), max_size=3),
+)
+def test_untagging_gives_back_the_users_file_byte_for_byte(before, runs, copies):
+    def elsewhere():
+        return dict(zip(KEYS, [copies, [], copies[1:]], strict=True))
+
+    content, new = before, None
+    for labels in runs:
+        content = merge(content, labels, model="m", elsewhere=elsewhere) or b""
+        again = merge(new or EMPTY, labels, model="m", elsewhere=elsewhere, began=new is None)
+        new = again
+    assert untagged(content) == before
+    assert new is None or untagged(new) is None
+    assert untagged(before) == before
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_no_keyword_of_the_users_is_lost_and_none_that_was_deleted_comes_back(data):
+    """Between the runs somebody adds and deletes entries."""
+    content: bytes | None = data.draw(st.sampled_from([*STARTS_OF_USERS, EMPTY]))
+    for _ in range(data.draw(st.integers(1, 5))):
+        assert content is not None
+        labels = data.draw(st.lists(WORDS, max_size=4, unique=True))
+        content = merge(content, labels, model="m")
+        if content is None:
+            return
+        assert merge(content, labels, model="m") == content
+        after = edited(data.draw, content)
+        gone = set(read(content, RECORD)) - set(read(after, SUBJECT))
+        mine = Counter(read(after, SUBJECT)) - Counter(read(content, SUBJECT))
+        content = merge(after, [*labels, "more"], model="m")
+        assert content is not None
+        for entries, now in zip(lists(after), lists(content), strict=True):
+            assert doubled(now) <= doubled(entries)
+        assert not mine - Counter(read(content, SUBJECT))
+        kept = {keywords.key(each) for each in read(after, SUBJECT)}
+        added = {keywords.key(each) for each in read(content, RECORD)}
+        for word in map(keywords.key, gone):
+            assert word in kept or word not in added
 
 
 KEYWORDS = st.lists(WORDS, max_size=4, unique=True)

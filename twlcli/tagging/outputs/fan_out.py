@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.tagging.chunks import Item, JournalLookup
-from twlcli.tagging.fingerprint import Identity, Written
-from twlcli.tagging.outputs.output import Output, RunFacts, Sink
-from twlcli.tagging.tags import Row, Tags
+from twlcli.tagging.fingerprint import Identity, Written, identify
+from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
+from twlcli.tagging.tags import Row, Scores, Tags
 
 if TYPE_CHECKING:
     from twlcli.tagging.journal import Journal
@@ -30,6 +30,9 @@ class Tally:
         unwritten: images among the tagged whose sidecars could not be written.
         profiles_ignored: images computed whose colour profile could not be used.
         damaged: images computed that were read as far as possible.
+        sidecars: sidecars that were written, or removed because no tag is left.
+        photographs: photographs that were themselves written.
+        sidecars_unchanged: sidecars and photographs that needed no change.
     """
 
     tagged: int = 0
@@ -39,6 +42,9 @@ class Tally:
     unwritten: int = 0
     profiles_ignored: int = 0
     damaged: int = 0
+    sidecars: int = 0
+    photographs: int = 0
+    sidecars_unchanged: int = 0
 
     @property
     def images_per_second(self) -> float:
@@ -79,6 +85,7 @@ class FanOut:
         on_failure: Callable[[Failure], None] = lambda failure: None,
         lookup: JournalLookup | None = None,
         log: JournalLog | None = None,
+        sidecars: SidecarCount | None = None,
     ) -> None:
         """Join what takes rows; see `open_outputs`."""
         self._sinks = sinks
@@ -86,34 +93,58 @@ class FanOut:
         self._on_failure = on_failure
         self._lookup = lookup
         self._log = log
-        self._computed: list[tuple[Identity, Row]] = []
+        self._sidecars = sidecars or SidecarCount()
+        self._computed: list[tuple[Identity, Scores | Failure]] = []
         self._tagged = self._failed = self._stored = self._unwritten = 0
 
-    def take(self, item: Item, row: Row) -> None:
-        """Give the row of one image to every output."""
-        if item.stored is not None:
-            self._stored += 1
-        elif self._lookup is not None and item.identity is not None:
-            self._computed.append((item.identity, row))
+    def take(self, item: Item, row: Row, scores: Scores | None = None) -> None:
+        """Give the row of one image to every output; the journal gets the scores."""
+        photographs = self._sidecars.photographs
+        self._stored += item.stored is not None
         if isinstance(row, Failure):
             self._failed += 1
             self._fail(item.file, row)
-            return
-        self._tagged += 1
-        tags = row if self._rules is None else self._rules(row)
+        else:
+            self._tagged += 1
+            self._write(item.file, row if self._rules is None else self._rules(row))
+        changed = self._sidecars.photographs > photographs
+        self._remember(item, row if isinstance(row, Failure) else scores, changed=changed)
+
+    def _write(self, file: ImageFile, tags: Tags) -> None:
         reasons: list[str] = []
         for sink in self._sinks:
             try:
-                sink.write(item.file, tags)
+                sink.write(file, tags)
             except ImageError as error:
                 reasons.append(str(error))
         if reasons:
             self._unwritten += 1
-            self._fail(item.file, Failure(item.file.name, "; ".join(reasons)))
+            self._fail(file, Failure(file.name, "; ".join(reasons)))
+
+    def _remember(self, item: Item, entry: Scores | Failure | None, *, changed: bool) -> None:
+        """Note what the journal gets, with the file as it is now that everything is written."""
+        identity = item.identity
+        if self._lookup is None or identity is None or (item.stored is not None and not changed):
+            return
+        if changed:
+            if entry is None:
+                (entry,) = self._lookup.journal.find([(item.file.name, identity)])
+            identity = identify(item.file, content=self._lookup.content) or identity
+        if entry is not None:
+            self._computed.append((identity, entry))
 
     def tally(self, seconds: float) -> Tally:
         """What was taken so far, in so many seconds."""
-        return Tally(self._tagged, self._failed, seconds, self._stored, self._unwritten)
+        return Tally(
+            self._tagged,
+            self._failed,
+            seconds,
+            self._stored,
+            self._unwritten,
+            sidecars=self._sidecars.written,
+            photographs=self._sidecars.photographs,
+            sidecars_unchanged=self._sidecars.unchanged,
+        )
 
     def commit(self) -> None:
         """Make what was taken so far last."""
@@ -152,7 +183,14 @@ def open_outputs(
         MissingExtraError: an output needs a package that is not installed.
     """
     log = None if lookup is None else JournalLog(lookup.journal)
-    facts = RunFacts(facts.vocabulary, facts.model_digest, facts.force, log)
+    facts = replace(facts, log=log)
     with ExitStack() as stack:
         sinks = [stack.enter_context(output.open(facts)) for output in outputs]
-        yield FanOut(sinks, rules=rules, on_failure=on_failure, lookup=lookup, log=log)
+        yield FanOut(
+            sinks,
+            rules=rules,
+            on_failure=on_failure,
+            lookup=lookup,
+            log=log,
+            sidecars=facts.sidecars,
+        )

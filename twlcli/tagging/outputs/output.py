@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,21 @@ class SidecarLog(Protocol):
         """Remember what was written now."""
 
 
+@dataclass
+class SidecarCount:
+    """How many sidecars of a run were written or removed, and how many needed no change.
+
+    Attributes:
+        written: sidecars that were written or removed.
+        photographs: photographs that were themselves written.
+        unchanged: of both, those that needed no change.
+    """
+
+    written: int = 0
+    photographs: int = 0
+    unchanged: int = 0
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """What an output may need to know of the run.
@@ -45,12 +60,14 @@ class RunFacts:
         model_digest: gives what identifies the model.
         force: whether files that exist may be replaced.
         log: what was written beside the images before; None without a journal.
+        sidecars: counts them.
     """
 
     vocabulary: Vocabulary
     model_digest: Callable[[], str]
     force: bool = False
     log: SidecarLog | None = None
+    sidecars: SidecarCount = field(default_factory=SidecarCount)
 
 
 class Output(Protocol):

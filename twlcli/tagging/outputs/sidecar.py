@@ -9,19 +9,39 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from twlcli.errors import ImageError, TwlError
-from twlcli.images.image_file import ImageFile, image_suffixes
+from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile, image_suffixes, suffix_of
+from twlcli.images.kinds import KIND_OF_SUFFIX, RAW
 from twlcli.tagging.fingerprint import Written
-from twlcli.tagging.outputs.output import SidecarLog
+from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Row, Tags
 
 SIDECAR_NAMES = ("full", "stem")  # a.jpg.xmp, or a.xmp
 
 MAXIMUM_BYTES = 16 << 20  # of a sidecar that is read; the largest hold masks, a few MB
+_EVERY_SUFFIX = IMAGE_SUFFIXES.union(KIND_OF_SUFFIX)  # also of what nothing here can read
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """What came of writing a sidecar.
+
+    Attributes:
+        changed: whether a file was written or removed.
+        ours: whether what is there now is twl's own work.
+        memo: what the writer has to be told when it writes this sidecar again.
+        photograph: whether it was the photograph itself that was changed.
+    """
+
+    changed: bool
+    ours: bool = True
+    memo: str = ""
+    photograph: bool = False
 
 
 class SidecarWriter(Protocol):
@@ -30,16 +50,27 @@ class SidecarWriter(Protocol):
     Attributes:
         kind: such as `xmp:full`; there is one file of a kind for each image.
         settings: what else decides its content, apart from the tags.
+        merges: whether it heeds what somebody has edited; otherwise what was edited stays as it
+            is until the tags change.
+        insists: whether it has to see sidecars that are up to date as well.
     """
 
     kind: str
     settings: str
+    merges: bool
+    insists: bool
 
     def path(self, file: ImageFile) -> Path:
-        """Where the sidecar of an image lies; no file is touched."""
+        """Where the sidecar of an image lies; no file is changed."""
 
-    def write(self, file: ImageFile, tags: Tags, *, ours: bool) -> None:
-        """Write one; `ours` says that what is there now is twl's own work, unchanged.
+    def write(self, file: ImageFile, tags: Tags, *, ours: bool, memo: str) -> Wrote:
+        """Write one.
+
+        Args:
+            file: the image.
+            tags: its tags.
+            ours: what is there now is twl's own work, unchanged.
+            memo: that of the last time; empty where there was none.
 
         Raises:
             ImageError: this one cannot be written; the message is the reason alone.
@@ -50,25 +81,48 @@ class SidecarWriter(Protocol):
 class SidecarSink:
     """Has sidecars written, but not those that are up to date or that somebody has edited since."""
 
-    def __init__(self, writer: SidecarWriter, log: SidecarLog | None) -> None:
+    def __init__(self, writer: SidecarWriter, run: RunFacts) -> None:
         self._writer = writer
-        self._log = log
+        self._log = run.log
+        self._count = run.sidecars
 
     def write(self, file: ImageFile, row: Row) -> None:
         """Write the sidecar of one image, if there is need to."""
         if not isinstance(row, Tags):
             return
         if self._log is None:
-            self._writer.write(file, row, ours=False)
+            self._noted(self._writer.write(file, row, ours=False, memo=""))
             return
         kind, path = self._writer.kind, self._writer.path(file)
         content = _content(file, self._writer.settings, row)
-        before, now = self._log.written(file.name, kind), _status(path)
-        if before is not None and before.content == content and (before.status is None or now):
-            return  # also where somebody has edited it since: their work stays
+        before, now = self._log.written(file.name, kind), status_of(path)
+        if before is not None and self._is_done(before, content, now):
+            self._noted(Wrote(changed=False))
+            return
         ours = before is not None and before.status is not None and before.status == now
-        self._writer.write(file, row, ours=ours)
-        self._log.note(Written(file.name, kind, content, _status(path)))
+        memo = "" if before is None else before.content[DIGEST_BYTES:].decode()
+        wrote = self._writer.write(file, row, ours=ours, memo=memo)
+        status = status_of(self._writer.path(file)) if wrote.ours else None
+        self._log.note(Written(file.name, kind, content + wrote.memo.encode(), status))
+        self._noted(wrote)
+
+    def _is_done(self, before: Written, content: bytes, now: tuple[int, int] | None) -> bool:
+        if self._writer.insists or before.content[:DIGEST_BYTES] != content:
+            return False
+        if self._writer.merges:
+            return before.status == now
+        return before.status is None or now is not None  # what somebody has edited since stays
+
+    def _noted(self, wrote: Wrote) -> None:
+        if not wrote.changed:
+            self._count.unchanged += 1
+        elif wrote.photograph:
+            self._count.photographs += 1
+        else:
+            self._count.written += 1
+
+
+DIGEST_BYTES = 32
 
 
 def _content(file: ImageFile, settings: str, tags: Tags) -> bytes:
@@ -77,7 +131,8 @@ def _content(file: ImageFile, settings: str, tags: Tags) -> bytes:
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _status(path: Path) -> tuple[int, int] | None:
+def status_of(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change of a file; None where there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -85,9 +140,9 @@ def _status(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def check_names(names: str) -> None:
+def check_names(names: str | None) -> None:
     """Raise TwlError where sidecars cannot be named so."""
-    if names not in SIDECAR_NAMES:
+    if names is not None and names not in SIDECAR_NAMES:
         raise TwlError(f"sidecar names '{names}': expected {' or '.join(SIDECAR_NAMES)}")
 
 
@@ -97,26 +152,42 @@ def sidecar_path(file: ImageFile, suffix: str, names: str) -> Path:
     return file.path.with_name(name + suffix)
 
 
-def check_place(file: ImageFile, path: Path, names: str) -> None:
+def found_path(file: ImageFile, suffix: str) -> Path:
+    """The path of the sidecar that is there; `a.jpg.xmp` where there is none, or both are."""
+    full, stem = (sidecar_path(file, suffix, names) for names in SIDECAR_NAMES)
+    return stem if _is_there(stem) and not _is_there(full) and _owns_stem(file.path) else full
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+def _owns_stem(path: Path) -> bool:
+    """Whether `a.xmp` is this image's own: of images that share the stem, it is the raw one's."""
+    others = [suffix_of(name) for name in _namesakes(path, _EVERY_SUFFIX)]
+    is_raw = suffix_of(path.name) in RAW.suffixes
+    return not others or (is_raw and not any(suffix in RAW.suffixes for suffix in others))
+
+
+def check_place(file: ImageFile, path: Path, names: str | None) -> None:
     """Raise ImageError where `path` cannot be the sidecar of this image alone."""
     if file.byte_range is not None:
         raise ImageError("is in a tar file, which has no place for a sidecar")
     if path == file.path:
         raise ImageError("has the name of its own sidecar")
-    if names == "stem" and (other := _namesake(file.path)) is not None:
+    if names == "stem" and (other := next(_namesakes(file.path, image_suffixes()), None)):
         raise ImageError(
             f"{other!a} would use the same sidecar, unless sidecars are named after the full name"
         )
 
 
-def _namesake(path: Path) -> str | None:
-    """Another image beside this one whose name differs in the extension alone."""
-    for suffix in sorted(image_suffixes()):
+def _namesakes(path: Path, suffixes: frozenset[str]) -> Iterator[str]:
+    """Other images beside this one whose names differ in the extension alone."""
+    for suffix in sorted(suffixes):
         for name in (path.stem + suffix, path.stem + suffix.upper()):
             with suppress(OSError):  # nearly always: it is not there
                 if name != path.name and not path.with_name(name).samefile(path):
-                    return name
-    return None
+                    yield name
 
 
 def read_existing(path: Path) -> bytes | None:
@@ -164,6 +235,16 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a sidecar.
+
+    Raises:
+        ImageError: it cannot be removed.
+    """
+    with failures_of(path, "removed"):
+        path.unlink(missing_ok=True)
 
 
 def _keep_rights(status: os.stat_result, descriptor: int) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from xml.sax.saxutils import escape, quoteattr
 
 from twlcli.errors import ImageError
@@ -55,7 +56,7 @@ class Packet:
             try:
                 content = content.decode(self._codec).encode()
             except UnicodeError as error:
-                raise ImageError(f"its .xmp is left alone: not UTF-16 text ({error})") from error
+                raise ImageError(f"its XMP is left alone: not UTF-16 text ({error})") from error
         self.content = content
         reader = Reader(content, frozenset(names), transcoded=self._codec is not None)
         self.properties = reader.properties
@@ -66,6 +67,17 @@ class Packet:
         """All values of a property, in the order of the file."""
         return [value for each in self._all(name) for value in each.values]
 
+    def has(self, name: Name) -> bool:
+        """Whether a property is there, be it empty."""
+        return bool(self._all(name))
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether nothing at all is said inside of the RDF."""
+        tag = START_TAG.match(self.content, self._rdf_start)
+        assert tag is not None
+        return bool(tag[3]) or not self.content[tag.end() : self._rdf_end].strip()
+
     def _all(self, name: Name) -> list[Property]:
         return [each for each in self.properties if each.name == name]
 
@@ -75,6 +87,7 @@ class Packet:
         *,
         dropped: Iterable[Name] = (),
         new: Sequence[NewProperty] = (),
+        kept: Container[Name] = (),
     ) -> bytes:
         """The sidecar's bytes with other values.
 
@@ -82,6 +95,7 @@ class Packet:
             lists: changes of lists, each with what to write where there is no such list yet.
             dropped: properties that are taken out.
             new: properties to add, as elements of one more `rdf:Description`.
+            kept: lists that stay, empty, where all of their entries are removed.
 
         Raises:
             ImageError: a property that has to change is written in a form that twl does not know.
@@ -91,7 +105,7 @@ class Packet:
         additions: list[NewProperty] = []
         for template, change in lists.items():
             if change.removed or change.added:
-                added = self._change(template.name, change, edits, gone)
+                added = self._change(template.name, change, edits, gone, kept)
                 if added:
                     additions.append(replace(template, values=added))
         edits += self._deletions(gone)
@@ -100,7 +114,12 @@ class Packet:
         return self._apply(edits)
 
     def _change(
-        self, name: Name, change: Change, edits: list[Edit], gone: list[Property]
+        self,
+        name: Name,
+        change: Change,
+        edits: list[Edit],
+        gone: list[Property],
+        kept: Container[Name],
     ) -> tuple[str, ...]:
         """Change a list where it stands; what has to go into a new one is returned."""
         found = self._all(name)
@@ -109,14 +128,15 @@ class Packet:
         added: list[str] = []
         for each in found:
             if each.is_mixed or (each.container is None and not each.is_plain):
-                raise ImageError(f"its .xmp is left alone: {name.local} is not a plain list")
+                raise ImageError(f"its XMP is left alone: {name.local} is not a plain list")
             if each.container is None:  # a single text, or an attribute: it moves into a list
                 gone.append(each)
                 added += [value for value in each.values if not _taken(value, remaining)]
         added += change.added
         for each in lists:
             doomed = [item for item in each.items if _taken(item.text, remaining)]
-            if doomed and len(doomed) == len(each.items) and not (each is lists[0] and added):
+            stays = each.has_others or name in kept or (each is lists[0] and added)
+            if doomed and len(doomed) == len(each.items) and not stays:
                 gone.append(each)
             else:
                 edits += [(self._indented(item.start), item.end, b"") for item in doomed]
@@ -128,10 +148,14 @@ class Packet:
     def _appended(self, home: Property, values: Sequence[str]) -> Edit:
         assert home.container is not None
         prefix = home.container.rpartition(b":")[0]
-        tag = prefix + b":li" if prefix else b"li"
+        numbers = count(home.numbered + 1)
         first = home.items[0].start if home.items else None
         gap = b"\n     " if first is None else self.content[self._indented(first) : first]
-        items = [b"%b<%b>%b</%b>" % (gap, tag, escaped(value).encode(), tag) for value in values]
+        items = []
+        for value in values:
+            local = b"_%d" % next(numbers) if home.numbered else b"li"
+            tag = prefix + b":" + local if prefix else local
+            items.append(b"%b<%b>%b</%b>" % (gap, tag, escaped(value).encode(), tag))
         return home.append_at, home.append_at, b"".join(items)
 
     def _indented(self, start: int) -> int:
@@ -143,9 +167,9 @@ class Packet:
     def _deletions(self, gone: Sequence[Property]) -> Iterator[Edit]:
         """Without properties, and without descriptions that held nothing else."""
         per_owner = Counter(each.owner for each in gone)
-        for index, count in per_owner.items():
+        for index, number in per_owner.items():
             owner = self._descriptions[index]
-            if owner.bare and owner.children == count:
+            if owner.bare and owner.children == number:
                 yield self._indented(owner.start), owner.end, b""
             else:
                 for each in gone:

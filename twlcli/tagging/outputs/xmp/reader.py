@@ -14,6 +14,7 @@ MAXIMUM_ITEMS = 100_000  # of a list of keywords
 
 _SEPARATOR = "\x01"  # between a namespace and a name; no XML document can hold it
 START_TAG = re.compile(rb"""<([^\s/>]+)((?:\s+[^\s=<>/"']+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(/?)>""")
+_NUMBERED = re.compile(r"_([1-9]\d{0,8})", re.ASCII)
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
@@ -47,8 +48,10 @@ class Property:
         items: the entries of its list.
         container: the list's raw name (`rdf:Bag`), None where it has none.
         append_at: where a further entry goes.
+        numbered: the highest number of entries called `rdf:_1`, `rdf:_2`, as RDF allows; else 0.
         is_plain: nothing in it would be lost if it were written again from its values.
         is_mixed: elements stand in it beside its one list, or in place of it.
+        has_others: the list holds elements that are no entries.
     """
 
     name: Name
@@ -59,8 +62,10 @@ class Property:
     items: list[Item] = field(default_factory=list)
     container: bytes | None = None
     append_at: int = 0
+    numbered: int = 0
     is_plain: bool = True
     is_mixed: bool = False
+    has_others: bool = False
 
     @property
     def values(self) -> list[str]:
@@ -106,22 +111,22 @@ class Reader:
         try:
             self._parser.Parse(content, True)
         except expat.ExpatError as error:
-            raise ImageError(f"its .xmp is left alone: not well-formed XML ({error})") from error
+            raise ImageError(f"its XMP is left alone: not well-formed XML ({error})") from error
         if self.rdf_end < 0:
-            raise ImageError("its .xmp is left alone: it holds no rdf:RDF, so it is not XMP")
+            raise ImageError("its XMP is left alone: it holds no rdf:RDF, so it is not XMP")
 
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         del version, standalone
         if encoding is not None and encoding.lower() != ("utf-16" if self._transcoded else "utf-8"):
-            raise ImageError(f"its .xmp is left alone: encoding {encoding!a}, expected UTF-8")
+            raise ImageError(f"its XMP is left alone: encoding {encoding!a}, expected UTF-8")
 
     def _doctype(self, *_: object) -> None:
-        raise ImageError("its .xmp is left alone: it has a document type, which XMP never has")
+        raise ImageError("its XMP is left alone: it has a document type, which XMP never has")
 
     def _begin(self, tag: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > MAXIMUM_DEPTH:
-            raise ImageError(f"its .xmp is left alone: more than {MAXIMUM_DEPTH} elements deep")
+            raise ImageError(f"its XMP is left alone: more than {MAXIMUM_DEPTH} elements deep")
         start = self._parser.CurrentByteIndex
         name = _name(tag)
         if not self._rdf_depth:
@@ -142,11 +147,8 @@ class Reader:
                 self.properties.append(opened)
         elif level == 3 and isinstance(parent, Property):
             opened = self._container(parent, name, start)
-        elif level == 4 and isinstance(parent, Property) and name == Name(RDF, "li"):
-            if len(parent.items) >= MAXIMUM_ITEMS:
-                raise ImageError(f"its .xmp is left alone: more than {MAXIMUM_ITEMS:,} keywords")
-            opened = Item(start, 0, "")
-            parent.items.append(opened)
+        elif level == 4 and isinstance(parent, Property):
+            opened = self._item(parent, name, start)
         elif isinstance(parent, Item):
             parent.text = None
         self._path.append(opened)
@@ -180,6 +182,19 @@ class Reader:
         if not tag[3]:  # <rdf:Bag/> is as good as none
             home.container, home.append_at = tag[1], tag.end()
         return home
+
+    def _item(self, home: Property, name: Name, start: int) -> Item | None:
+        number = _NUMBERED.fullmatch(name.local)
+        if name.uri != RDF or (name.local != "li" and not number):
+            home.has_others = True
+            return None
+        if len(home.items) >= MAXIMUM_ITEMS:
+            raise ImageError(f"its XMP is left alone: more than {MAXIMUM_ITEMS:,} keywords")
+        if number:
+            home.numbered = max(home.numbered, int(number[1]))
+        item = Item(start, 0, "")
+        home.items.append(item)
+        return item
 
     def _text(self, text: str) -> None:
         current = self._path[-1] if self._path else None
