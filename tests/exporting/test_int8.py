@@ -155,7 +155,7 @@ def test_interruption_leaves_nothing(fast, data, tmp_path):
 def test_file_that_may_not_be_written_is_refused_first(data, tmp_path):
     out = tmp_path / "a.onnx"
     out.write_text("precious")
-    with pytest.raises(TwlError, match=r"a\.onnx: exists already; `force`"):
+    with pytest.raises(TwlError, match=r"a\.onnx: exists already; use `force`"):
         quantize(Path("no run"), out, data)
     with pytest.raises(TwlError, match="there is no folder"):
         quantize(Path("no run"), tmp_path / "none" / "a.onnx", data)

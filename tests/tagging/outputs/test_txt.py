@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import stat
 import unicodedata
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from twlcli.annotations.sidecars import read_sidecars
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
+from twlcli.io import lock
 from twlcli.tagging.outputs.sidecar import Wrote, replace_file
 from twlcli.tagging.outputs.txt import TxtSidecars, TxtWriter, was_new, without_appended
 from twlcli.tagging.tags import Tags
@@ -262,3 +264,35 @@ def test_what_a_killed_run_left_is_taken_up(tmp_path, monkeypatch):
     assert len(files(tmp_path)) == 2  # as after kill -9, which leaves no time to tidy up
     replace_file(tmp_path / "a.txt", b"new")
     assert files(tmp_path) == ["a.txt"]
+
+
+def test_a_sidecar_that_another_run_writes_is_an_error_of_the_image(tmp_path):
+    path = tmp_path / "a.txt"
+    temporary = temporary_of(path)
+    with temporary.open("xb") as other:
+        lock(other.fileno(), path)
+        with pytest.raises(ImageError, match=r"its \.txt is being written by another twl"):
+            replace_file(path, b"mine")
+        assert temporary.exists()
+    replace_file(path, b"mine")  # it has ended without removing its file
+    assert path.read_bytes() == b"mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
+def test_what_has_the_name_of_the_temporary_file_is_not_written_through(tmp_path):
+    (tmp_path / "folder").mkdir()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    path = tmp_path / "folder" / "a.txt"
+    temporary = temporary_of(path)
+    temporary.symlink_to(precious)
+    replace_file(path, b"mine")
+    assert (path.read_bytes(), precious.read_bytes()) == (b"mine", b"precious")
+    assert not path.is_symlink()
+
+
+def temporary_of(path: Path) -> Path:
+    """The name under which a sidecar is written first."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    return path.with_name(f".twl-{digest}.tmp")

@@ -16,6 +16,7 @@ from typing import Protocol
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile, image_suffixes, suffix_of
 from twlcli.images.kinds import KIND_OF_SUFFIX, RAW
+from twlcli.io import lock
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Row, Tags
@@ -215,26 +216,65 @@ def replace_file(path: Path, content: bytes) -> None:
     system's own time: waiting for the disk takes several times as long as writing a sidecar.
 
     The temporary file's name depends on `path` alone: what a killed run leaves is taken up by the
-    run that writes the same sidecar again.
+    run that writes the same sidecar again. It is locked: of two runs that write one sidecar at the
+    same time, one fails.
 
     Raises:
-        ImageError: it cannot be written.
+        ImageError: it cannot be written, or another run is writing it.
         TwlError: the disk is full.
     """
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     temporary = path.with_name(f".twl-{digest}.tmp")
-    with failures_of(path, "written"):
+    with failures_of(path, "written"), os.fdopen(_own(temporary, path), "wb") as file:
         try:
-            temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:
-                file.write(content)
-                with suppress(FileNotFoundError):
-                    _keep_rights(path.lstat(), file.fileno())
-                    file.flush()
-                    os.fsync(file.fileno())
+            file.write(content)
+            file.flush()
+            with suppress(FileNotFoundError):
+                _keep_rights(path.lstat(), file.fileno())
+                os.fsync(file.fileno())
+            if os.name == "nt":
+                file.close()  # Windows moves no open file
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+
+
+def _own(temporary: Path, path: Path) -> int:
+    """A new file that is this run's own, in place of one that a killed run left."""
+    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        try:
+            descriptor = os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            _remove_abandoned(temporary, path)
+            continue
+        _lock(descriptor, path)
+        with suppress(FileNotFoundError):  # whoever took it for abandoned has removed it
+            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
+                return descriptor
+        os.close(descriptor)
+
+
+def _remove_abandoned(temporary: Path, path: Path) -> None:
+    """Remove a temporary file whose run has ended; what else has its name goes too."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(temporary.lstat().st_mode):
+            descriptor = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                _lock(descriptor, path)
+                temporary.unlink()
+            finally:
+                os.close(descriptor)
+        else:
+            temporary.unlink()
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        lock(descriptor, path)
+    except TwlError:
+        raise ImageError(f"its {path.suffix} is being written by another twl") from None
 
 
 def remove_file(path: Path) -> None:
