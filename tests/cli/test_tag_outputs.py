@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.test_tag import TWL_TAG, posix, rows_of, twl_tag
 from tests.cli.test_tag_resume import many_photos, model, photos
+from twlcli.annotations.detect import read_labels
 from twlcli.errors import TwlError
 
 __all__ = ["model", "photos"]  # fixtures
@@ -214,3 +215,15 @@ def test_a_full_disk_ends_the_run_and_the_same_call_goes_on(model, photos, tmp_p
     )
     assert not (tmp_path / "t.csv").exists()
     assert twl_tag(*call).exit_code == 0
+
+
+def test_excel_is_told_that_tables_are_utf_8(model, photos, tmp_path):
+    out, errors = tmp_path / "tags.csv", tmp_path / "errors.csv"
+    plain = tmp_path / "plain.csv"
+    (photos / "bad.jpg").write_bytes(b"no image")
+    for words in (["--out", out, "--errors", errors, "--bom"], ["--out", plain]):
+        result = twl_tag(photos, "--model", model, "--no-journal", *words)
+        assert result.exit_code == 3, result.output
+    assert out.read_bytes() == b"\xef\xbb\xbf" + plain.read_bytes()
+    assert errors.read_bytes().startswith(b"\xef\xbb\xbfimage,error\n")
+    assert read_labels(out).images == read_labels(plain).images

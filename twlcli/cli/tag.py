@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
@@ -36,6 +37,7 @@ def tag(
     hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
     errors: options.Errors = None,
+    bom: options.Bom = False,
     unordered: options.Unordered = False,
     force: options.Force = False,
     top_k: options.TopK = None,
@@ -106,9 +108,9 @@ def tag(
         from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
 
         others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
-    others += _pages(gallery, title, errors)
+    others += _pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
-    tables = _tables(out or (["-"] if only_errors else []), format_name)
+    tables = _tables(out or (["-"] if only_errors else []), format_name, bom=bom)
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
@@ -159,22 +161,24 @@ def _refuse(wrong: dict[str, bool]) -> None:
             raise TwlError(sentence)
 
 
-def _tables(outs: Sequence[str], format_name: str | None) -> list[Output]:
+def _tables(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
+    from twlcli.tagging.outputs.csv import Csv
     from twlcli.tagging.outputs.tables import streamed_table, table
 
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
     if format_name is not None and not outs:
         raise TwlError("--format requires a table: --out FILE")
-    return [
+    tables = [
         table(Path(out), format_name)
         if out != "-"
         else streamed_table(_standard_output(), format_name)
         for out in outs
     ]
+    return [replace(each, bom=bom) if isinstance(each, Csv) else each for each in tables]
 
 
-def _pages(gallery: Path | None, title: str, errors: Path | None) -> Iterator[Output]:
+def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
     if gallery is not None:
         from twlcli.tagging.outputs.gallery.page import Gallery
 
@@ -182,7 +186,7 @@ def _pages(gallery: Path | None, title: str, errors: Path | None) -> Iterator[Ou
     if errors is not None:
         from twlcli.tagging.outputs.csv import FailureTable
 
-        yield FailureTable(errors)
+        yield FailureTable(errors, bom=bom)
 
 
 def _standard_output() -> BinaryIO:

@@ -163,6 +163,13 @@ Errors = Annotated[
         metavar="FILE", help="Write a CSV of the images that cannot be read, with the reason."
     ),
 ]
+Bom = Annotated[
+    bool,
+    typer.Option(
+        "--bom",
+        help="Begin CSV files with a byte order mark, from which Excel knows that they are UTF-8.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace output files that exist.")]
 
 JournalFile = Annotated[

@@ -107,8 +107,8 @@ def least_correct(target: float, most: int) -> NDArray[np.int64]:
     n are too few.
 
     Example:
-        >>> least_correct(0.9, 100)[[15, 16, 27, 28, 100]].tolist()  # 16 of 16, or 27 of 28
-        [16, 16, 27, 27, 94]
+        >>> least_correct(0.9, 100)[[15, 16, 28, 29, 100]].tolist()  # 16 of 16, or 28 of 29
+        [16, 16, 28, 28, 94]
     """
     allowed, odds = 1 - CONFIDENCE, target / (1 - target)
     least = np.empty(most + 1, dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import heapq
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class _Text:
                 if first != second:
                     raise TwlError(f"{other}: its columns are not those of {one}")
             self._header = headers[parts[0]]
-        self.repeats = self._header == _ERRORS_HEADER
+        self.repeats = self._header.removeprefix(BOM_UTF8) == _ERRORS_HEADER
 
     def read(self, path: Path) -> Iterator[NamedRow]:
         """The rows of a part."""

@@ -18,6 +18,7 @@ from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
 
 DECIMALS = 4
+BOM = "\ufeff"
 
 # A spreadsheet runs a cell that begins with one of these, also after white space (OWASP, "CSV
 # injection"); the last four are the same signs in the width of Chinese characters.
@@ -36,6 +37,7 @@ class Csv:
     Attributes:
         file: the table; None for a stream.
         stream: where the rows go without a file; each is visible at once.
+        bom: begin with a byte order mark, from which Excel knows that the text is UTF-8.
 
     Example:
         image,labels,probabilities
@@ -44,11 +46,13 @@ class Csv:
 
     file: Path | None
     stream: BinaryIO | None = None
+    bom: bool = False
 
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
         with open_text(self.file, self.stream) as file:
+            file.write(BOM if self.bom else "")
             yield CsvSink(file, run.vocabulary)
 
 
@@ -80,14 +84,16 @@ class CsvSink:
 
 @dataclass(frozen=True)
 class FailureTable:
-    """A table `image,error` of the images that failed, in CSV."""
+    """A table `image,error` of the images that failed, in CSV; `bom` as for `Csv`."""
 
     file: Path
+    bom: bool = False
 
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
         with open_text(self.file) as file:
+            file.write(BOM if self.bom else "")
             yield _FailureSink(file)
 
 
