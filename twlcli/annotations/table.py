@@ -16,7 +16,7 @@ from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
-from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+from twlcli.labels import ABSENT, PRESENT, SEPARATORS, UNKNOWN
 
 # Whole cells that programs write where there is nothing.
 MISSING = frozenset(
@@ -27,7 +27,6 @@ _LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how one begins
 _NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
-SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
 
 # One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.

@@ -12,10 +12,9 @@ from typing import IO
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.table import SEPARATORS
 from twlcli.errors import AnnotationError
 from twlcli.io import write_whole
-from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
+from twlcli.labels import PRESENT, SEPARATORS, UNKNOWN, LabelMatrix
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from twlcli.annotations.table import SEPARATORS
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.io import open_text
-from twlcli.labels import Vocabulary
+from twlcli.labels import SEPARATORS, Vocabulary
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
 
