@@ -115,7 +115,10 @@ def test_open_folder_with_labels_csv_comes_first(tmp_path):
         assert annotations.format == "csv"
         assert annotations.vocabulary.names == ("cat",)
         assert annotations.path(0) == tmp_path / "images" / "a.jpg"
-    assert read_labels(tmp_path, format="folders").vocabulary.names == ("images",)
+    message = (
+        f"{tmp_path}: every image has the one label 'images'; expected a folder for each class"
+    )
+    assert error_of(tmp_path, format="folders") == message
 
 
 @pytest.mark.parametrize(

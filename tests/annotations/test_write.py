@@ -35,7 +35,9 @@ def assert_same(first, second):
 
 names = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
-    st.sampled_from(["a|b", "a;b", "a,b", "[a]", '"', "['a']", "a\nb", "a\rb", "0", "split"]),
+    st.sampled_from(
+        ["a|b", "a;b", "a,b", "[a]", '"', "['a']", "a\nb", "a\rb", "0", "split", "NULL"]
+    ),
 ).map(normal_label)
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import read_text
-from twlcli.annotations.folders import walk
+from twlcli.annotations.folders import has_class_folders, text_beside, walk
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
 # A class number and a box in fractions, as detectors are trained on: `0 0.51 0.42 0.2 0.33`.
-_BOX_LINE = re.compile(r"\d+(\s+[01]?\.\d+){4,}")
+_BOX_LINE = re.compile(r"\d+(\s+([01]?\.\d+|[01]\.?)){4,}")
 
 
 def is_sidecars(path: Path) -> bool:
-    """Whether any image at or below a folder has a text file beside it."""
-    return path.is_dir() and any(sidecar for _, _, sidecar in _images_of(path))
+    """Whether images at or below a folder have text files beside them.
+
+    Where there is a folder for each class, half of the images must have one.
+    """
+    if not path.is_dir():
+        return False
+    with_text, without = Counter[str](), Counter[str]()
+    for folder, _, sidecar in _images_of(path):
+        (with_text if sidecar else without)[folder] += 1
+    if not with_text or with_text.total() >= without.total():
+        return bool(with_text)
+    return not has_class_folders([*with_text, *without])
 
 
 def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
@@ -54,9 +65,7 @@ def _images_of(path: Path) -> Iterator[tuple[str, str, str | None]]:
     for folder, names in walk(path):
         texts = {name for name in names if name.lower().endswith(".txt")}
         for name in filter(is_image, names):
-            stem = name[: name.rindex(".")]
-            candidates = (f"{name}.txt", f"{stem}.txt", f"{name}.TXT", f"{stem}.TXT")
-            yield folder, name, next((each for each in candidates if each in texts), None)
+            yield folder, name, text_beside(name, texts)
 
 
 def _tags(path: Path, separator: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.table import SEPARATORS
+from twlcli.annotations.table import SEPARATORS, needs_json
 from twlcli.errors import AnnotationError
 from twlcli.io import write_whole
 from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
@@ -107,10 +107,7 @@ def _label_names(
 
 
 def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    ambiguous = any(
-        name[:1] in "[({" or any(separator in name for separator in SEPARATORS) for name in names
-    )
-    return _json if ambiguous else SEPARATORS[0].join
+    return _json if any(map(needs_json, names)) else SEPARATORS[0].join
 
 
 def _json(names: Sequence[str]) -> str:
