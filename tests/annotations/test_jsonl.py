@@ -79,8 +79,8 @@ def test_jsonl_vocabulary(tmp_path):
             'photos.jsonl:2: expected an object such as {"image": "a.jpg", "labels": ["dog"]}',
         ),
         (
-            '{"img": "b.jpg", "labels": []}',
-            "photos.jsonl:2: there is no key 'image' (keys: 'img', 'labels')",
+            '{"picture": "b.jpg", "labels": []}',
+            "photos.jsonl:2: there is no key 'image' (keys: 'picture', 'labels')",
         ),
         ('{"image": "b.jpg"}', "photos.jsonl:2: there is no key 'labels' (keys: 'image')"),
         (

@@ -35,6 +35,11 @@ def normal_label(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def normal_image(path: str) -> str:
+    """A path without `.` in it: `./a.jpg` is `a.jpg`."""
+    return "/".join(part for part in path.split("/") if part != ".") if "./" in path else path
+
+
 def normal_split(text: str) -> str:
     """A split name as twl compares it; `validation` and `Val` are `val`, `fold 3` stays."""
     text = text.strip()
@@ -124,6 +129,7 @@ class AnnotationBuilder:
                 present and unknown.
         """
         row = len(self._splits)
+        image = normal_image(image)
         first_row = self._row_of.setdefault(image, row)
         if first_row != row:
             first = self._name(*self._place(first_row))
@@ -155,6 +161,8 @@ class AnnotationBuilder:
         """
         if not self._row_of:
             raise AnnotationError(f"{self.source}: names no image")
+        if (without := self._splits.count("")) and without < len(self._splits):
+            self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()
         column_of = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
         order = np.array([column_of[name] for name in self._column_of_name], dtype=np.int32)

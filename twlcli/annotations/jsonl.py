@@ -9,7 +9,7 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.csv_layout import IMAGE_COLUMNS, LABEL_COLUMNS
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
 from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
@@ -100,6 +100,10 @@ def _value(record: Mapping[str, Any], names: tuple[str, ...], what: str) -> Any:
     for name in names:
         if name in record:
             return record[name]
+    keys = {normal_name(key): key for key in reversed(list(record))}
+    for name in names:
+        if name in keys:
+            return record[keys[name]]
     there = ", ".join(f"'{key}'" for key in list(record)[:6]) or "none"
     raise ValueError(f"there is no key '{what}' (keys: {there})")
 

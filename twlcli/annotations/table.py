@@ -12,16 +12,13 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
+from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
-# Whole cells that programs write where there is nothing.
-MISSING = frozenset(
-    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
-)
 _CHOICES = "choices"  # as lists, with a single label as it is
 _LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how one begins
 _NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
@@ -29,13 +26,6 @@ _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
-
-# One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.
-CELL_VALUES = {
-    **dict.fromkeys(("1", "1.0", "True", "true", "TRUE"), PRESENT),
-    **dict.fromkeys(("0", "0.0", "False", "false", "FALSE"), ABSENT),
-    **dict.fromkeys(("-1", "-1.0"), UNKNOWN),
-}
 
 
 def needs_json(name: str) -> bool:
@@ -106,19 +96,26 @@ def add_table(
     layout = find_layout(path, delimiter)
     if layout.encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
-    if layout.labels is None:
+    columns = layout.columns
+    for note in columns.notes:
+        builder.note(note)
+    if not columns.labels:
         if separator is not None:
             message = "has one column per label, so there are no lists to separate"
             raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
         parse = _value_parser(builder, path, layout)
     else:
         parse = _list_parser(builder, path, layout, separator)
+    splits = {"": split}
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
-        image = cells[layout.image]
-        name = cells[layout.split] if layout.split is not None else ""
+        image = cells[columns.image]
+        name = cells[columns.split] if columns.split is not None else ""
+        if name not in splits:
+            assert columns.split is not None
+            splits[name] = split_name(layout.header[columns.split], name) or split
         builder.add(
-            folder + image if image else "", present, unknown, split=name or split, line=line
+            folder + image if image else "", present, unknown, split=splits[name], line=line
         )
 
 
@@ -131,8 +128,9 @@ def _list_parser(
     builder: AnnotationBuilder, path: Path, layout: Layout, separator: str | None
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
-    labels, unknown, vocabulary = layout.labels, layout.unknown, layout.vocabulary
-    assert labels is not None
+    labels, unknown = layout.columns.labels, layout.columns.unknown
+    vocabulary = layout.columns.vocabulary
+    (first, *others) = labels
     if separator is None:
         separator = _find_separator(builder, path, layout)
     parsers = {JSON_LIST: _json_names, _CHOICES: _names_or_one}
@@ -153,16 +151,19 @@ def _list_parser(
                 builder.declare(_json_names(cells[vocabulary]), line=line)
             except ValueError as error:
                 raise AnnotationError.at(path, line, f"vocabulary: {error}") from error
-        return columns(line, cells[labels]), (
-            columns(line, cells[unknown]) if unknown is not None else ()
-        )
+        present = columns(line, cells[first])
+        for column in others:
+            present = tuple(dict.fromkeys(present + columns(line, cells[column])))
+        return present, columns(line, cells[unknown]) if unknown is not None else ()
 
     return parse
 
 
 def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> str:
     """The separator by the rule in `read_table`; one pass over the file."""
-    columns = [column for column in (layout.labels, layout.unknown) if column is not None]
+    columns = [*layout.columns.labels]
+    if layout.columns.unknown is not None:
+        columns.append(layout.columns.unknown)
     first_line: dict[str, int] = {}
     unseen = list(SEPARATORS)
     for line, cells in iterate_rows(path, layout):
@@ -240,7 +241,7 @@ def _shortened(cell: str) -> str:
 
 def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
-    places = layout.label_columns
+    places = layout.columns.label_columns
     columns = [builder.columns([layout.header[place]])[0] for place in places]
     meaning = _meaning(builder, path, layout)
 
@@ -285,7 +286,7 @@ class _Meaning:
 
 def _meaning(builder: AnnotationBuilder, path: Path, layout: Layout) -> _Meaning:
     """Find it out; reads until every column has held a 0."""
-    every = layout.label_columns
+    every = layout.columns.label_columns
     without_zero, with_empty, has_minus_one = set(every), set[int](), False
     for _, cells in iterate_rows(path, layout):
         for place in list(without_zero):
