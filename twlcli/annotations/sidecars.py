@@ -11,6 +11,8 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import read_text
 from twlcli.annotations.folders import has_class_folders, text_beside, walk
+from twlcli.annotations.separators import find_separator
+from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
@@ -36,14 +38,21 @@ def is_sidecars(path: Path) -> bool:
 def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
     """Read images with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
 
-    Tags are separated by commas and line breaks, or by `separator` and line breaks. An empty text
-    file is an image without labels; an image without a text file is left out. Where the topmost
-    folder is named after a split (`train`, `val`, …), that is the image's split.
+    Tags are separated by commas and line breaks, or by `separator` and line breaks; by blanks where
+    no comma occurs and the lines are lists of words (see `separators.blanks_separate`). An empty
+    text file is an image without labels; an image without a text file is left out. Where the
+    topmost folder is named after a split (`train`, `val`, …), that is the image's split.
 
     Raises:
         AnnotationError: no image has a text file, or one holds boxes instead of tags.
     """
     builder = AnnotationBuilder(path, format_name="sidecars", root=path)
+    if separator is None:
+        found = find_separator(_lines(path), of=path.name, separators=(",",))
+        for note in found.notes:
+            builder.note(note)
+        separator = found.text
+    split_line = cell_splitter(separator)
     left_out = 0
     for folder, name, sidecar in _images_of(path):
         if sidecar is None:
@@ -51,7 +60,7 @@ def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
             continue
         top = PurePosixPath(folder).parts[:1]
         split = top[0] if top and top[0].casefold() in SPLIT_NAMES else ""
-        tags = _tags(path / folder / sidecar, separator if separator is not None else ",")
+        tags = [tag for line in _text_lines(path / folder / sidecar) for tag in split_line(line)]
         builder.add(f"{folder}{name}", builder.columns(tags), split=split)
     if not len(builder):
         raise AnnotationError(f"{path}: no image has a text file beside it")
@@ -68,10 +77,19 @@ def _images_of(path: Path) -> Iterator[tuple[str, str, str | None]]:
             yield folder, name, text_beside(name, texts)
 
 
-def _tags(path: Path, separator: str) -> list[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of all text files, up to the first with a comma: it shows what separates tags."""
+    for folder, _, sidecar in _images_of(path):
+        for number, line in enumerate(_text_lines(path / folder / sidecar) if sidecar else (), 1):
+            yield number, line
+            if "," in line:
+                return
+
+
+def _text_lines(path: Path) -> list[str]:
     lines = read_text(path).splitlines()
     for number, line in enumerate(lines, start=1):
         if _BOX_LINE.fullmatch(line.strip()):
             message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
             raise AnnotationError.at(path, number, message)
-    return [tag for line in lines for tag in line.split(separator)]
+    return lines

@@ -15,17 +15,20 @@ from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
+from twlcli.annotations.separators import (
+    BLANK,
+    CHOICES,
+    JSON_LIST,
+    LIST,
+    SEPARATORS,
+    find_separator,
+)
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
-_CHOICES = "choices"  # as lists, with a single label as it is
-_LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how one begins
 _NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
-
-SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
-JSON_LIST = "json"
 
 
 def needs_json(name: str) -> bool:
@@ -42,7 +45,8 @@ def read_table(
     cell is an image without labels. How the labels in a cell are separated is decided once for
     the whole file: if a cell begins with `[`, or with `(` or `{` and a quote, all are lists in
     JSON, or as Python, pandas or NumPy write them, or Label Studio's choices; otherwise the
-    separator is the first of `|`, `;` and `,` that occurs in any of them. An optional column
+    separator is the first of `|`, `;` and `,` that occurs in any of them, or the blank where none
+    does and the cells are lists of words (see `separators.blanks_separate`). An optional column
     `unknown` lists in the same way the labels of which nobody knows whether they are present. An
     optional column `vocabulary` holds, in any one row, a JSON list of all labels
     in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
@@ -133,8 +137,7 @@ def _list_parser(
     (first, *others) = labels
     if separator is None:
         separator = _find_separator(builder, path, layout)
-    parsers = {JSON_LIST: _json_names, _CHOICES: _names_or_one}
-    split_cell = parsers.get(separator) or _splitter(separator)
+    split_cell = cell_splitter(separator)
 
     def columns(line: int, cell: str) -> tuple[int, ...]:
         if cell.strip() in MISSING:
@@ -164,24 +167,24 @@ def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> s
     columns = [*layout.columns.labels]
     if layout.columns.unknown is not None:
         columns.append(layout.columns.unknown)
-    first_line: dict[str, int] = {}
-    unseen = list(SEPARATORS)
-    for line, cells in iterate_rows(path, layout):
-        for column in columns:
-            cell = cells[column]
-            if begins := _LIST.match(cell):
-                return _CHOICES if begins[1][0] == "{" else JSON_LIST
-            for separator in [each for each in unseen if each in cell]:
-                first_line[separator] = line
-                unseen.remove(separator)
-    found = [separator for separator in SEPARATORS if separator in first_line]
-    if len(found) > 1:
-        others = " and ".join(f"'{each}' (line {first_line[each]})" for each in found[1:])
-        builder.note(
-            f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
-            f"{path.name}; {others} became part of labels; another separator can be given"
-        )
-    return found[0] if found else SEPARATORS[0]
+    cells = (
+        (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
+    )
+    by_blanks = not layout.columns.written_by_twl
+    separator = find_separator(cells, of=path.name, may_be_blank=by_blanks)
+    for note in separator.notes:
+        builder.note(note)
+    return separator.text
+
+
+def cell_splitter(separator: str) -> Callable[[str], list[str]]:
+    """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
+    parsers = {JSON_LIST: _json_names, CHOICES: _names_or_one, BLANK: _words}
+    return parsers.get(separator) or _splitter(separator)
+
+
+def _words(cell: str) -> list[str]:
+    return cell.split()
 
 
 def _splitter(separator: str) -> Callable[[str], list[str]]:
@@ -214,7 +217,7 @@ def _json_names(cell: str) -> list[str]:
 
 def _names_or_one(cell: str) -> list[str]:
     """Label Studio writes a single choice without its braces."""
-    return _json_names(cell) if _LIST.match(cell) else [cell]
+    return _json_names(cell) if LIST.match(cell) else [cell]
 
 
 def _as_programs_write(cell: str) -> object:
