@@ -7,12 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from twlcli.annotations.columns import MISSING
+
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
 CHOICES = "choices"  # as lists, with a single label as it is
 BLANK = " "
 
 LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how a list in JSON or of a program begins
+
+# A label that would be read as something else in a cell that is no JSON list.
+NEEDS_JSON = re.compile(rf"\A[\[({{]|[|;,]|\A({'|'.join(map(re.escape, sorted(MISSING)))})\Z")
 
 _MOST_CELLS = 100_000  # different ones, that show whether blanks separate labels
 _EXPLAINED = 0.9  # share of the words in cells of several that must occur as a whole cell

@@ -31,11 +31,6 @@ _NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 
-def needs_json(name: str) -> bool:
-    """Whether a cell with this label would be read as something else: it must be a JSON list."""
-    return name[:1] in "[({" or name in MISSING or any(each in name for each in SEPARATORS)
-
-
 def read_table(
     path: Path, *, separator: str | None = None, delimiter: str | None = None
 ) -> Annotations:

@@ -12,8 +12,7 @@ from typing import IO
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.separators import SEPARATORS
-from twlcli.annotations.table import needs_json
+from twlcli.annotations.separators import NEEDS_JSON, SEPARATORS
 from twlcli.errors import AnnotationError
 from twlcli.io import write_whole
 from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
@@ -118,7 +117,7 @@ def _label_names(
 
 
 def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    return _json if any(map(needs_json, names)) else SEPARATORS[0].join
+    return _json if any(map(NEEDS_JSON.search, names)) else SEPARATORS[0].join
 
 
 def _json(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from twlcli.annotations.table import needs_json
+from twlcli.annotations.separators import NEEDS_JSON
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.io import open_text
 from twlcli.labels import Vocabulary
@@ -58,7 +58,9 @@ class CsvSink:
     def __init__(self, file: TextIO, vocabulary: Vocabulary) -> None:
         self._write_row = _row_writer(file)
         self._write_row(["image", "labels", "probabilities"])
-        self._as_json = any(is_formula(label) or needs_json(label) for label in vocabulary)
+        self._as_json = any(
+            is_formula(label) or NEEDS_JSON.search(label) is not None for label in vocabulary
+        )
 
     def write(self, file: ImageFile, row: Row) -> None:
         """Write one row."""
