@@ -137,6 +137,12 @@ def test_open_file_by_content(tmp_path, name, text, format_name):
     assert annotations.vocabulary.names == ("dog",)
 
 
+def test_open_rows_that_are_joined(tmp_path):
+    make(tmp_path, {"photos.tsv": "image\tlabel\na.jpg\tdog\na.jpg\tcat\n"})
+    annotations = read_labels(tmp_path / "photos.tsv", join_rows=True)
+    assert annotations.labels.dense().tolist() == [[1, 1]]
+
+
 def test_open_images_root(tmp_path):
     path = made(tmp_path, "csv")
     make(tmp_path, {"elsewhere/a.jpg": ""})
@@ -220,6 +226,7 @@ def test_open_unknown_format(tmp_path):
     [
         ("folders", {"separator": ","}, "a separator does not apply to the format 'folders'"),
         ("sidecars", {"images": "."}, "a folder of images does not apply to the format 'sidecars'"),
+        ("folders", {"join_rows": True}, "joining rows does not apply to the format 'folders'"),
         ("csv", {"coco_images": "."}, "a folder of COCO images does not apply to the format 'csv'"),
     ],
 )

@@ -311,9 +311,76 @@ def test_columns_of_marks_are_labels(tmp_path, column):
 def test_paths_with_a_dot_are_the_same_image(tmp_path):
     path = write(tmp_path, "image,labels\n./p/./a.jpg,x\n../b.jpg,x\np/a.jpg,x\n")
     message = "photos.csv:4: image 'p/a.jpg' is already on line 2; each image may have only one row"
-    assert error_of(path) == message
+    assert error_of(path).startswith(message)
     path = write(tmp_path, "image,labels\n./p/./a.jpg,x\n../b.jpg,x\n")
     assert read_table(path).images == ("p/a.jpg", "../b.jpg")
+
+
+# --- several rows for an image -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Confidence", "confidence"])
+def test_rows_with_a_confidence(tmp_path, name):
+    """As in Open Images."""
+    rows = "a,dog,1\nb,cow,0\na,cat,0.0\nb,cat,1\nc,dog,0\n./a,dog,1.0\n"
+    annotations = read_table(write(tmp_path, f"ImageID,LabelName,{name}\n{rows}"))
+    assert annotations.images == ("a", "b", "c")
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")
+    assert annotations.labels.dense().tolist() == [[0, -1, 1], [1, 0, -1], [-1, -1, 0]]
+    assert annotations.lines is not None
+    assert annotations.lines.tolist() == [2, 3, 6]
+    assert annotations.notes == (
+        f"'{name}' 1 was read as present and 0 as absent; labels that no row of an image names are "
+        "unknown in it",
+    )
+
+
+def test_rows_with_a_confidence_that_is_always_1(tmp_path):
+    path = write(tmp_path, "image,label,confidence\na,dog,1\nb,cat,1\n")
+    assert read_table(path).labels.dense().tolist() == [[0, 1], [1, 0]]
+
+
+def test_rows_with_a_confidence_between(tmp_path):
+    text = "image,label,confidence\na,dog,0.7\nb,cat,0\n"
+    annotations = read_table(write(tmp_path, text))
+    assert annotations.labels.dense().tolist() == [[0, 1], [1, 0]]
+    assert annotations.notes == ("columns that were not read: confidence",)
+    rows = "".join(f"{row},dog,{row % 2}\n" for row in range(2000))
+    path = write(tmp_path, f"image,label,confidence\n{rows}z,dog,0.7\n")
+    assert error_of(path) == "photos.csv:2002: 'confidence' is '0.7'; expected 1 or 0"
+
+
+def test_rows_that_contradict_each_other(tmp_path):
+    path = write(tmp_path, "image,label,confidence\na,cat,1\nb,cat,1\nb,cat,0\n")
+    assert error_of(path) == (
+        "photos.csv:3: label 'cat' is present in a row of image 'b' and absent in one"
+    )
+
+
+def test_rows_are_joined_on_demand(tmp_path):
+    text = "image,label,unknown,split\na.jpg,dog,cat,val\nb.jpg,,,val\na.jpg,cat,cow,Valid\n"
+    annotations = read_table(write(tmp_path, text), join_rows=True)
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")
+    assert annotations.labels.dense().tolist() == [[1, -1, 1], [0, 0, 0]]
+    assert annotations.splits == ("val", "val")
+    path = write(tmp_path, text.replace("Valid", "train"))
+    with pytest.raises(AnnotationError, match=r"is in split .train., and in .val. on line 2"):
+        read_table(path, join_rows=True)
+
+
+def test_rows_joined_agree_with_single_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    dense = rng.choice([1, 0], size=(60, 5))
+    single = "".join(
+        f"{i},{'|'.join(f'l{c}' for c in row.nonzero()[0])}\n" for i, row in enumerate(dense)
+    )
+    pairs = [(i, f"l{c}") for i, row in enumerate(dense) for c in row.nonzero()[0]]
+    pairs += [(i, "") for i, row in enumerate(dense) if not row.any()]
+    several = "".join(f"{i},{name}\n" for i, name in sorted(pairs, key=lambda pair: pair[0]))
+    first = read_table(write(tmp_path, f"image,labels\n{single}"))
+    second = read_table(write(tmp_path, f"image,labels\n{several}"), join_rows=True)
+    assert second.images == first.images
+    np.testing.assert_array_equal(second.labels.dense(), first.labels.dense())
 
 
 # --- text ----------------------------------------------------------------------------------------
@@ -381,7 +448,8 @@ def test_text_long_cell(tmp_path):
         ),
         (
             "image,labels\na.jpg,x\nb.jpg,y\na.jpg,z\n",
-            "photos.csv:4: image 'a.jpg' is already on line 2; each image may have only one row",
+            "photos.csv:4: image 'a.jpg' is already on line 2; each image may have only one row; "
+            "`join_rows` joins the rows of an image",
         ),
         ("image,labels\n,dog\n", "photos.csv:2: the image's path is empty"),
         (

@@ -54,6 +54,7 @@ class AnnotationBuilder:
         self.format_name = format_name
         self.root = root
         self.notes: dict[str, None] = {}  # in order, each once
+        self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
         self._lines = array("q")
@@ -70,6 +71,15 @@ class AnnotationBuilder:
 
     def __len__(self) -> int:
         return len(self._row_of)
+
+    @property
+    def label_count(self) -> int:
+        """How many labels have a provisional column so far."""
+        return len(self._column_of_name)
+
+    def label(self, column: int) -> str:
+        """The label of a provisional column."""
+        return list(self._column_of_name)[column]
 
     def begin_file(self, path: Path) -> None:
         """Say that the rows that follow stand in `path`, one of several files of `source`."""
@@ -134,14 +144,14 @@ class AnnotationBuilder:
         if first_row != row:
             first = self._name(*self._place(first_row))
             message = f"image '{image}' is already on {first}; each image may have only one row"
-            raise AnnotationError.at(self._file(), line, message)
+            raise AnnotationError.at(self._file(), line, message, hint=self.duplicate_hint)
         if not image:
             raise AnnotationError.at(self._file(), line, "the image's path is empty")
         self._columns.extend(present)
         self._values.extend([PRESENT] * len(present))
         if unknown:
             if both := set(present).intersection(unknown):
-                name = list(self._column_of_name)[both.pop()]
+                name = self.label(both.pop())
                 message = f"label '{name}' is both present and unknown"
                 raise AnnotationError.at(self._file(), line, message)
             self._columns.extend(unknown)

@@ -239,7 +239,8 @@ def _is_mark(cell: str) -> bool:
 
 def _holds_marks(cells: Sequence[str]) -> bool:
     """Whether half of the cells are those of a label's column: a few others are mistakes."""
-    return 2 * sum(cell in CELL_VALUES for cell in cells) >= len(cells)
+    others = sum(cell not in CELL_VALUES for cell in cells)
+    return others < 2 or 2 * others <= len(cells)
 
 
 def _few(names: Sequence[str]) -> str:

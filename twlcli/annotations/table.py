@@ -15,12 +15,12 @@ from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
+from twlcli.annotations.joined import JoinedRows
 from twlcli.annotations.separators import (
     BLANK,
     CHOICES,
     JSON_LIST,
     LIST,
-    SEPARATORS,
     find_separator,
 )
 from twlcli.errors import AnnotationError
@@ -32,7 +32,11 @@ _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 
 def read_table(
-    path: Path, *, separator: str | None = None, delimiter: str | None = None
+    path: Path,
+    *,
+    separator: str | None = None,
+    delimiter: str | None = None,
+    join_rows: bool = False,
 ) -> Annotations:
     """Read a CSV or TSV file with a header and one row per image, in one of two forms.
 
@@ -45,7 +49,9 @@ def read_table(
     `unknown` lists in the same way the labels of which nobody knows whether they are present. An
     optional column `vocabulary` holds, in any one row, a JSON list of all labels
     in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
-    is `nan`, `None`, `NA`, `null` or the like is empty.
+    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence` of 1 and 0 says
+    whether the labels of a row are present or absent, as in Open Images: an image may have several
+    rows, and labels that none of them names are unknown.
 
     **One column per label**: every column besides the image and `split` is a label (one without a
     name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a column with a 0 an
@@ -62,6 +68,7 @@ def read_table(
         separator: what stands between labels in a cell, instead of the rule above; `json` means
             JSON lists.
         delimiter: what stands between cells, instead of what the header uses.
+        join_rows: whether an image may have several rows, which together list its labels.
 
     Raises:
         AnnotationError: with the line of what is wrong.
@@ -69,7 +76,8 @@ def read_table(
     builder = AnnotationBuilder(
         path, format_name="tsv" if delimiter == "\t" else "csv", root=path.parent
     )
-    add_table(builder, path, separator=separator, delimiter=delimiter)
+    builder.duplicate_hint = "{join_rows} joins the rows of an image"
+    add_table(builder, path, separator=separator, delimiter=delimiter, join_rows=join_rows)
     return builder.finish()
 
 
@@ -81,6 +89,7 @@ def add_table(
     delimiter: str | None = None,
     folder: str = "",
     split: str = "",
+    join_rows: bool = False,
 ) -> None:
     """Add a table's rows to a builder; see `read_table`.
 
@@ -91,6 +100,7 @@ def add_table(
         delimiter: as for `read_table`.
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
+        join_rows: as for `read_table`.
     """
     layout = find_layout(path, delimiter)
     if layout.encoding == WINDOWS_1252:
@@ -105,17 +115,53 @@ def add_table(
         parse = _value_parser(builder, path, layout)
     else:
         parse = _list_parser(builder, path, layout, separator)
+    is_present = _confidence(builder, path, layout)
+    joined = None
+    if join_rows or is_present is not None:
+        joined = JoinedRows(builder, path, others_unknown=is_present is not None)
     splits = {"": split}
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
         image = cells[columns.image]
+        image = folder + image if image else ""
         name = cells[columns.split] if columns.split is not None else ""
         if name not in splits:
             assert columns.split is not None
             splits[name] = split_name(layout.header[columns.split], name) or split
-        builder.add(
-            folder + image if image else "", present, unknown, split=splits[name], line=line
-        )
+        if joined is None:
+            builder.add(image, present, unknown, split=splits[name], line=line)
+        elif is_present is None or is_present(line, cells):
+            joined.add(image, present, unknown, split=splits[name], line=line)
+        else:
+            joined.add(image, absent=present, split=splits[name], line=line)
+    if joined is not None:
+        joined.finish()
+
+
+def _confidence(
+    builder: AnnotationBuilder, path: Path, layout: Layout
+) -> Callable[[int, list[str]], bool] | None:
+    """Whether a row's labels are present, where the table says of some that they are not."""
+    place = layout.columns.confidence
+    if place is None:
+        return None
+    if not any(
+        CELL_VALUES.get(cells[place].strip()) == ABSENT for _, cells in iterate_rows(path, layout)
+    ):
+        return None
+    builder.note(
+        f"'{layout.header[place]}' 1 was read as present and 0 as absent; labels that no row of an "
+        "image names are unknown in it"
+    )
+
+    def is_present(line: int, cells: list[str]) -> bool:
+        value = CELL_VALUES.get(cells[place].strip())
+        if value not in (PRESENT, ABSENT):
+            message = f"'{layout.header[place]}' is '{_shortened(cells[place])}'; expected 1 or 0"
+            raise AnnotationError.at(path, line, message)
+        return value == PRESENT
+
+    return is_present
 
 
 # --- lists of labels -----------------------------------------------------------------------------
