@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from twlcli.errors import AnnotationError, did_you_mean
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
-SEPARATORS = ("|", ";", ",")  # between the labels in a cell of a table; the order is the rule
 NO_TEXT = "is not valid text (undecodable bytes, a lone surrogate or NUL)"
 
 

@@ -115,7 +115,10 @@ def test_open_folder_with_labels_csv_comes_first(tmp_path):
         assert annotations.format == "csv"
         assert annotations.vocabulary.names == ("cat",)
         assert annotations.path(0) == tmp_path / "images" / "a.jpg"
-    assert read_labels(tmp_path, format="folders").vocabulary.names == ("images",)
+    message = (
+        f"{tmp_path}: every image has the one label 'images'; expected a folder for each class"
+    )
+    assert error_of(tmp_path, format="folders") == message
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,12 @@ def test_open_file_by_content(tmp_path, name, text, format_name):
     annotations = read_labels(tmp_path / name)
     assert annotations.format == format_name
     assert annotations.vocabulary.names == ("dog",)
+
+
+def test_open_rows_that_are_joined(tmp_path):
+    make(tmp_path, {"photos.tsv": "image\tlabel\na.jpg\tdog\na.jpg\tcat\n"})
+    annotations = read_labels(tmp_path / "photos.tsv", join_rows=True)
+    assert annotations.labels.dense().tolist() == [[1, 1]]
 
 
 def test_open_images_root(tmp_path):
@@ -217,6 +226,7 @@ def test_open_unknown_format(tmp_path):
     [
         ("folders", {"separator": ","}, "a separator does not apply to the format 'folders'"),
         ("sidecars", {"images": "."}, "a folder of images does not apply to the format 'sidecars'"),
+        ("folders", {"join_rows": True}, "joining rows does not apply to the format 'folders'"),
         ("csv", {"coco_images": "."}, "a folder of COCO images does not apply to the format 'csv'"),
     ],
 )

@@ -55,6 +55,46 @@ def test_folders_one_named_like_a_split_is_a_class(tmp_path):
     assert labels_of(read_folders(tmp_path)) == {"exam/b.jpg": ["exam"], "test/a.jpg": ["test"]}
 
 
+@pytest.mark.parametrize("around", ["", "images/", "pets/"])
+def test_folders_beside_splits_are_left_out(tmp_path, around):
+    names = ["train/dog/a.jpg", "train/cat/b.jpg", "val/dog/c.jpg"]
+    others = ["unlabeled/d.jpg", "unlabeled/deep/e.jpg", "test/f.jpg"]
+    if around == "pets/":  # a name that says nothing: what lies in it must be splits alone
+        others = ["test/f.jpg"]
+    touch(tmp_path, *(around + name for name in names + others))
+    annotations = read_folders(tmp_path)
+    assert labels_of(annotations) == {
+        f"{around}train/cat/b.jpg": ["cat"],
+        f"{around}train/dog/a.jpg": ["dog"],
+        f"{around}val/dog/c.jpg": ["dog"],
+    }
+    assert annotations.splits == ("train", "train", "val")
+    counts = "1 in test" + (", 2 in unlabeled" if len(others) > 1 else "")
+    assert annotations.notes == (
+        f"images left out because they lie in no split with class folders: {counts}",
+    )
+
+
+def test_folders_in_a_container(tmp_path):
+    touch(tmp_path, "images/dog/a.jpg", "images/cat/b.jpg")
+    assert read_folders(tmp_path).vocabulary.names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", ["images", "data", "JPEGImages"])
+def test_folders_of_all_images_are_no_class(tmp_path, name):
+    touch(tmp_path, f"{name}/a.jpg", f"{name}/b.jpg")
+    with pytest.raises(AnnotationError) as caught:
+        read_folders(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: every image has the one label '{name}'; expected a folder for each class"
+    )
+
+
+def test_folders_name_the_text_files_that_are_not_read(tmp_path):
+    touch(tmp_path, "dog/a.jpg", "dog/a.txt", "dog/b.jpg", "cat/c.jpg", "cat/readme.txt")
+    assert read_folders(tmp_path).notes == ("text files beside images were not read: dog/a.txt",)
+
+
 def test_folders_loose_photographs_are_noted(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", ".hidden/d.jpg", "dog/.e.jpg")
     annotations = read_folders(tmp_path)

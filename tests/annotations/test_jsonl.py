@@ -33,13 +33,13 @@ def test_jsonl_forms_of_labels(tmp_path):
     )
     annotations = read_jsonl(path)
     assert annotations.images == ("a.jpg", "b.jpg", "c.jpg", "d\ne.jpg", "f.jpg")
-    assert annotations.vocabulary.names == ("ant", "cat", "cat, dog", "cow", "dog")
+    assert annotations.vocabulary.names == ("ant", "cat", "cow", "dog")
     assert annotations.labels.dense().tolist() == [
-        [0, 1, 0, 0, 1],
-        [-1, -1, 0, 0, 1],
-        [0, 0, 1, 0, 0],
-        [0, 0, 0, -1, 0],
-        [0, 0, 0, 0, 1],
+        [0, 1, 0, 1],
+        [-1, -1, 0, 1],
+        [0, 1, 0, 1],
+        [0, 0, -1, 0],
+        [0, 0, 0, 1],
     ]
     assert annotations.splits == ("", "", "val", "", "")
     assert annotations.lines is not None
@@ -47,9 +47,15 @@ def test_jsonl_forms_of_labels(tmp_path):
     assert annotations.place(1) == (path, 3)
 
 
-def test_jsonl_string_is_split_on_demand(tmp_path):
-    path = write(tmp_path, {"image": "a.jpg", "labels": "cat, dog"})
-    assert read_jsonl(path, separator=",").vocabulary.names == ("cat", "dog")
+def test_jsonl_strings_are_split_as_cells(tmp_path):
+    path = write(
+        tmp_path, {"image": "a.jpg", "labels": "cat|dog"}, {"image": "b.jpg", "labels": "a, b"}
+    )
+    assert read_jsonl(path).vocabulary.names == ("a, b", "cat", "dog")
+    assert len(read_jsonl(path).notes) == 1
+    assert read_jsonl(path, separator=",").vocabulary.names == ("a", "b", "cat|dog")
+    path = write(tmp_path, {"image": "a.jpg", "labels": '["cat", "dog"]'})
+    assert read_jsonl(path).vocabulary.names == ("cat", "dog")
 
 
 def test_jsonl_vocabulary(tmp_path):
@@ -79,8 +85,8 @@ def test_jsonl_vocabulary(tmp_path):
             'photos.jsonl:2: expected an object such as {"image": "a.jpg", "labels": ["dog"]}',
         ),
         (
-            '{"img": "b.jpg", "labels": []}',
-            "photos.jsonl:2: there is no key 'image' (keys: 'img', 'labels')",
+            '{"picture": "b.jpg", "labels": []}',
+            "photos.jsonl:2: there is no key 'image' (keys: 'picture', 'labels')",
         ),
         ('{"image": "b.jpg"}', "photos.jsonl:2: there is no key 'labels' (keys: 'image')"),
         (

@@ -72,6 +72,31 @@ def test_sidecars_splits_from_the_topmost_folder(tmp_path):
     assert annotations.splits == ("", "train", "val")
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"), [("cat dog", False), ("cat cat", True), ("train/cat train/cat", True)]
+)
+def test_sidecars_of_few_images_in_class_folders_are_none(tmp_path, folders, expected):
+    first, second = folders.split()
+    make(tmp_path, {f"{first}/a.jpg": b"", f"{second}/b.jpg": b"", f"{second}/c.jpg": b""})
+    make(tmp_path, {f"{first}/a.txt": "note: blurry"})
+    assert is_sidecars(tmp_path) is expected
+    make(tmp_path, {f"{second}/b.txt": "dog", f"{second}/c.txt": "dog"})
+    assert is_sidecars(tmp_path)
+
+
+@pytest.mark.parametrize("box", ["0 0.5 0.5 1 1", "12 0 0 1.0 1", "3 .5 1. 0.25 0.125 0 0 1 1"])
+def test_sidecars_boxes_of_whole_numbers_are_refused(tmp_path, box):
+    make(tmp_path, {"a.jpg": b"", "a.txt": box})
+    with pytest.raises(AnnotationError, match="is a box of a detection data set"):
+        read_sidecars(tmp_path)
+
+
+@pytest.mark.parametrize("tags", ["0 1 1", "7 2 3 4 5", "1 dog 0 0 1 1"])
+def test_sidecars_other_numbers_are_tags(tmp_path, tags):
+    make(tmp_path, {"a.jpg": b"", "a.txt": tags})
+    assert read_sidecars(tmp_path).vocabulary.names == (tags,)
+
+
 def test_sidecars_boxes_are_refused(tmp_path):
     make(tmp_path, {"a.jpg": b"", "a.txt": "0 0.51 0.42 0.2 0.33\n1 0.1 0.2 0.3 0.4\n"})
     with pytest.raises(AnnotationError) as caught:

@@ -29,7 +29,10 @@ def test_summary_counts(tmp_path):
     assert summary.unknown == 3
     assert summary.missing == 3
     assert summary.missing_first == tuple(str(tmp_path / f"{name}.jpg") for name in "acd")
-    assert summary.notes == ("these labels differ only in upper and lower case: Dog, dog",)
+    assert summary.notes == (
+        "images that are not used because they name no split: 1",
+        "these labels differ only in upper and lower case: Dog, dog",
+    )
     record = json.loads(json.dumps(summary.to_dict()))
     assert record["labels"]["cat"] == {
         "present": 2,

@@ -208,6 +208,181 @@ def test_columns_bad_cell(tmp_path, cell):
     )
 
 
+# --- which column holds what ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["image_id", "ImageID", "Path", "Image Index", "img", "image-name", "filepath", "fname", "Id"],
+)
+def test_names_of_the_image_column(tmp_path, name):
+    annotations = read_table(write(tmp_path, f"n,{name},labels\n1,a.jpg,dog\n"))
+    assert labels_of(annotations) == {"a.jpg": ["dog"]}
+
+
+@pytest.mark.parametrize("name", ["Finding Labels", "LabelName", "class", "Target", "category"])
+def test_names_of_the_column_of_lists(tmp_path, name):
+    annotations = read_table(write(tmp_path, f"image,{name}\na.jpg,dog|cat\nb.jpg,dog\n"))
+    assert labels_of(annotations) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
+    annotations = read_table(write(tmp_path, f"image,{name}\na.jpg,1\nb.jpg,0\n"))
+    assert labels_of(annotations) == {"a.jpg": [name], "b.jpg": []}
+
+
+def test_no_image_column_is_refused_with_a_guess(tmp_path):
+    text = "key,photograph,labels\n1,a.jpg,dog\n2,b.png,cat\n"
+    assert error_of(write(tmp_path, text)).endswith(
+        "and holds: key, photograph, labels; 'photograph' holds names of images: call it image"
+    )
+
+
+@pytest.mark.parametrize("name", ["label", "tags", "Label"])
+def test_columns_a_label_may_be_called_label(tmp_path, name):
+    annotations = read_table(write(tmp_path, f"image,{name},logo\na.jpg,1,0\nb.jpg,0,1\n"))
+    assert labels_of(annotations) == {"a.jpg": [name], "b.jpg": ["logo"]}
+    assert annotations.notes == (
+        f"'{name.casefold()}' was read as the name of a label: it holds 1, 0 and -1 only",
+    )
+
+
+def test_lists_of_numbers_are_no_column_of_a_label(tmp_path):
+    annotations = read_table(write(tmp_path, "image,label,split\na.jpg,1,train\nb.jpg,0,val\n"))
+    assert labels_of(annotations) == {"a.jpg": ["1"], "b.jpg": ["0"]}
+
+
+@pytest.mark.parametrize(
+    "names", ["label,label2", "label_1,label_2", "Label 1,Label 2", "tag1,tag2"]
+)
+def test_lists_in_several_columns_are_joined(tmp_path, names):
+    annotations = read_table(write(tmp_path, f"image,{names}\na.jpg,dog,cat|dog\nb.jpg,,cow\n"))
+    assert labels_of(annotations) == {"a.jpg": ["cat", "dog"], "b.jpg": ["cow"]}
+    assert annotations.notes == ()
+
+
+def test_lists_columns_that_are_not_read_are_named(tmp_path):
+    text = ",image,id,labels,probabilities,age\n0,a.jpg,1,dog,0.9,3\n"
+    assert read_table(write(tmp_path, text)).notes == ("columns that were not read: id, age",)
+
+
+def test_columns_of_other_values_are_left_out(tmp_path):
+    text = "Unnamed: 0,Path,Sex,Age,dog\n0,a.jpg,F,1,1\n1,b.jpg,M,40,0\n2,c.jpg,F,41,1\n"
+    annotations = read_table(write(tmp_path, text))
+    assert annotations.vocabulary.names == ("dog",)
+    note = "columns left out because they are no label's: Unnamed: 0, Sex, Age"
+    assert annotations.notes == (note,)
+
+
+def test_columns_of_one_label_with_a_mistake_are_an_error(tmp_path):
+    path = write(tmp_path, "image,dog,cat\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,ja\n")
+    assert error_of(path).startswith("photos.csv:4: column 'cat' holds 'ja'")
+
+
+def test_columns_of_no_label_at_all_are_an_error(tmp_path):
+    path = write(tmp_path, "image,age\na.jpg,33\nb.jpg,44\n")
+    assert error_of(path).startswith("photos.csv:2: column 'age' holds '33'")
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "splits"),
+    [
+        ("is_valid", ["True", "False", "1", ""], ("val", "train", "val", "")),
+        ("fold", ["0", "1", "2.0", "nan"], ("fold 0", "fold 1", "fold 2", "")),
+        ("Partition", ["0", "1", "2", ""], ("partition 0", "partition 1", "partition 2", "")),
+        ("set", ["train", "VALID", "holdout", "test"], ("train", "val", "val", "test")),
+        ("subset", ["training", "extra", "", "dev"], ("train", "extra", "", "val")),
+    ],
+)
+@pytest.mark.parametrize("labels", ["labels", "dog"])
+def test_columns_that_name_splits(tmp_path, column, cells, splits, labels):
+    rows = "".join(f"{row}.jpg,1,{cell}\n" for row, cell in enumerate(cells))
+    annotations = read_table(write(tmp_path, f"image,{labels},{column}\n{rows}"))
+    assert annotations.splits == splits
+    assert annotations.vocabulary.names == ("1" if labels == "labels" else "dog",)
+    without = splits.count("")
+    note = f"images that are not used because they name no split: {without}"
+    assert annotations.notes == ((note,) if without else ())
+
+
+@pytest.mark.parametrize("column", ["set", "subset", "partition"])
+def test_columns_of_marks_are_labels(tmp_path, column):
+    annotations = read_table(write(tmp_path, f"image,dog,{column}\na.jpg,1,0\nb.jpg,0,1\n"))
+    assert annotations.vocabulary.names == ("dog", column)
+
+
+def test_paths_with_a_dot_are_the_same_image(tmp_path):
+    path = write(tmp_path, "image,labels\n./p/./a.jpg,x\n../b.jpg,x\np/a.jpg,x\n")
+    message = "photos.csv:4: image 'p/a.jpg' is already on line 2; each image may have only one row"
+    assert error_of(path).startswith(message)
+    path = write(tmp_path, "image,labels\n./p/./a.jpg,x\n../b.jpg,x\n")
+    assert read_table(path).images == ("p/a.jpg", "../b.jpg")
+
+
+# --- several rows for an image -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Confidence", "confidence"])
+def test_rows_with_a_confidence(tmp_path, name):
+    """As in Open Images."""
+    rows = "a,dog,1\nb,cow,0\na,cat,0.0\nb,cat,1\nc,dog,0\n./a,dog,1.0\n"
+    annotations = read_table(write(tmp_path, f"ImageID,LabelName,{name}\n{rows}"))
+    assert annotations.images == ("a", "b", "c")
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")
+    assert annotations.labels.dense().tolist() == [[0, -1, 1], [1, 0, -1], [-1, -1, 0]]
+    assert annotations.lines is not None
+    assert annotations.lines.tolist() == [2, 3, 6]
+    assert annotations.notes == (
+        f"'{name}' 1 was read as present and 0 as absent; labels that no row of an image names are "
+        "unknown in it",
+    )
+
+
+def test_rows_with_a_confidence_that_is_always_1(tmp_path):
+    path = write(tmp_path, "image,label,confidence\na,dog,1\nb,cat,1\n")
+    assert read_table(path).labels.dense().tolist() == [[0, 1], [1, 0]]
+
+
+def test_rows_with_a_confidence_between(tmp_path):
+    text = "image,label,confidence\na,dog,0.7\nb,cat,0\n"
+    annotations = read_table(write(tmp_path, text))
+    assert annotations.labels.dense().tolist() == [[0, 1], [1, 0]]
+    assert annotations.notes == ("columns that were not read: confidence",)
+    rows = "".join(f"{row},dog,{row % 2}\n" for row in range(2000))
+    path = write(tmp_path, f"image,label,confidence\n{rows}z,dog,0.7\n")
+    assert error_of(path) == "photos.csv:2002: 'confidence' is '0.7'; expected 1 or 0"
+
+
+def test_rows_that_contradict_each_other(tmp_path):
+    path = write(tmp_path, "image,label,confidence\na,cat,1\nb,cat,1\nb,cat,0\n")
+    assert error_of(path) == (
+        "photos.csv:3: label 'cat' is present in a row of image 'b' and absent in one"
+    )
+
+
+def test_rows_are_joined_on_demand(tmp_path):
+    text = "image,label,unknown,split\na.jpg,dog,cat,val\nb.jpg,,,val\na.jpg,cat,cow,Valid\n"
+    annotations = read_table(write(tmp_path, text), join_rows=True)
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")
+    assert annotations.labels.dense().tolist() == [[1, -1, 1], [0, 0, 0]]
+    assert annotations.splits == ("val", "val")
+    path = write(tmp_path, text.replace("Valid", "train"))
+    with pytest.raises(AnnotationError, match=r"is in split .train., and in .val. on line 2"):
+        read_table(path, join_rows=True)
+
+
+def test_rows_joined_agree_with_single_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    dense = rng.choice([1, 0], size=(60, 5))
+    single = "".join(
+        f"{i},{'|'.join(f'l{c}' for c in row.nonzero()[0])}\n" for i, row in enumerate(dense)
+    )
+    pairs = [(i, f"l{c}") for i, row in enumerate(dense) for c in row.nonzero()[0]]
+    pairs += [(i, "") for i, row in enumerate(dense) if not row.any()]
+    several = "".join(f"{i},{name}\n" for i, name in sorted(pairs, key=lambda pair: pair[0]))
+    first = read_table(write(tmp_path, f"image,labels\n{single}"))
+    second = read_table(write(tmp_path, f"image,labels\n{several}"), join_rows=True)
+    assert second.images == first.images
+    np.testing.assert_array_equal(second.labels.dense(), first.labels.dense())
+
+
 # --- text ----------------------------------------------------------------------------------------
 
 
@@ -273,7 +448,8 @@ def test_text_long_cell(tmp_path):
         ),
         (
             "image,labels\na.jpg,x\nb.jpg,y\na.jpg,z\n",
-            "photos.csv:4: image 'a.jpg' is already on line 2; each image may have only one row",
+            "photos.csv:4: image 'a.jpg' is already on line 2; each image may have only one row; "
+            "`join_rows` joins the rows of an image",
         ),
         ("image,labels\n,dog\n", "photos.csv:2: the image's path is empty"),
         (

@@ -35,7 +35,23 @@ def assert_same(first, second):
 
 names = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
-    st.sampled_from(["a|b", "a;b", "a,b", "[a]", '"', "['a']", "a\nb", "a\rb", "0", "split"]),
+    st.sampled_from(
+        [
+            "a|b",
+            "a;b",
+            "a,b",
+            "[a]",
+            '"',
+            "['a']",
+            "a\nb",
+            "a\rb",
+            "0",
+            "split",
+            "NULL",
+            "a a_b",
+            "a_b",
+        ]
+    ),
 ).map(normal_label)
 
 
@@ -58,6 +74,7 @@ def any_annotations(draw):
 @example((["\ufeffa.jpg"], [1], ["\ufeff"], [""]))
 @example((["a.jpg"], [0], ["never"], [""]))
 @example((["a\r.jpg", " b\n.jpg "], [1, -1, 0, 0], ["z", "a"], ["val", ""]))
+@example((["a", "b", "c"], [1, 0, 0, 0, 1, 0, 0, 0, 1], ["a", "a b", "b"], [""] * 3))
 @given(any_annotations())
 def test_write_then_read_is_exact(tmp_path_factory, parts):
     folder = tmp_path_factory.getbasetemp() / "exact"

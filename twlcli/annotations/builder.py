@@ -35,6 +35,11 @@ def normal_label(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def normal_image(path: str) -> str:
+    """A path without `.` in it: `./a.jpg` is `a.jpg`."""
+    return "/".join(part for part in path.split("/") if part != ".") if "./" in path else path
+
+
 def normal_split(text: str) -> str:
     """A split name as twl compares it; `validation` and `Val` are `val`, `fold 3` stays."""
     text = text.strip()
@@ -49,6 +54,7 @@ class AnnotationBuilder:
         self.format_name = format_name
         self.root = root
         self.notes: dict[str, None] = {}  # in order, each once
+        self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
         self._lines = array("q")
@@ -65,6 +71,15 @@ class AnnotationBuilder:
 
     def __len__(self) -> int:
         return len(self._row_of)
+
+    @property
+    def label_count(self) -> int:
+        """How many labels have a provisional column so far."""
+        return len(self._column_of_name)
+
+    def label(self, column: int) -> str:
+        """The label of a provisional column."""
+        return list(self._column_of_name)[column]
 
     def begin_file(self, path: Path) -> None:
         """Say that the rows that follow stand in `path`, one of several files of `source`."""
@@ -124,18 +139,19 @@ class AnnotationBuilder:
                 present and unknown.
         """
         row = len(self._splits)
+        image = normal_image(image)
         first_row = self._row_of.setdefault(image, row)
         if first_row != row:
             first = self._name(*self._place(first_row))
             message = f"image '{image}' is already on {first}; each image may have only one row"
-            raise AnnotationError.at(self._file(), line, message)
+            raise AnnotationError.at(self._file(), line, message, hint=self.duplicate_hint)
         if not image:
             raise AnnotationError.at(self._file(), line, "the image's path is empty")
         self._columns.extend(present)
         self._values.extend([PRESENT] * len(present))
         if unknown:
             if both := set(present).intersection(unknown):
-                name = list(self._column_of_name)[both.pop()]
+                name = self.label(both.pop())
                 message = f"label '{name}' is both present and unknown"
                 raise AnnotationError.at(self._file(), line, message)
             self._columns.extend(unknown)
@@ -155,6 +171,8 @@ class AnnotationBuilder:
         """
         if not self._row_of:
             raise AnnotationError(f"{self.source}: names no image")
+        if (without := self._splits.count("")) and without < len(self._splits):
+            self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()
         column_of = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
         order = np.array([column_of[name] for name in self._column_of_name], dtype=np.int32)

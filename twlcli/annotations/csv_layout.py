@@ -1,4 +1,4 @@
-"""Cutting a table's text into cells, and finding out which column holds what."""
+"""Cutting a table's text into cells."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ import csv
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from twlcli.annotations.builder import normal_label
+from twlcli.annotations.columns import Columns, find_columns, holds_images, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.errors import AnnotationError
-
-# What a column may be called, the first name found wins; upper and lower case are alike.
-IMAGE_COLUMNS = (
-    "image",
-    "file_name",
-    "filename",
-    "path",
-    "file",
-    "image_path",
-    "image_name",
-    "file_path",
-    "filepath",
-)
-LABEL_COLUMNS = ("labels", "label", "tags")
 
 _SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
 
 DELIMITERS = (",", "\t", ";")  # between cells
+SAMPLE_ROWS = 1000  # that show what the columns hold
 
 # A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
@@ -57,21 +46,12 @@ def long_cells() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table's text is cut into cells, and which column holds what.
-
-    `labels`, `unknown` and `vocabulary` are None in a table with one column per label, whose
-    columns are `label_columns`.
-    """
+    """How a table's text is cut into cells, and which column holds what."""
 
     encoding: str
     delimiter: str
     header: tuple[str, ...]
-    image: int
-    split: int | None
-    labels: int | None
-    unknown: int | None
-    vocabulary: int | None
-    label_columns: tuple[int, ...]
+    columns: Columns
 
 
 def find_layout(path: Path, delimiter: str | None = None) -> Layout:
@@ -90,37 +70,40 @@ def find_layout(path: Path, delimiter: str | None = None) -> Layout:
         each: _read_header(path, encoding, each)
         for each in ([delimiter] if delimiter else DELIMITERS)
     }
-    with_image = {each: cells for each, cells in headers.items() if _first(cells, IMAGE_COLUMNS)}
-    if not with_image:
-        widest = max(headers.values(), key=len)
-        raise AnnotationError.at(
-            path,
-            1,
-            f"no column is called {', '.join(IMAGE_COLUMNS[:4])} or {IMAGE_COLUMNS[4]}; the first "
-            f"line must name the columns, and holds: {', '.join(widest[:6])}",
-        )
-    chosen = max(with_image, key=lambda each: len(with_image[each]))
-    header = with_image[chosen]
-    _check_names_once(path, header)
-    image = _column(header, IMAGE_COLUMNS)
-    split = _column(header, ("split",))
-    labels = _column(header, LABEL_COLUMNS)
-    one_per_label = labels is None
-    rest = [i for i, name in enumerate(header) if name and i not in (image, split)]
-    if one_per_label and not rest:
-        raise AnnotationError.at(path, 1, "expected a column 'labels' or one column per label")
-    assert image is not None
-    return Layout(
-        encoding=encoding,
-        delimiter=chosen,
-        header=header,
-        image=image,
-        split=split,
-        labels=labels,
-        unknown=None if one_per_label else _column(header, ("unknown",)),
-        vocabulary=None if one_per_label else _column(header, ("vocabulary",)),
-        label_columns=tuple(rest) if one_per_label else (),
+    images = {each: image_column(cells) for each, cells in headers.items()}
+    if all(image is None for image in images.values()):
+        widest = max(headers, key=lambda each: len(headers[each]))
+        header = headers[widest]
+        sample = _sample(path, encoding, widest, header)
+        raise AnnotationError.at(path, 1, _header_message(header, holds_images(header, sample)))
+    chosen = max(
+        (each for each in headers if images[each] is not None), key=lambda each: len(headers[each])
     )
+    header, image = headers[chosen], images[chosen]
+    assert image is not None
+    _check_names_once(path, header)
+    columns = find_columns(header, image, _sample(path, encoding, chosen, header))
+    if not columns.labels and not columns.label_columns:
+        raise AnnotationError.at(path, 1, "expected a column 'labels' or one column per label")
+    return Layout(encoding, chosen, header, columns)
+
+
+def _header_message(header: Sequence[str], images: str | None) -> str:
+    message = (
+        "no column is called image, file_name, filename, path or file; the first line must name "
+        f"the columns, and holds: {', '.join(header[:6])}"
+    )
+    return message + (f"; '{images}' holds names of images: call it image" if images else "")
+
+
+def _sample(path: Path, encoding: str, delimiter: str, header: Sequence[str]) -> list[list[str]]:
+    """Some rows after the header that have its number of cells."""
+    rows: list[list[str]] = []
+    with long_cells(), open_text(path, encoding) as file, suppress(csv.Error):
+        for cells in islice(csv.reader(file, delimiter=delimiter), SAMPLE_ROWS):
+            if len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
+                rows.append(cells)
+    return rows
 
 
 def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
@@ -133,16 +116,6 @@ def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
                 path, 1, f"the header is not a row of cells ({error})"
             ) from error
     return tuple(cell.strip() for cell in cells)
-
-
-def _first(header: Sequence[str], names: Sequence[str]) -> str | None:
-    there = {cell.casefold() for cell in header}
-    return next((name for name in names if name in there), None)
-
-
-def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    name = _first(header, names)
-    return None if name is None else [cell.casefold() for cell in header].index(name)
 
 
 def _check_names_once(path: Path, header: Sequence[str]) -> None:

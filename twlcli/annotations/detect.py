@@ -31,6 +31,7 @@ class ReadOptions:
 
     separator: str | None = None
     images: Path | None = None
+    join_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,27 @@ class Format:
     lies_in: Literal["file", "folder", "either"]
     separator: bool = False
     images: bool = False
+    join_rows: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "csv": Format(
-        lambda path, options: read_table(path, separator=options.separator),
+        lambda path, options: read_table(
+            path, separator=options.separator, join_rows=options.join_rows
+        ),
         lies_in="file",
         separator=True,
         images=True,
+        join_rows=True,
     ),
     "tsv": Format(
-        lambda path, options: read_table(path, separator=options.separator, delimiter="\t"),
+        lambda path, options: read_table(
+            path, separator=options.separator, delimiter="\t", join_rows=options.join_rows
+        ),
         lies_in="file",
         separator=True,
         images=True,
+        join_rows=True,
     ),
     "jsonl": Format(
         lambda path, options: read_jsonl(path, separator=options.separator),
@@ -98,6 +106,7 @@ def read_labels(
     images: Path | str | None = None,
     coco_images: Path | str | None = None,
     separator: str | None = None,
+    join_rows: bool = False,
     vocabulary: Vocabulary | None = None,
 ) -> Annotations:
     """Read labels from a file or folder.
@@ -110,6 +119,8 @@ def read_labels(
         images: the folder that image paths are relative to, where it is not the label file's.
         coco_images: the folder of the images of a COCO file.
         separator: what stands between labels in a cell; see `table.read_table`.
+        join_rows: whether an image may have several rows of a table, which together list its
+            labels.
         vocabulary: the labels of an existing model; the columns then are these, in this order.
             Without it they are sorted by name, or stand in the order that the format gives.
 
@@ -127,8 +138,16 @@ def read_labels(
         path = _table_inside(path)
     name = format if format is not None else find_format(path)
     _check_place(path, name)
-    _check_options(path, name, images=images, coco_images=coco_images, separator=separator)
-    annotations = FORMATS[name].read(path, ReadOptions(separator, coco_images or images))
+    _check_options(
+        path,
+        name,
+        images=images,
+        coco_images=coco_images,
+        separator=separator,
+        join_rows=join_rows,
+    )
+    options = ReadOptions(separator, coco_images or images, join_rows)
+    annotations = FORMATS[name].read(path, options)
     if images is not None and name != "coco":
         annotations = replace(annotations, root=images)
     annotations = with_forward_slashes(annotations)
@@ -199,11 +218,13 @@ def _check_options(
     images: Path | None,
     coco_images: Path | None,
     separator: str | None,
+    join_rows: bool,
 ) -> None:
     refused = [
         ("a separator", "separator", separator, FORMATS[name].separator),
         ("a folder of images", "images", images, FORMATS[name].images),
         ("a folder of COCO images", "coco_images", coco_images, name == "coco"),
+        ("joining rows", "join_rows", join_rows or None, FORMATS[name].join_rows),
     ]
     for what, option, value, understood in refused:
         if value is not None and not understood:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -33,36 +35,122 @@ def is_folders(path: Path) -> bool:
     )
 
 
+# Folders that hold images of every kind: what they are called is no label.
+CONTAINERS = frozenset(
+    ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "data", "dataset")
+)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image: the folders that it lies in, and its path."""
+
+    folders: tuple[str, ...]
+    path: str
+
+
 def read_folders(path: Path) -> Annotations:
     """Read `CLASS/a.jpg`, or `train/CLASS/a.jpg` and `val/CLASS/b.jpg`: one label per image.
 
-    The immediate sub-folder is the label; images may lie deeper inside it. Where every
-    sub-folder with images is named after a split, the next level are the labels.
+    The immediate sub-folder is the label; images may lie deeper inside it. Where sub-folders named
+    after splits hold folders, those are the labels, and other sub-folders are left out. All may lie
+    in one folder more, such as `images/`.
 
     Raises:
-        AnnotationError: no image is in a class folder, or one is in a split's folder
-            outside all classes.
+        AnnotationError: no image is in a class folder, one is in a split's folder outside all
+            classes, or the only class is a folder such as `images`.
     """
-    found = [
-        (relative.split("/")[:-1], relative, name)
-        for relative, names in walk(path)
-        for name in names
-        if is_image(name)
-    ]
-    inside = [parts for parts, _, _ in found if parts]
+    builder = AnnotationBuilder(path, format_name="folders", root=path)
+    found, texts = [], list[str]()
+    for relative, names in walk(path):
+        images = list(filter(is_image, names))
+        folders = tuple(relative.split("/")[:-1])
+        found += [_Image(folders, f"{relative}{name}") for name in images]
+        there = frozenset(names)
+        texts += [f"{relative}{text}" for name in images if (text := text_beside(name, there))]
+    inside = [image for image in found if image.folders]
     if not inside:
         raise AnnotationError(f"{path}: no image is in a sub-folder named after its class")
-    by_split = all(parts[0].casefold() in SPLIT_NAMES for parts in inside)
-    builder = AnnotationBuilder(path, format_name="folders", root=path)
-    for parts, relative, name in found:
-        if not parts:
+    level = _level(inside)
+    splits = _splits(inside, level)
+    left_out = Counter[str]()
+    for image in inside:
+        below = image.folders[level:]
+        if splits and below and below[0] not in splits:
+            left_out[below[0]] += 1
             continue
-        if by_split and len(parts) < 2:
-            message = f"lies in no class's folder; expected {relative}CLASS/{name}"
-            raise AnnotationError(f"{path / relative / name}: {message}")
-        label = parts[1] if by_split else parts[0]
-        split = parts[0] if by_split else ""
-        builder.add(f"{relative}{name}", builder.columns([label]), split=split)
+        if len(below) <= bool(splits):
+            folder, _, name = image.path.rpartition("/")
+            message = f"lies in no class's folder; expected {folder}/CLASS/{name}"
+            raise AnnotationError(f"{path / image.path}: {message}")
+        label, split = (below[1], below[0]) if splits else (below[0], "")
+        builder.add(image.path, builder.columns([label]), split=split)
     if outside := len(found) - len(inside):
         builder.note(f"images left out because they are in no class folder: {outside:,}")
-    return builder.finish()
+    if left_out:
+        counts = ", ".join(f"{count:,} in {name}" for name, count in left_out.items())
+        builder.note(f"images left out because they lie in no split with class folders: {counts}")
+    if texts:
+        builder.note(f"text files beside images were not read: {shortened(texts)}")
+    annotations = builder.finish()
+    _check_classes(annotations)
+    return annotations
+
+
+def has_class_folders(folders: Iterable[str]) -> bool:
+    """Whether the folders of images, such as `train/cat/`, are of more than one class."""
+    inside = [_Image(tuple(each.split("/")[:-1]), each) for each in folders if each]
+    if not inside:
+        return False
+    level = _level(inside)
+    place = level + bool(_splits(inside, level))
+    return len({each.folders[place] for each in inside if len(each.folders) > place}) > 1
+
+
+def text_beside(image: str, names: Container[str]) -> str | None:
+    """The name of the text file that belongs to an image, if it is among `names`."""
+    stem = image[: image.rindex(".")]
+    candidates = (f"{image}.txt", f"{stem}.txt", f"{image}.TXT", f"{stem}.TXT")
+    return next((each for each in candidates if each in names), None)
+
+
+def shortened(names: Sequence[str], count: int = 5) -> str:
+    """The first names, and how many others there are."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _level(images: Sequence[_Image]) -> int:
+    """How many folders lie around the classes or splits, as `images/` does: 0 or 1."""
+    tops = {image.folders[0] for image in images}
+    if len(tops) > 1 or any(len(image.folders) < 2 for image in images):
+        return 0
+    (top,) = tops
+    names = {image.folders[1].casefold() for image in images}
+    is_around = top.casefold() in CONTAINERS or (
+        top.casefold() not in SPLIT_NAMES and names <= SPLIT_NAMES.keys()
+    )
+    return int(is_around)
+
+
+def _splits(images: Sequence[_Image], level: int) -> frozenset[str]:
+    """The folders named after splits in which classes lie; none where they are classes."""
+    tops = {image.folders[level] for image in images}
+    named = {top for top in tops if top.casefold() in SPLIT_NAMES}
+    classes = {image.folders[level : level + 2] for image in images}
+    holding = {pair[0] for pair in classes if len(pair) > 1 and pair[0] in named}
+    if named == tops:
+        return frozenset(holding or named)
+    training = any(SPLIT_NAMES[top.casefold()] == "train" for top in holding)
+    in_training = sum(len(pair) > 1 and pair[0] in holding for pair in classes)
+    return frozenset(holding if training and in_training > 1 else ())
+
+
+def _check_classes(annotations: Annotations) -> None:
+    """Raise AnnotationError where the one class is a folder of all images."""
+    (first, *others) = annotations.vocabulary
+    if not others and first.casefold() in CONTAINERS:
+        raise AnnotationError(
+            f"{annotations.source}: every image has the one label '{first}'; "
+            "expected a folder for each class"
+        )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.csv_layout import IMAGE_COLUMNS, LABEL_COLUMNS
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
 from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
+from twlcli.annotations.separators import find_separator
+from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
+
+SplitText = Callable[[], Callable[[str], list[str]]]
 
 
 def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
@@ -24,7 +29,7 @@ def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
     - a list of the labels present: `["dog", "person"]`;
     - an object of values as the tagger writes it: `{"dog": 0.93}`; a value above 0 or `true` is
       present, 0 or `false` absent, -1 or `null` unknown;
-    - a string: one label, or several where `separator` is given;
+    - a string: labels as in a cell of a table, see `table.read_table`;
     - `null`: no label.
 
     Optional keys: `split`; `unknown`, a list of the labels of which nobody knows; `vocabulary`, on
@@ -50,14 +55,45 @@ def add_jsonl(
     encoding = find_encoding(path)
     if encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
+
+    @cache
+    def split_text() -> Callable[[str], list[str]]:
+        """Found out only where labels are strings: it takes a pass over the file."""
+        if separator is not None:
+            return cell_splitter(separator)
+        found = find_separator(_strings(path, encoding), of=path.name)
+        for note in found.notes:
+            builder.note(note)
+        return cell_splitter(found.text)
+
+    for line, record in _records(path, encoding):
+        try:
+            _add_record(builder, record, line, split_text, folder, split)
+        except ValueError as error:
+            raise AnnotationError.at(path, line, str(error)) from error
+
+
+def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each record with its line."""
     with open_text(path, encoding) as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():
                 continue
             try:
-                _add_record(builder, _parse(text), line, separator, folder, split)
+                yield line, _parse(text)
             except ValueError as error:
                 raise AnnotationError.at(path, line, str(error)) from error
+
+
+def _strings(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """The labels that are strings, with their lines."""
+    for line, record in _records(path, encoding):
+        try:
+            labels = _value(record, LABEL_COLUMNS, "labels")
+        except ValueError as error:
+            raise AnnotationError.at(path, line, str(error)) from error
+        if isinstance(labels, str):
+            yield line, labels
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -78,7 +114,7 @@ def _add_record(
     builder: AnnotationBuilder,
     record: Mapping[str, Any],
     line: int,
-    separator: str | None,
+    split_text: SplitText,
     folder: str,
     split: str,
 ) -> None:
@@ -87,7 +123,7 @@ def _add_record(
         raise ValueError(f"the image's path is {_kind(image)}, not a string")
     if record.get("vocabulary") is not None:
         builder.declare(_names(record["vocabulary"], "vocabulary"), line=line)
-    present, unknown = _labels(builder, _value(record, LABEL_COLUMNS, "labels"), separator)
+    present, unknown = _labels(builder, _value(record, LABEL_COLUMNS, "labels"), split_text)
     if record.get("unknown") is not None:
         unknown += builder.columns(_names(record["unknown"], "unknown"))
     name = record.get("split") or split
@@ -100,17 +136,21 @@ def _value(record: Mapping[str, Any], names: tuple[str, ...], what: str) -> Any:
     for name in names:
         if name in record:
             return record[name]
+    keys = {normal_name(key): key for key in reversed(list(record))}
+    for name in names:
+        if name in keys:
+            return record[keys[name]]
     there = ", ".join(f"'{key}'" for key in list(record)[:6]) or "none"
     raise ValueError(f"there is no key '{what}' (keys: {there})")
 
 
 def _labels(
-    builder: AnnotationBuilder, labels: Any, separator: str | None
+    builder: AnnotationBuilder, labels: Any, split_text: SplitText
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if isinstance(labels, dict):
         return _from_values(builder, labels)
     if isinstance(labels, str):
-        labels = labels.split(separator) if separator is not None else [labels]
+        labels = split_text()(labels)
     return builder.columns(_names([] if labels is None else labels, "labels")), ()
 
 

@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import read_text
-from twlcli.annotations.folders import walk
+from twlcli.annotations.folders import has_class_folders, text_beside, walk
+from twlcli.annotations.separators import find_separator
+from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
 # A class number and a box in fractions, as detectors are trained on: `0 0.51 0.42 0.2 0.33`.
-_BOX_LINE = re.compile(r"\d+(\s+[01]?\.\d+){4,}")
+_BOX_LINE = re.compile(r"\d+(\s+([01]?\.\d+|[01]\.?)){4,}")
 
 
 def is_sidecars(path: Path) -> bool:
-    """Whether any image at or below a folder has a text file beside it."""
-    return path.is_dir() and any(sidecar for _, _, sidecar in _images_of(path))
+    """Whether images at or below a folder have text files beside them.
+
+    Where there is a folder for each class, half of the images must have one.
+    """
+    if not path.is_dir():
+        return False
+    with_text, without = Counter[str](), Counter[str]()
+    for folder, _, sidecar in _images_of(path):
+        (with_text if sidecar else without)[folder] += 1
+    if not with_text or with_text.total() >= without.total():
+        return bool(with_text)
+    return not has_class_folders([*with_text, *without])
 
 
 def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
     """Read images with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
 
-    Tags are separated by commas and line breaks, or by `separator` and line breaks. An empty text
-    file is an image without labels; an image without a text file is left out. Where the topmost
-    folder is named after a split (`train`, `val`, …), that is the image's split.
+    Tags are separated by commas and line breaks, or by `separator` and line breaks; by blanks where
+    no comma occurs and the lines are lists of words (see `separators.blanks_separate`). An empty
+    text file is an image without labels; an image without a text file is left out. Where the
+    topmost folder is named after a split (`train`, `val`, …), that is the image's split.
 
     Raises:
         AnnotationError: no image has a text file, or one holds boxes instead of tags.
     """
     builder = AnnotationBuilder(path, format_name="sidecars", root=path)
+    if separator is None:
+        found = find_separator(_lines(path), of=path.name, separators=(",",))
+        for note in found.notes:
+            builder.note(note)
+        separator = found.text
+    split_line = cell_splitter(separator)
     left_out = 0
     for folder, name, sidecar in _images_of(path):
         if sidecar is None:
@@ -40,7 +60,7 @@ def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
             continue
         top = PurePosixPath(folder).parts[:1]
         split = top[0] if top and top[0].casefold() in SPLIT_NAMES else ""
-        tags = _tags(path / folder / sidecar, separator if separator is not None else ",")
+        tags = [tag for line in _text_lines(path / folder / sidecar) for tag in split_line(line)]
         builder.add(f"{folder}{name}", builder.columns(tags), split=split)
     if not len(builder):
         raise AnnotationError(f"{path}: no image has a text file beside it")
@@ -54,15 +74,22 @@ def _images_of(path: Path) -> Iterator[tuple[str, str, str | None]]:
     for folder, names in walk(path):
         texts = {name for name in names if name.lower().endswith(".txt")}
         for name in filter(is_image, names):
-            stem = name[: name.rindex(".")]
-            candidates = (f"{name}.txt", f"{stem}.txt", f"{name}.TXT", f"{stem}.TXT")
-            yield folder, name, next((each for each in candidates if each in texts), None)
+            yield folder, name, text_beside(name, texts)
 
 
-def _tags(path: Path, separator: str) -> list[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of all text files, up to the first with a comma: it shows what separates tags."""
+    for folder, _, sidecar in _images_of(path):
+        for number, line in enumerate(_text_lines(path / folder / sidecar) if sidecar else (), 1):
+            yield number, line
+            if "," in line:
+                return
+
+
+def _text_lines(path: Path) -> list[str]:
     lines = read_text(path).splitlines()
     for number, line in enumerate(lines, start=1):
         if _BOX_LINE.fullmatch(line.strip()):
             message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
             raise AnnotationError.at(path, number, message)
-    return [tag for line in lines for tag in line.split(separator)]
+    return lines

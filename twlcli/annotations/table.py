@@ -12,33 +12,31 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
+from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
+from twlcli.annotations.joined import JoinedRows
+from twlcli.annotations.separators import (
+    BLANK,
+    CHOICES,
+    JSON_LIST,
+    LIST,
+    find_separator,
+)
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
-from twlcli.labels import ABSENT, PRESENT, SEPARATORS, UNKNOWN
+from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
-# Whole cells that programs write where there is nothing.
-MISSING = frozenset(
-    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
-)
-_CHOICES = "choices"  # as lists, with a single label as it is
-_LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how one begins
 _NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
 _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
-JSON_LIST = "json"
-
-# One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.
-CELL_VALUES = {
-    **dict.fromkeys(("1", "1.0", "True", "true", "TRUE"), PRESENT),
-    **dict.fromkeys(("0", "0.0", "False", "false", "FALSE"), ABSENT),
-    **dict.fromkeys(("-1", "-1.0"), UNKNOWN),
-}
-
 
 def read_table(
-    path: Path, *, separator: str | None = None, delimiter: str | None = None
+    path: Path,
+    *,
+    separator: str | None = None,
+    delimiter: str | None = None,
+    join_rows: bool = False,
 ) -> Annotations:
     """Read a CSV or TSV file with a header and one row per image, in one of two forms.
 
@@ -46,11 +44,14 @@ def read_table(
     cell is an image without labels. How the labels in a cell are separated is decided once for
     the whole file: if a cell begins with `[`, or with `(` or `{` and a quote, all are lists in
     JSON, or as Python, pandas or NumPy write them, or Label Studio's choices; otherwise the
-    separator is the first of `|`, `;` and `,` that occurs in any of them. An optional column
+    separator is the first of `|`, `;` and `,` that occurs in any of them, or the blank where none
+    does and the cells are lists of words (see `separators.blanks_separate`). An optional column
     `unknown` lists in the same way the labels of which nobody knows whether they are present. An
     optional column `vocabulary` holds, in any one row, a JSON list of all labels
     in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
-    is `nan`, `None`, `NA`, `null` or the like is empty.
+    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence` of 1 and 0 says
+    whether the labels of a row are present or absent, as in Open Images: an image may have several
+    rows, and labels that none of them names are unknown.
 
     **One column per label**: every column besides the image and `split` is a label (one without a
     name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a column with a 0 an
@@ -67,6 +68,7 @@ def read_table(
         separator: what stands between labels in a cell, instead of the rule above; `json` means
             JSON lists.
         delimiter: what stands between cells, instead of what the header uses.
+        join_rows: whether an image may have several rows, which together list its labels.
 
     Raises:
         AnnotationError: with the line of what is wrong.
@@ -74,7 +76,8 @@ def read_table(
     builder = AnnotationBuilder(
         path, format_name="tsv" if delimiter == "\t" else "csv", root=path.parent
     )
-    add_table(builder, path, separator=separator, delimiter=delimiter)
+    builder.duplicate_hint = "{join_rows} joins the rows of an image"
+    add_table(builder, path, separator=separator, delimiter=delimiter, join_rows=join_rows)
     return builder.finish()
 
 
@@ -86,6 +89,7 @@ def add_table(
     delimiter: str | None = None,
     folder: str = "",
     split: str = "",
+    join_rows: bool = False,
 ) -> None:
     """Add a table's rows to a builder; see `read_table`.
 
@@ -96,24 +100,68 @@ def add_table(
         delimiter: as for `read_table`.
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
+        join_rows: as for `read_table`.
     """
     layout = find_layout(path, delimiter)
     if layout.encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
-    if layout.labels is None:
+    columns = layout.columns
+    for note in columns.notes:
+        builder.note(note)
+    if not columns.labels:
         if separator is not None:
             message = "has one column per label, so there are no lists to separate"
             raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
         parse = _value_parser(builder, path, layout)
     else:
         parse = _list_parser(builder, path, layout, separator)
+    is_present = _confidence(builder, path, layout)
+    joined = None
+    if join_rows or is_present is not None:
+        joined = JoinedRows(builder, path, others_unknown=is_present is not None)
+    splits = {"": split}
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
-        image = cells[layout.image]
-        name = cells[layout.split] if layout.split is not None else ""
-        builder.add(
-            folder + image if image else "", present, unknown, split=name or split, line=line
-        )
+        image = cells[columns.image]
+        image = folder + image if image else ""
+        name = cells[columns.split] if columns.split is not None else ""
+        if name not in splits:
+            assert columns.split is not None
+            splits[name] = split_name(layout.header[columns.split], name) or split
+        if joined is None:
+            builder.add(image, present, unknown, split=splits[name], line=line)
+        elif is_present is None or is_present(line, cells):
+            joined.add(image, present, unknown, split=splits[name], line=line)
+        else:
+            joined.add(image, absent=present, split=splits[name], line=line)
+    if joined is not None:
+        joined.finish()
+
+
+def _confidence(
+    builder: AnnotationBuilder, path: Path, layout: Layout
+) -> Callable[[int, list[str]], bool] | None:
+    """Whether a row's labels are present, where the table says of some that they are not."""
+    place = layout.columns.confidence
+    if place is None:
+        return None
+    if not any(
+        CELL_VALUES.get(cells[place].strip()) == ABSENT for _, cells in iterate_rows(path, layout)
+    ):
+        return None
+    builder.note(
+        f"'{layout.header[place]}' 1 was read as present and 0 as absent; labels that no row of an "
+        "image names are unknown in it"
+    )
+
+    def is_present(line: int, cells: list[str]) -> bool:
+        value = CELL_VALUES.get(cells[place].strip())
+        if value not in (PRESENT, ABSENT):
+            message = f"'{layout.header[place]}' is '{_shortened(cells[place])}'; expected 1 or 0"
+            raise AnnotationError.at(path, line, message)
+        return value == PRESENT
+
+    return is_present
 
 
 # --- lists of labels -----------------------------------------------------------------------------
@@ -125,12 +173,12 @@ def _list_parser(
     builder: AnnotationBuilder, path: Path, layout: Layout, separator: str | None
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
-    labels, unknown, vocabulary = layout.labels, layout.unknown, layout.vocabulary
-    assert labels is not None
+    labels, unknown = layout.columns.labels, layout.columns.unknown
+    vocabulary = layout.columns.vocabulary
+    (first, *others) = labels
     if separator is None:
         separator = _find_separator(builder, path, layout)
-    parsers = {JSON_LIST: _json_names, _CHOICES: _names_or_one}
-    split_cell = parsers.get(separator) or _splitter(separator)
+    split_cell = cell_splitter(separator)
 
     def columns(line: int, cell: str) -> tuple[int, ...]:
         if cell.strip() in MISSING:
@@ -147,34 +195,37 @@ def _list_parser(
                 builder.declare(_json_names(cells[vocabulary]), line=line)
             except ValueError as error:
                 raise AnnotationError.at(path, line, f"vocabulary: {error}") from error
-        return columns(line, cells[labels]), (
-            columns(line, cells[unknown]) if unknown is not None else ()
-        )
+        present = columns(line, cells[first])
+        for column in others:
+            present = tuple(dict.fromkeys(present + columns(line, cells[column])))
+        return present, columns(line, cells[unknown]) if unknown is not None else ()
 
     return parse
 
 
 def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> str:
     """The separator by the rule in `read_table`; one pass over the file."""
-    columns = [column for column in (layout.labels, layout.unknown) if column is not None]
-    first_line: dict[str, int] = {}
-    unseen = list(SEPARATORS)
-    for line, cells in iterate_rows(path, layout):
-        for column in columns:
-            cell = cells[column]
-            if begins := _LIST.match(cell):
-                return _CHOICES if begins[1][0] == "{" else JSON_LIST
-            for separator in [each for each in unseen if each in cell]:
-                first_line[separator] = line
-                unseen.remove(separator)
-    found = [separator for separator in SEPARATORS if separator in first_line]
-    if len(found) > 1:
-        others = " and ".join(f"'{each}' (line {first_line[each]})" for each in found[1:])
-        builder.note(
-            f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
-            f"{path.name}; {others} became part of labels; another separator can be given"
-        )
-    return found[0] if found else SEPARATORS[0]
+    columns = [*layout.columns.labels]
+    if layout.columns.unknown is not None:
+        columns.append(layout.columns.unknown)
+    cells = (
+        (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
+    )
+    by_blanks = not layout.columns.written_by_twl
+    separator = find_separator(cells, of=path.name, may_be_blank=by_blanks)
+    for note in separator.notes:
+        builder.note(note)
+    return separator.text
+
+
+def cell_splitter(separator: str) -> Callable[[str], list[str]]:
+    """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
+    parsers = {JSON_LIST: _json_names, CHOICES: _names_or_one, BLANK: _words}
+    return parsers.get(separator) or _splitter(separator)
+
+
+def _words(cell: str) -> list[str]:
+    return cell.split()
 
 
 def _splitter(separator: str) -> Callable[[str], list[str]]:
@@ -207,7 +258,7 @@ def _json_names(cell: str) -> list[str]:
 
 def _names_or_one(cell: str) -> list[str]:
     """Label Studio writes a single choice without its braces."""
-    return _json_names(cell) if _LIST.match(cell) else [cell]
+    return _json_names(cell) if LIST.match(cell) else [cell]
 
 
 def _as_programs_write(cell: str) -> object:
@@ -234,7 +285,7 @@ def _shortened(cell: str) -> str:
 
 def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
-    places = layout.label_columns
+    places = layout.columns.label_columns
     columns = [builder.columns([layout.header[place]])[0] for place in places]
     meaning = _meaning(builder, path, layout)
 
@@ -279,7 +330,7 @@ class _Meaning:
 
 def _meaning(builder: AnnotationBuilder, path: Path, layout: Layout) -> _Meaning:
     """Find it out; reads until every column has held a 0."""
-    every = layout.label_columns
+    every = layout.columns.label_columns
     without_zero, with_empty, has_minus_one = set(every), set[int](), False
     for _, cells in iterate_rows(path, layout):
         for place in list(without_zero):

@@ -12,9 +12,10 @@ from typing import IO
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.separators import NEEDS_JSON, SEPARATORS
 from twlcli.errors import AnnotationError
 from twlcli.io import write_whole
-from twlcli.labels import PRESENT, SEPARATORS, UNKNOWN, LabelMatrix
+from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 
@@ -26,10 +27,11 @@ def write_table(annotations: Annotations, path: Path) -> None:
 
     The columns are `image,labels`, then those of `split`, `unknown` and `vocabulary` that are
     needed: where an image is in a split, where a label is unknown in an image, and where the
-    sorted labels that occur are not the vocabulary. Reading the file gives the same images, labels,
-    unknowns, splits and vocabulary. Labels are separated by `|`; where a label holds a separator
-    itself or begins with `[`, all cells are JSON lists. Images' paths are relative to the
-    new file's folder, or absolute where there is no relative one (another drive).
+    sorted labels that occur are not the vocabulary, or a blank in a label might be taken for a
+    separator. Reading the file gives the same images, labels, unknowns, splits and vocabulary.
+    Labels are separated by `|`; where a label holds a separator itself or begins with `[`, all
+    cells are JSON lists. Images' paths are relative to the new file's folder, or absolute where
+    there is no relative one (another drive).
 
     Example:
         image,labels,unknown
@@ -63,7 +65,9 @@ def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
     has_splits = any(annotations.splits)
     has_unknown = bool((labels.values == UNKNOWN).any())
     occurring = sorted(names[column] for column in np.unique(labels.columns))
-    has_vocabulary = occurring != list(names)
+    # With a vocabulary nobody asks whether blanks separate labels, or only belong to them.
+    has_blanks = any(len(name.split()) > 1 for name in names) and not _has_lists(labels)
+    has_vocabulary = occurring != list(names) or has_blanks
     optional = (("split", has_splits), ("unknown", has_unknown), ("vocabulary", has_vocabulary))
     yield ["image", "labels", *(name for name, needed in optional if needed)]
     cell = _cell_writer(names)
@@ -82,6 +86,13 @@ def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
             cells.append(vocabulary)
             vocabulary = ""  # it stands in the first row only
         yield cells
+
+
+def _has_lists(labels: LabelMatrix) -> bool:
+    """Whether a cell lists several labels, so that a separator is seen."""
+    rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))
+    cells = 3 * rows + labels.values
+    return len(np.unique(cells)) < len(cells)
 
 
 def _label_names(
@@ -106,10 +117,7 @@ def _label_names(
 
 
 def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    ambiguous = any(
-        name[:1] in "[({" or any(separator in name for separator in SEPARATORS) for name in names
-    )
-    return _json if ambiguous else SEPARATORS[0].join
+    return _json if any(map(NEEDS_JSON.search, names)) else SEPARATORS[0].join
 
 
 def _json(names: Sequence[str]) -> str:

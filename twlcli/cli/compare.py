@@ -82,6 +82,7 @@ def compare(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    join_rows: shared.JoinRows = False,
     splits: options.Splits = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
@@ -106,6 +107,7 @@ def compare(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "join-rows": join_rows or None,
         "splits": splits,
         "backbone": backbone,
         "weights": weights,

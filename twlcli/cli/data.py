@@ -33,6 +33,7 @@ def show(
     images: options.Images = None,
     coco_images: options.CocoImages = None,
     separator: options.Separator = None,
+    join_rows: options.JoinRows = False,
     all_labels: Annotated[
         bool,
         typer.Option("--all", help=f"List every label, not only the {LABELS_SHOWN} most frequent."),
@@ -54,6 +55,7 @@ def show(
         images=images,
         coco_images=coco_images,
         separator=separator,
+        join_rows=join_rows,
     )
     summary = summarize(annotations)
     if as_json:
@@ -76,6 +78,7 @@ def convert(
     images: options.Images = None,
     coco_images: options.CocoImages = None,
     separator: options.Separator = None,
+    join_rows: options.JoinRows = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Convert labels of any format to one table.
@@ -97,6 +100,7 @@ def convert(
         images=images,
         coco_images=coco_images,
         separator=separator,
+        join_rows=join_rows,
     )
     write_table(annotations, out)
     images_count, labels_count = annotations.labels.shape

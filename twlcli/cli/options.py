@@ -36,7 +36,15 @@ Separator = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Separator between the labels in a cell, or json [default: the first of | ; , found]",
+        help="Separator between the labels in a cell, or json [default: the first of | ; , found, "
+        "or blanks]",
+    ),
+]
+JoinRows = Annotated[
+    bool,
+    typer.Option(
+        "--join-rows",
+        help="An image may have several rows of a table, each with some of its labels.",
     ),
 ]
 Split = Annotated[

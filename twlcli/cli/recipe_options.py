@@ -98,6 +98,7 @@ _KEYS = {
     "images": ("data", "images"),
     "coco-images": ("data", "coco_images"),
     "separator": ("data", "separator"),
+    "join-rows": ("data", "join_rows"),
     "splits": ("data", "splits"),
     "backbone": ("model", "backbone"),
     "weights": ("model", "weights"),

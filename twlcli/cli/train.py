@@ -79,6 +79,7 @@ def train(
     images: shared.Images = None,
     coco_images: shared.CocoImages = None,
     separator: shared.Separator = None,
+    join_rows: shared.JoinRows = False,
     splits: options.Splits = None,
 ) -> None:
     """Train a tagger on labelled images.
@@ -92,6 +93,7 @@ def train(
         "images": images,
         "coco-images": coco_images,
         "separator": separator,
+        "join-rows": join_rows or None,
         "splits": splits,
         "backbone": backbone,
         "weights": weights,

@@ -50,6 +50,11 @@ class DataRecipe(Section):
     separator: Text = Field(
         default="", description="What separates the labels in a table's cell; empty detects it."
     )
+    join_rows: bool = Field(
+        default=False,
+        description="Whether an image may have several rows of a table, which list its labels "
+        "together.",
+    )
     train_split: Text = Field(default="train", description="The split to train on.")
     validation_split: Text = Field(
         default="val",

@@ -24,6 +24,7 @@ class ReadOptions:
     coco_images: Path | str | None = None
     separator: str | None = None
     splits: Path | str | None = None
+    join_rows: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def open_labelled(
             images=options.images,
             coco_images=options.coco_images,
             separator=options.separator,
+            join_rows=bool(options.join_rows),
             vocabulary=vocabulary,
         )
         if options.splits is not None:
@@ -69,8 +71,8 @@ def open_labelled(
         default = DEFAULT_SPLIT
     elif any(value is not None for value in astuple(options)):
         raise TwlError(
-            "a format, a folder of images, a separator and splits say how to read labels, and no "
-            "labels are named",
+            "a format, a folder of images, a separator, joined rows and splits say how to read "
+            "labels, and no labels are named",
             hint="name them with {data}",
         )
     elif not model.is_dir():

@@ -254,6 +254,7 @@ def read_data(recipe: DataRecipe) -> Annotations:
         images=Path(recipe.images) if recipe.images else None,
         coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
         separator=recipe.separator or None,
+        join_rows=recipe.join_rows,
     )
 
 

@@ -155,6 +155,7 @@ def evaluate(
     images: Path | str | None = None,
     coco_images: Path | str | None = None,
     separator: str | None = None,
+    join_rows: bool = False,
     splits: Path | str | None = None,
     scores: Path | str | None = None,
     force: bool = False,
@@ -181,6 +182,7 @@ def evaluate(
         images: the folder that image paths are relative to.
         coco_images: the folder of a COCO file's images.
         separator: between labels in a table's cell.
+        join_rows: whether an image may have several rows of a table.
         splits: a run folder, or a table of image and split: the split to use.
         scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
         force: replace `scores` if it exists.
@@ -210,7 +212,7 @@ def evaluate(
         raise AnnotationError(f"{data}: no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
-    how = ReadOptions(format, images, coco_images, separator, splits)
+    how = ReadOptions(format, images, coco_images, separator, splits, join_rows or None)
     labelled = open_labelled(Path(model), data, split, predictor.spec.vocabulary, how)
     with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
         scored = score_images(

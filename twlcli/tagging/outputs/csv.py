@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from twlcli.annotations.separators import NEEDS_JSON
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.io import open_text
-from twlcli.labels import SEPARATORS, Vocabulary
+from twlcli.labels import Vocabulary
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
 
@@ -62,10 +63,7 @@ class CsvSink:
         self._write_row = _row_writer(file)
         self._write_row(["image", "labels", "probabilities"])
         self._as_json = any(
-            label[:1] in ("[", "(", "{")
-            or is_formula(label)
-            or any(separator in label for separator in SEPARATORS)
-            for label in vocabulary
+            is_formula(label) or NEEDS_JSON.search(label) is not None for label in vocabulary
         )
 
     def write(self, file: ImageFile, row: Row) -> None:

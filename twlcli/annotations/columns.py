@@ -1,0 +1,252 @@
+"""Finding out which column of a table holds what, by its name and by what its cells hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twlcli.annotations.builder import SPLIT_NAMES
+from twlcli.images.image_file import is_image
+from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+
+# What a column may be called, the first name found wins; see `normal_name`.
+IMAGE_COLUMNS = (
+    "image",
+    "filename",
+    "path",
+    "file",
+    "imagepath",
+    "imagename",
+    "filepath",
+    "fname",
+    "imageid",
+    "imageindex",
+    "imagefile",
+    "imagefilename",
+    "img",
+    "imgpath",
+    "imgname",
+    "imgid",
+    "imgfile",
+    "name",
+    "id",
+)
+LABEL_COLUMNS = ("labels", "label", "tags")
+# Names that mean the same, unless the column holds marks as of a label that is called so.
+_OTHER_LABEL_COLUMNS = (
+    "findinglabels",
+    "labelname",
+    "classes",
+    "class",
+    "classname",
+    "categories",
+    "category",
+    "targets",
+    "target",
+    "tag",
+)
+_NUMBERED = re.compile(r"(label|tag|class|category)\d+")
+_UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
+_OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
+
+# One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.
+CELL_VALUES = {
+    **dict.fromkeys(("1", "1.0", "True", "true", "TRUE"), PRESENT),
+    **dict.fromkeys(("0", "0.0", "False", "false", "FALSE"), ABSENT),
+    **dict.fromkeys(("-1", "-1.0"), UNKNOWN),
+}
+
+# Whole cells that programs write where there is nothing.
+MISSING = frozenset(
+    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
+)
+_WHOLE_NUMBER = re.compile(r"(\d+)(\.0)?")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column holds what, as places in the header.
+
+    `labels` is empty in a table with one column per label, whose columns are `label_columns`.
+
+    Attributes:
+        image: the images' paths.
+        split: the images' parts, as `split_name` reads them.
+        labels: lists of labels, to be joined.
+        unknown: lists of unknown labels.
+        vocabulary: a list of all labels.
+        confidence: 1 or 0: whether the label of the row is present.
+        label_columns: of a label each.
+        notes: what was decided that the user may want to know.
+        written_by_twl: whether the table's cells are as `write_table` or `twl tag` writes them.
+    """
+
+    image: int
+    split: int | None = None
+    labels: tuple[int, ...] = ()
+    unknown: int | None = None
+    vocabulary: int | None = None
+    confidence: int | None = None
+    label_columns: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    written_by_twl: bool = False
+
+
+def normal_name(name: str) -> str:
+    """A column's name as it is compared: `Image Index`, `image_index` and `ImageIndex` are one."""
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def image_column(header: Sequence[str]) -> int | None:
+    """The place of the images' paths."""
+    return _place([normal_name(name) for name in header], IMAGE_COLUMNS)
+
+
+def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[str]]) -> Columns:
+    """Which column holds what.
+
+    Args:
+        header: the columns' names.
+        image: the place of the images' paths.
+        sample: some rows.
+    """
+    names = [normal_name(name) for name in header]
+    cells = [[row[place].strip() for row in sample] for place in range(len(header))]
+    cells = [[cell for cell in column if cell and cell not in MISSING] for column in cells]
+    splits = [place for place in range(len(header)) if _is_split(names[place], cells[place])]
+    split = min(splits, key=lambda place: names[place] != "split", default=None)
+    taken = {image, *splits}
+    labels, note = _label_lists(names, cells, taken)
+    if labels:
+        unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
+        confidence = _place(names, ("confidence",))
+        if confidence is not None and not all(map(_is_mark, cells[confidence])):
+            confidence = None
+        read = {image, split, *labels, unknown, vocabulary, confidence}
+        ignored = [
+            name
+            for place, name in enumerate(header)
+            if place not in read and name and names[place] not in _OWN_COLUMNS
+        ]
+        notes = [f"columns that were not read: {_few(ignored)}"] if ignored else []
+        return Columns(
+            image=image,
+            split=split,
+            labels=labels,
+            unknown=unknown,
+            vocabulary=vocabulary,
+            confidence=confidence,
+            notes=tuple(notes),
+            written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
+        )
+    every = [place for place, name in enumerate(header) if name and place not in taken]
+    named = [place for place in every if not _UNNAMED.fullmatch(names[place])]
+    marked = [place for place in named if _holds_marks(cells[place])]
+    notes = [note] if note else []
+    if marked and (others := [header[place] for place in every if place not in marked]):
+        notes.append(f"columns left out because they are no label's: {_few(others)}")
+    return Columns(
+        image=image, split=split, label_columns=tuple(marked or named), notes=tuple(notes)
+    )
+
+
+def split_name(column: str, cell: str) -> str:
+    """The split that a cell names.
+
+    Example:
+        >>> [split_name("is_valid", "True"), split_name("fold", "3"), split_name("Set", "train")]
+        ['val', 'fold 3', 'train']
+    """
+    cell = cell.strip()
+    name = normal_name(column)
+    if cell in MISSING:
+        return ""
+    if name == "isvalid":
+        return {PRESENT: "val", ABSENT: "train"}.get(CELL_VALUES.get(cell, UNKNOWN), cell)
+    if name in ("fold", "partition") and (number := _WHOLE_NUMBER.fullmatch(cell)):
+        return f"{name} {number[1]}"
+    return cell
+
+
+def holds_images(header: Sequence[str], sample: Sequence[Sequence[str]]) -> str | None:
+    """The name of the first column most of whose cells are names of image files."""
+    if any(map(is_image, header)):  # it is a row as well
+        return None
+    for place, name in enumerate(header):
+        count = sum(is_image(row[place].strip()) for row in sample)
+        if name and 2 * count > len(sample):
+            return name
+    return None
+
+
+def _label_lists(
+    names: Sequence[str], cells: Sequence[Sequence[str]], taken: set[int]
+) -> tuple[tuple[int, ...], str]:
+    """The columns of lists of labels, and a note where one so called is a label itself."""
+
+    def only_marks(place: int) -> bool:
+        return all(cell in CELL_VALUES for cell in cells[place])
+
+    numbered = [
+        place
+        for place, name in enumerate(names)
+        if _NUMBERED.fullmatch(name) and place not in taken
+    ]
+    if all(_holds_marks(cells[place]) for place in numbered):  # of a label each
+        numbered = []
+    first = _place(names, LABEL_COLUMNS)
+    if first is not None:
+        not_labels = taken | {first, _place(names, ("confidence",))}
+        beside = [
+            place
+            for place, name in enumerate(names)
+            if name and place not in not_labels and not _UNNAMED.fullmatch(name) and cells[place]
+        ]
+        is_one = names[first] != LABEL_COLUMNS[0] and cells[first] and only_marks(first)
+        if is_one and any(map(only_marks, beside)):
+            return (
+                (),
+                f"'{names[first]}' was read as the name of a label: it holds 1, 0 and -1 only",
+            )
+        stem = names[first].removesuffix("s")
+        return (first, *(place for place in numbered if names[place].startswith(stem))), ""
+    others = [name for place, name in enumerate(names) if place not in taken]
+    other = next((name for name in _OTHER_LABEL_COLUMNS if name in others), None)
+    if other is not None and not only_marks(names.index(other)):
+        return (names.index(other),), ""
+    return tuple(numbered), ""
+
+
+def _is_split(name: str, cells: Sequence[str]) -> bool:
+    if name == "split":
+        return True
+    if name == "isvalid":
+        return all(map(_is_mark, cells))
+    known = any(cell.casefold() in SPLIT_NAMES for cell in cells)
+    if name in ("set", "subset", "fold", "partition") and known:
+        return True
+    if name == "fold" and cells:
+        return all(map(_WHOLE_NUMBER.fullmatch, cells))
+    if name == "partition" and cells:
+        return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_mark, cells))
+    return False
+
+
+def _is_mark(cell: str) -> bool:
+    return CELL_VALUES.get(cell, UNKNOWN) != UNKNOWN
+
+
+def _holds_marks(cells: Sequence[str]) -> bool:
+    """Whether half of the cells are those of a label's column: a few others are mistakes."""
+    others = sum(cell not in CELL_VALUES for cell in cells)
+    return others < 2 or 2 * others <= len(cells)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in wanted if name in names), None)

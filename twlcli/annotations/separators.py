@@ -1,0 +1,125 @@
+"""Finding out what separates the labels in a cell, once for a whole file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from twlcli.annotations.columns import MISSING
+
+SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
+JSON_LIST = "json"
+CHOICES = "choices"  # as lists, with a single label as it is
+BLANK = " "
+
+LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how a list in JSON or of a program begins
+
+# A label that would be read as something else in a cell that is no JSON list.
+NEEDS_JSON = re.compile(rf"\A[\[({{]|[|;,]|\A({'|'.join(map(re.escape, sorted(MISSING)))})\Z")
+
+_MOST_CELLS = 100_000  # different ones, that show whether blanks separate labels
+_EXPLAINED = 0.9  # share of the words in cells of several that must occur as a whole cell
+# Captions and names of several words have these; lists of labels do not.
+_SMALL_WORDS = frozenset(("of", "the", "and", "with", "on", "an", "is", "for", "to", "or"))
+
+
+@dataclass(frozen=True)
+class Separator:
+    """What stands between the labels in every cell of a file, and what to say about it."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def find_separator(
+    cells: Iterable[tuple[int, str]],
+    *,
+    of: str,
+    separators: Sequence[str] = SEPARATORS,
+    may_be_blank: bool = True,
+) -> Separator:
+    """What separates the labels in cells.
+
+    If one begins as a list does, all are lists; otherwise it is the first of `separators` that
+    occurs in any. Where none occurs it may be the blank, see `blanks_separate`.
+
+    Args:
+        cells: each with its line.
+        of: the file's name, for notes.
+        separators: those that come into question.
+        may_be_blank: False where labels are known to be written with other separators.
+    """
+    first_line: dict[str, int] = {}
+    unseen = list(separators)
+    different = set[str]()
+    for line, cell in cells:
+        if begins := LIST.match(cell):
+            return Separator(CHOICES if begins[1][0] == "{" else JSON_LIST)
+        for separator in [each for each in unseen if each in cell]:
+            first_line[separator] = line
+            unseen.remove(separator)
+        if not first_line and len(different) < _MOST_CELLS:
+            different.add(cell)
+    found = [separator for separator in separators if separator in first_line]
+    if len(found) > 1:
+        others = " and ".join(f"'{each}' (line {first_line[each]})" for each in found[1:])
+        note = (
+            f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
+            f"{of}; {others} became part of labels; another separator can be given"
+        )
+        return Separator(found[0], (note,))
+    if found or not may_be_blank:
+        return Separator(found[0] if found else separators[0])
+    return _blank_or(separators[0], different)
+
+
+def _blank_or(other: str, cells: Iterable[str]) -> Separator:
+    several = sorted(cell.strip() for cell in cells if len(cell.split()) > 1)
+    if not several:
+        return Separator(other)
+    if blanks_separate(cells):
+        note = (
+            f"labels are separated by blanks, as in '{several[0][:60]}'; a separator of '{other}' "
+            "keeps such cells whole"
+        )
+        return Separator(BLANK, (note,))
+    note = f"'{several[0][:60]}' was read as one label; a separator of ' ' splits such cells"
+    return Separator(other, (note,))
+
+
+def blanks_separate(cells: Iterable[str]) -> bool:
+    """Whether cells without any other separator are lists of words, not names of several words.
+
+    Lists they are if a word in one of several words holds `_`, which people write where the blank
+    separates; if nine tenths of the words in cells of several occur as a whole cell too; or if they
+    recombine: every word occurs in several cells, there are more different cells than words, some
+    of three words, and some that hold all words of another. Captions, which have words such as
+    `the`, and cells that have a word twice are none.
+
+    Example:
+        >>> blanks_separate(["scab rust", "scab", "rust"]), blanks_separate(["teddy bear", "bear"])
+        (True, False)
+    """
+    lists = {tuple(cell.split()) for cell in cells}
+    several = {each for each in lists if len(each) > 1}
+    counts = Counter(word for each in several for word in each)
+    if not several or any(word.casefold() in _SMALL_WORDS for word in counts):
+        return False
+    if any(len(set(each)) < len(each) for each in several):
+        return False
+    if any("_" in word for word in counts):
+        return True
+    alone = sum(count for word, count in counts.items() if (word,) in lists)
+    return alone >= _EXPLAINED * counts.total() or _recombine(lists, several, counts)
+
+
+def _recombine(
+    lists: set[tuple[str, ...]], several: set[tuple[str, ...]], counts: Counter[str]
+) -> bool:
+    seldom = sum(count == 1 and (word,) not in lists for word, count in counts.items())
+    if seldom > (1 - _EXPLAINED) * len(counts) or len(several) <= len(counts):
+        return False
+    sets = {frozenset(each) for each in several}
+    return any(len(each) > 2 and any(each - {word} in sets for word in each) for each in sets)
