@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.multiprocessing import set_sharing_strategy
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from twlcli.annotations.annotations import Annotations
@@ -330,3 +331,5 @@ def _leave_interrupts_to_the_trainer(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
+    # Shared by name: a file descriptor would have to be asked of the process, which may not answer.
+    set_sharing_strategy("file_system")
