@@ -284,3 +284,35 @@ def test_what_was_decided_in_reading_is_said(photographs, tmp_path):
     assert note in result.stderr.splitlines()
     evaluated = CliRunner().invoke(app, ["eval", str(out)])
     assert note in evaluated.stderr.splitlines()
+
+
+def test_a_run_whose_state_is_gone_is_not_begun_again(trained, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    for state in out.glob("state*.pt"):
+        state.unlink()
+    result = train("--resume", out, "--epochs", 5, "--device", "cpu")
+    assert result.exit_code == 2
+    assert f"{out}: has 2 epochs behind it, but no state to continue from" in result.stderr
+    assert len(history(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("batch_size = 8", "batch_size = 4"), ("ema = 0.0", "ema = 0.9"), ('"sgd"', '"adamw"')],
+)
+def test_an_edited_recipe_is_no_resume(trained, tmp_path, before, after):
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    text = (out / "recipe.toml").read_text()
+    assert before in text
+    (out / "recipe.toml").write_text(text.replace(before, after))
+    result = train("--resume", out, "--epochs", 5, "--device", "cpu")
+    assert result.exit_code == 2, result.output
+    assert re.search(r"recipe\.toml: \S+ is \S+; the run began with", result.stderr)
+
+
+def test_a_name_that_is_too_long_is_one_line(photographs, tmp_path):
+    result = train(photographs, "--out", tmp_path / ("x" * 300), *SMALL)
+    assert result.exit_code == 2
+    assert "cannot be written (File name too long)" in result.stderr.splitlines()[-1]

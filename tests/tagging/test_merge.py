@@ -287,3 +287,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
 
     peak(10)
     assert peak(10_000) < 1.2 * peak(1000)
+
+
+def test_a_part_that_is_cut_in_its_last_row_is_noticed(parts):
+    content = parts[1].read_bytes()
+    parts[1].write_bytes(content[:-5])
+    refused(parts, r"part-2\.\w+: is cut off in its last row")

@@ -368,7 +368,9 @@ def test_another_network_than_was_saved_is_told(tmp_path, photographs):
     with pytest.raises(InterruptedRunError):
         trainer.train(stop_after(1))
     other = trainer.run.recipe.with_settings(["model.backbone=shufflenet_v2_x1_0"])
-    with pytest.raises(ModelError, match=r"run: what was saved is of another network than"):
+    with pytest.raises(
+        ModelError, match=r"recipe\.toml: model\.backbone is shufflenet_v2_x1_0; the run began"
+    ):
         Trainer(Run(trainer.run.folder, other), ALONE, Silent(), resumed=True)
 
 

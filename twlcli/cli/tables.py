@@ -91,7 +91,8 @@ def notes_on(evaluation: Evaluation) -> list[str]:
     rare = [f"{row.label} {row.support}" for row in evaluation.labels if row.support < FEW_IMAGES]
     if rare:
         notes.append(
-            f"{len(rare):,} labels have fewer than {FEW_IMAGES} of these images, so that their "
+            f"{len(rare):,} {'label has' if len(rare) == 1 else 'labels have'} fewer than "
+            f"{FEW_IMAGES} of these images, so that their "
             f"scores are rough: {some_of(rare)}"
         )
     return [note for note in notes if note]

@@ -162,7 +162,8 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+            came = self._number is not None  # the program is about to end with its exit code
+            signal.signal(number, signal.SIG_IGN if came else handler)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         again = self._number is not None and time.monotonic() - self._first > _ECHO

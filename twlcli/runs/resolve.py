@@ -16,7 +16,7 @@ Settings = Mapping[str, Any] | Iterable[str | Setting]
 _PATHS = {("data", key) for key in ("path", "images", "coco_images", "splits")}
 _NAMED_WEIGHTS = ("default", "none")
 # What may change when a run is resumed: where the data are, how long it takes, and on what.
-_CHANGEABLE = (
+CHANGEABLE = (
     *("data.path", "data.images", "data.coco_images"),
     *("schedule.epochs", "schedule.validate_every", "schedule.micro_batch"),
     *("train.workers", "train.threads", "train.save_minutes"),
@@ -62,10 +62,10 @@ def continued_recipe(
     changes = [_absolute(each) for each in (*moved, *_listed(settings))]
     for change in changes:
         key = f"{change.section}.{change.key}"
-        if key not in _CHANGEABLE:
+        if key not in CHANGEABLE:
             raise RecipeError(
                 f"{change.place}: {key} stays as it is when a run is resumed; "
-                f"these may change: {', '.join(_CHANGEABLE)}"
+                f"these may change: {', '.join(CHANGEABLE)}"
             )
     return recipe.with_settings(changes)
 

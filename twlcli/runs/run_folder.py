@@ -28,7 +28,7 @@ from twlcli.annotations.builder import normal_split
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import hold_out
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.io import write_whole
+from twlcli.io import write_errors, write_whole
 from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.runs.states import has_state
@@ -65,8 +65,10 @@ class Run:
     @staticmethod
     def check_free(folder: Path) -> None:
         """Raise TwlError where a folder cannot become a new run."""
-        check_place(folder)
-        if folder.exists() and any(folder.iterdir()):
+        with write_errors(folder):
+            check_place(folder)
+            taken = folder.exists() and any(folder.iterdir())
+        if taken:
             raise TwlError(
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
@@ -86,7 +88,7 @@ class Run:
     def discard(self) -> None:
         """Remove a run that ended before anything was saved."""
         if not has_state(self.folder) and not self.checkpoint.exists():
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
             for folder in self.made:
                 with suppress(OSError):  # another run is in it
                     folder.rmdir()

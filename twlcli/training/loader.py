@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import threading
@@ -244,7 +245,7 @@ class TrainingLoader:
         """
         self.order.epoch, self.order.first = epoch, first
         if self._loader.num_workers and free_shared_memory() < _LEAST_SHARED_MEMORY:
-            raise _ended(f"cannot be started ({SHARED_MEMORY} is full)")
+            raise _ended(f"cannot be started ({SHARED_MEMORY} has no room)")
         try:
             with loader_errors():
                 self._set_timeout(0)  # until the processes are ready again, or found dead
@@ -322,8 +323,10 @@ def _ended(reason: str) -> DeviceError:
 
 
 def free_shared_memory() -> float:
-    """Bytes that are free; infinite where shared memory is not a file system of its own."""
-    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else math.inf
+    """Bytes that can be taken; infinite where shared memory is not a file system of its own."""
+    if not SHARED_MEMORY.exists():
+        return math.inf
+    return shutil.disk_usage(SHARED_MEMORY).free if os.access(SHARED_MEMORY, os.W_OK) else 0
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:

@@ -15,6 +15,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.errors import (
     DivergedError,
     InterruptedRunError,
+    ModelError,
     RecipeError,
     TwlError,
     check_extra,
@@ -122,6 +123,11 @@ def resume(
             f"schedule.epochs is {recipe.schedule.epochs}; {opened.folder} has {done} behind it"
         )
     if not has_state(opened.folder):
+        if done:
+            raise ModelError(
+                f"{opened.folder}: has {done} epochs behind it, but no state to continue from",
+                hint=f"a new run with {{weights}} {opened.folder} starts from its model",
+            )
         check_network(recipe)
     changed = Run(opened.folder, recipe)
     annotations = changed.data()

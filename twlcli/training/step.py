@@ -95,7 +95,7 @@ class Stepper:
         # each has an image for it, whatever could be read.
         parts = -(-self._share // self.images_at_once)
         if self.ranks.group is not None:
-            batch = batch.padded(parts if len(batch) else 2 * parts)
+            batch = batch.padded(parts if len(batch) > 1 else 2 * parts)
         parts = min(parts, len(batch))
         if parts == 1:
             loss = self._backward_whole(batch, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -30,6 +30,7 @@ from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
+from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.runs.states import check_identity, data_identity, read_state, write_state
@@ -159,6 +160,7 @@ class Trainer:
             state, own = saved.values, self._identity
             was = state.pop("data", own)  # twl 0.1.0 did not keep it
             check_identity(was, own, source=self.train_data.source)
+            self._check_recipe(state.pop("recipe", {}))
             self.progress = _Progress(**state.pop("progress"))
             try:
                 self.stepper.load_state(state)
@@ -169,6 +171,21 @@ class Trainer:
                 ) from error
         if saved.note and self.ranks.first:
             self.watcher.noted(saved.note)
+
+    def _lasting(self) -> dict[str, Any]:
+        """What of the recipe makes the run what it is."""
+        values = self.run.recipe.values().items()
+        return {key: value for key, value in values if key not in CHANGEABLE}
+
+    def _check_recipe(self, saved: Mapping[str, Any]) -> None:
+        """Raise ModelError where the recipe was edited since a state was saved."""
+        now = self._lasting()
+        for key, value in saved.items():
+            if key in now and now[key] != value:
+                raise ModelError(
+                    f"{self.run.folder / 'recipe.toml'}: {key} is {now[key]}; the run began with "
+                    f"{value}"
+                )
 
     def _device_errors(self) -> AbstractContextManager[None]:
         recipe = self.run.recipe
@@ -222,7 +239,9 @@ class Trainer:
 
         for batch in self.loader.epoch(progress.epoch, first=progress.step, waiting=waiting):
             self._note(batch)
-            if len(batch) or self.ranks.group is not None:  # alone, an empty batch is no step
+            # Alone, a batch without images is no step, nor is one for batch norm.
+            enough = len(batch) >= min(2, self.loader.order.batch_size)
+            if enough or self.ranks.group is not None:
                 step = progress.epoch * steps + progress.step
                 losses.append(self.stepper(batch, step, steps * self.run.recipe.schedule.epochs))
             progress.step += 1
@@ -307,6 +326,12 @@ class Trainer:
         )
         if scored is None:
             self._interrupt()
+        if scored.unreadable and self._validation is None and self.ranks.first:
+            first = scored.unreadable[0]
+            self.watcher.noted(
+                f"{len(scored.unreadable):,} of {len(self.validation_data):,} validation images "
+                f"cannot be read, and are in no score (the first: {first.image}: {first.reason})"
+            )
         return scored
 
     def last_validation(self) -> ScoredImages:
@@ -363,7 +388,11 @@ class Trainer:
             write_curves(self.run.folder / CURVES_NAME, self.progress.history)
             if everywhere:
                 self.run.write_unreadable(everywhere)
-            state = {"progress": vars(self.progress), "data": self._identity}
+            state = {
+                "progress": vars(self.progress),
+                "data": self._identity,
+                "recipe": self._lasting(),
+            }
             write_state(self.run.folder, {**self.stepper.state(), **state})
         self._saved = time.monotonic()
 

@@ -87,4 +87,5 @@ def _joined(parts: list[ScoredImages], data: Annotations) -> ScoredImages:
         tuple(names[index] for index in order),
         np.concatenate([part.logits for part in parts])[order],
         np.concatenate([part.targets for part in parts])[order],
+        tuple(failure for part in parts for failure in part.unreadable),
     )
