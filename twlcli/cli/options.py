@@ -36,8 +36,8 @@ Separator = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Separator between the labels in a cell, or json [default: the first of | ; , found, or "
-        "blanks]",
+        help="Separator between the labels in a cell, or json [default: the first of | ; , found, "
+        "or blanks]",
     ),
 ]
 JoinRows = Annotated[
