@@ -140,8 +140,10 @@ def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[st
             notes=tuple(notes),
             written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
         )
-    every = [place for place, name in enumerate(header) if name and place not in taken]
-    named = [place for place in every if not _UNNAMED.fullmatch(names[place])]
+    every = [place for place, name in enumerate(header) if name and place not in (image, split)]
+    named = [
+        place for place in every if place not in splits and not _UNNAMED.fullmatch(names[place])
+    ]
     marked = [place for place in named if _holds_marks(cells[place])]
     notes = [note] if note else []
     if marked and (others := [header[place] for place in every if place not in marked]):
