@@ -43,6 +43,7 @@ def test_images_are_found(tmp_path, names, files, note):
     [
         (["a.jpg", "b.jpg"], ["a.jpg", "x/b.jpg"]),  # one is where it should be
         (["a.jpg", "b.jpg"], ["x/a.jpg", "y/b.jpg"]),  # not in one folder
+        (["a.jpg"], ["x/a.jpg", "y/a.jpg"]),  # in two
         (["a", "a.jpg"], ["x/a.jpg", "x/b.jpg"]),  # which would be one image
         (["a", "b"], ["a.txt", "b.txt"]),
         (["/a", "/b"], ["a.jpg", "b.jpg"]),

@@ -254,7 +254,7 @@ def test_lists_of_numbers_are_no_column_of_a_label(tmp_path):
     "names", ["label,label2", "label_1,label_2", "Label 1,Label 2", "tag1,tag2"]
 )
 def test_lists_in_several_columns_are_joined(tmp_path, names):
-    annotations = read_table(write(tmp_path, f"image,{names}\na.jpg,dog,cat|dog\nb.jpg,,cow\n"))
+    annotations = read_table(write(tmp_path, f"image,{names}\na.jpg,dog,cat|dog\nb.jpg,cow,\n"))
     assert labels_of(annotations) == {"a.jpg": ["cat", "dog"], "b.jpg": ["cow"]}
     assert annotations.notes == ()
 

@@ -21,7 +21,7 @@ def located(annotations: Annotations) -> Annotations:
 
     Where none of some images exists as it is written, they may lack `.jpg`, `.jpeg` or `.png`, or
     all lie in one folder below `annotations.root`, such as `images/`. If so, a note says it. If
-    one exists, or they are found nowhere, nothing is changed.
+    one exists, or they are found nowhere or in several folders, nothing is changed.
     """
     step = max(len(annotations) // _TRIED, 1)
     tried = annotations.images[::step][:_TRIED]
@@ -29,15 +29,16 @@ def located(annotations: Annotations) -> Annotations:
         return annotations
     if any(image.startswith("/") for image in tried):
         return annotations
-    for folder in _folders_below(annotations.root):
-        finder = _Finder(annotations.root, folder)
-        if all(finder.find(image) is not None for image in tried):
-            images = tuple(finder.find(image) or image for image in annotations.images)
-            if len(set(images)) < len(images):  # a and a.jpg, which would become one
-                return annotations
-            notes = (*annotations.notes, _note(annotations.images, images, folder))
-            return replace(annotations, images=images, notes=notes)
-    return annotations
+    finders = [_Finder(annotations.root, folder) for folder in _folders_below(annotations.root)]
+    fitting = [each for each in finders if all(each.find(image) for image in tried)]
+    if not fitting or (len(fitting) > 1 and fitting[0].folder):
+        return annotations
+    finder = fitting[0]  # the root, or the only one
+    images = tuple(finder.find(image) or image for image in annotations.images)
+    if len(set(images)) < len(images):  # a and a.jpg, which would become one
+        return annotations
+    note = _note(annotations.images, images, finder.folder)
+    return replace(annotations, images=images, notes=(*annotations.notes, note))
 
 
 class _Finder:
@@ -45,12 +46,12 @@ class _Finder:
 
     def __init__(self, root: Path, folder: str) -> None:
         self._root = root
-        self._folder = folder
+        self.folder = folder
         self._names: dict[str, frozenset[str]] = {}
 
     def find(self, image: str) -> str | None:
         """The path of an image; None if it is not there."""
-        folder, slash, name = f"{self._folder}{image}".rpartition("/")
+        folder, slash, name = f"{self.folder}{image}".rpartition("/")
         if folder not in self._names:
             self._names[folder] = _file_names(self._root / folder)
         endings = ("",) if is_image(name) else SUFFIXES
