@@ -90,15 +90,39 @@ def test_folders_of_all_images_are_no_class(tmp_path, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            "images/a.jpg",
+            ": every image has the one label 'images'; expected a folder for each class",
+        ),
+        ("images/train/a.jpg", "/images/train/a.jpg: lies in no class's folder; expected "),
+    ],
+)
+def test_folders_beside_boxes(tmp_path, image, message):
+    touch(tmp_path, image, "labels/train/a.txt", "labels/a.txt")
+    with pytest.raises(AnnotationError) as caught:
+        read_folders(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}{message}")
+    end = f"; the text files in {tmp_path}/labels, as of a detection data set, are not read"
+    assert str(caught.value).endswith(end)
+
+
+def test_folders_of_one_class_are_noted(tmp_path):
+    touch(tmp_path, "dog/a.jpg", "dog/deep/b.jpg")
+    assert read_folders(tmp_path).notes == ("every image has the one label 'dog'",)
+
+
 def test_folders_name_the_text_files_that_are_not_read(tmp_path):
     touch(tmp_path, "dog/a.jpg", "dog/a.txt", "dog/b.jpg", "cat/c.jpg", "cat/readme.txt")
     assert read_folders(tmp_path).notes == ("text files beside images were not read: dog/a.txt",)
 
 
 def test_folders_loose_photographs_are_noted(tmp_path):
-    touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", ".hidden/d.jpg", "dog/.e.jpg")
+    touch(tmp_path, "a.jpg", "b.jpg", "dog/c.jpg", "cat/f.jpg", ".hidden/d.jpg", "dog/.e.jpg")
     annotations = read_folders(tmp_path)
-    assert annotations.images == ("dog/c.jpg",)
+    assert annotations.images == ("cat/f.jpg", "dog/c.jpg")
     assert annotations.notes == ("images left out because they are in no class folder: 2",)
 
 

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
@@ -253,7 +254,7 @@ def test_lists_of_numbers_are_no_column_of_a_label(tmp_path):
     "names", ["label,label2", "label_1,label_2", "Label 1,Label 2", "tag1,tag2"]
 )
 def test_lists_in_several_columns_are_joined(tmp_path, names):
-    annotations = read_table(write(tmp_path, f"image,{names}\na.jpg,dog,cat|dog\nb.jpg,,cow\n"))
+    annotations = read_table(write(tmp_path, f"image,{names}\na.jpg,dog,cat|dog\nb.jpg,cow,\n"))
     assert labels_of(annotations) == {"a.jpg": ["cat", "dog"], "b.jpg": ["cow"]}
     assert annotations.notes == ()
 
@@ -300,6 +301,15 @@ def test_columns_that_name_splits(tmp_path, column, cells, splits, labels):
     without = splits.count("")
     note = f"images that are not used because they name no split: {without}"
     assert annotations.notes == ((note,) if without else ())
+
+
+def test_columns_of_a_second_split_are_named(tmp_path):
+    annotations = read_table(
+        write(tmp_path, "image,fold,dog,split\na.jpg,1,1,train\nb.jpg,2,0,val\n")
+    )
+    assert annotations.splits == ("train", "val")
+    assert annotations.vocabulary.names == ("dog",)
+    assert annotations.notes == ("columns left out because they are no label's: fold",)
 
 
 @pytest.mark.parametrize("column", ["set", "subset", "partition"])
@@ -545,20 +555,30 @@ def test_reading_agrees_with_a_plain_loop(tmp_path):
 
 
 words = ["image", "labels", "split", "unknown", "vocabulary", "dog", "a.jpg", "0", "1", "-1"]
+words += ["label", "label2", "tags", "fold", "set", "is_valid", "confidence", "a_b", "train", "x y"]
 marks = [*',,|;\n\n\r\t"[]{}: \xe9', "\r\n"]
 fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    start=st.sampled_from(["", "image,labels\n", "image,dog,cat\n", '{"image": "a", "labels": ']),
+    start=st.sampled_from(
+        [
+            "",
+            "image,labels\n",
+            "image,dog,cat\n",
+            "image,label,confidence\n",
+            "ImageID,fold,label1,label2,is_valid\n",
+            '{"image": "a", "labels": ',
+        ]
+    ),
     rest=fragments,
     encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]),
 )
 def test_any_text_is_read_or_refused(tmp_path_factory, start, rest, encoding):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((start + rest).encode(encoding))
-    for read in (read_table, read_jsonl):
+    for read in (read_table, partial(read_table, join_rows=True), read_jsonl):
         try:
             annotations = read(path)
         except AnnotationError as error:

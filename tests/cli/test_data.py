@@ -88,6 +88,18 @@ def test_show_json(tmp_path):
     assert record["missing_images"] == {"count": 1, "first": [str(tmp_path / "b.jpg")]}
 
 
+def test_show_joins_rows(tmp_path):
+    path = table(tmp_path, "image,label\na.jpg,dog\na.jpg,cat\n")
+    result = run("show", path)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "each image may have only one row; --join-rows joins the rows of an image\n"
+    )
+    result = run("show", path, "--join-rows")
+    assert result.exit_code == 0
+    assert "2.000 per image on average" in result.stdout
+
+
 def test_show_error_is_one_line(tmp_path):
     path = table(tmp_path, "image,dog,cat\na.jpg,1,maybe\n")
     result = run("show", path)

@@ -258,7 +258,11 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
     read = read_recipe(RESOLVED_0_1_0)
     assert read == expected.suited(images=5000, labels=20)
     written = RESOLVED_0_1_0.read_text("utf-8")
-    later = ('splits = ""\n', "save_minutes = 10.0\n")  # keys that it did not have
+    later = (
+        "join_rows = false\n",
+        'splits = ""\n',
+        "save_minutes = 10.0\n",
+    )  # keys that it did not have
     text = read.to_toml()
     for line in later:
         assert line in text

@@ -139,7 +139,8 @@ class AnnotationBuilder:
                 present and unknown.
         """
         row = len(self._splits)
-        image = normal_image(image)
+        if "./" in image:
+            image = normal_image(image)
         first_row = self._row_of.setdefault(image, row)
         if first_row != row:
             first = self._name(*self._place(first_row))

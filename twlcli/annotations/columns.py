@@ -140,8 +140,10 @@ def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[st
             notes=tuple(notes),
             written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
         )
-    every = [place for place, name in enumerate(header) if name and place not in taken]
-    named = [place for place in every if not _UNNAMED.fullmatch(names[place])]
+    every = [place for place, name in enumerate(header) if name and place not in (image, split)]
+    named = [
+        place for place in every if place not in splits and not _UNNAMED.fullmatch(names[place])
+    ]
     marked = [place for place in named if _holds_marks(cells[place])]
     notes = [note] if note else []
     if marked and (others := [header[place] for place in every if place not in marked]):
@@ -193,7 +195,7 @@ def _label_lists(
         for place, name in enumerate(names)
         if _NUMBERED.fullmatch(name) and place not in taken
     ]
-    if all(_holds_marks(cells[place]) for place in numbered):  # of a label each
+    if not any(_holds_text(cells[place]) for place in numbered):  # of a label each
         numbered = []
     first = _place(names, LABEL_COLUMNS)
     if first is not None:
@@ -238,9 +240,13 @@ def _is_mark(cell: str) -> bool:
 
 
 def _holds_marks(cells: Sequence[str]) -> bool:
-    """Whether half of the cells are those of a label's column: a few others are mistakes."""
-    others = sum(cell not in CELL_VALUES for cell in cells)
-    return others < 2 or 2 * others <= len(cells)
+    """Whether cells are those of a label's column: a few others, or one alone, are mistakes."""
+    return not _holds_text(cells) or sum(cell not in CELL_VALUES for cell in cells) < 2
+
+
+def _holds_text(cells: Sequence[str]) -> bool:
+    """Whether most cells are not those of a label's column."""
+    return 2 * sum(cell in CELL_VALUES for cell in cells) < len(cells)
 
 
 def _few(names: Sequence[str]) -> str:

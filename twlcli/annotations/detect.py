@@ -16,6 +16,7 @@ from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.located import located
 from twlcli.annotations.missing import with_forward_slashes
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
@@ -111,7 +112,8 @@ def read_labels(
 ) -> Annotations:
     """Read labels from a file or folder.
 
-    Whether the images' files exist is not looked at; `missing.check_images` does.
+    Whether all images' files exist is not looked at; `missing.check_images` does. Where those of a
+    table or JSON Lines file do not, they are looked for; see `located.located`.
 
     Args:
         path: a label file, or a folder that a format describes or that holds `labels.csv`.
@@ -151,6 +153,8 @@ def read_labels(
     if images is not None and name != "coco":
         annotations = replace(annotations, root=images)
     annotations = with_forward_slashes(annotations)
+    if FORMATS[name].join_rows or name == "jsonl":
+        annotations = located(annotations)
     return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,23 @@ from twlcli.errors import AnnotationError
 
 WINDOWS_1252 = "cp1252"
 _CHUNK = 1 << 20  # bytes
+
+# Zip archives, which .xlsx and .ods are, and the older .xls.
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+
+# Encodings whose text Windows-1252 can decode too, and what is in it when they are right. Western
+# text has letters beyond ASCII one at a time; two ideographs need four such bytes on end.
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]{2}")
+_IDEOGRAPHS = re.compile("[\u4e00-\u9fff]{2}")
+_FOREIGN = (
+    ("Shift-JIS", "cp932", _KANA),
+    ("EUC-JP", "euc_jp", _KANA),
+    ("Shift-JIS", "cp932", _IDEOGRAPHS),
+    ("GB18030", "gb18030", _IDEOGRAPHS),
+    ("Big5", "big5", _IDEOGRAPHS),
+    ("EUC-KR", "cp949", re.compile("[\uac00-\ud7a3]{2}")),
+    ("Windows-1251", "cp1251", re.compile("[\u0430-\u044f]{3}")),
+)
 
 
 @contextmanager
@@ -33,21 +51,54 @@ def find_encoding(path: Path) -> str:
     reading it afterwards in the encoding returned cannot fail.
 
     Raises:
-        AnnotationError: the file cannot be read, is empty, or is not text in any of the three.
+        AnnotationError: the file cannot be read, is empty, is a spreadsheet, or is not text in any
+            of the three; names another encoding that it seems to be in.
     """
     check_is_file(path)
     with readable(path), path.open("rb") as file:
-        start = file.read(3)
+        start = file.read(4)
     if not start:
         raise AnnotationError(f"{path}: the file is empty")
+    if start.startswith(_SPREADSHEETS):
+        raise AnnotationError(f"{path}: is a spreadsheet, or another archive; save it as CSV UTF-8")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         candidates = ["utf-16"]
     else:
         candidates = ["utf-8-sig", WINDOWS_1252]
     for encoding in candidates:
+        if encoding == WINDOWS_1252:
+            _check_not_foreign(path, _from_first_beyond_ascii(path))
         if _decodes(path, encoding):
             return encoding
     raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")
+
+
+def _from_first_beyond_ascii(path: Path) -> bytes:
+    """Up to `_CHUNK` bytes from the line on that has the first byte beyond ASCII."""
+    with readable(path), path.open("rb") as file:
+        for line in file:
+            if not line.isascii():
+                return line[:_CHUNK] + file.read(_CHUNK)
+    return b""
+
+
+def _check_not_foreign(path: Path, text: bytes) -> None:
+    """Raise AnnotationError where text that is not UTF-8 looks like that of another script."""
+    found = [name for name, encoding, signs in _FOREIGN if signs.search(_decoded(text, encoding))]
+    if not found:
+        return
+    if _KANA.search(_decoded(text, "cp932")) or _KANA.search(_decoded(text, "euc_jp")):
+        found = found[:1]
+    names = " or ".join(dict.fromkeys(found))
+    raise AnnotationError(f"{path}: is not UTF-8 and looks like {names}; save it as UTF-8")
+
+
+def _decoded(text: bytes, encoding: str) -> str:
+    """The text; empty where the encoding is another. A last character may be cut off."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(text)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _decodes(path: Path, encoding: str) -> bool:
@@ -109,6 +160,8 @@ def read_text(path: Path) -> str:
     content = read_bytes(path)
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ["utf-16"] if marked else ["utf-8-sig", WINDOWS_1252]:
+        if encoding == WINDOWS_1252:
+            _check_not_foreign(path, content)
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:

@@ -82,7 +82,7 @@ def read_folders(path: Path) -> Annotations:
         if len(below) <= bool(splits):
             folder, _, name = image.path.rpartition("/")
             message = f"lies in no class's folder; expected {folder}/CLASS/{name}"
-            raise AnnotationError(f"{path / image.path}: {message}")
+            raise AnnotationError(f"{path / image.path}: {message}{_boxes_beside(path)}")
         label, split = (below[1], below[0]) if splits else (below[0], "")
         builder.add(image.path, builder.columns([label]), split=split)
     if outside := len(found) - len(inside):
@@ -92,9 +92,23 @@ def read_folders(path: Path) -> Annotations:
         builder.note(f"images left out because they lie in no split with class folders: {counts}")
     if texts:
         builder.note(f"text files beside images were not read: {shortened(texts)}")
-    annotations = builder.finish()
-    _check_classes(annotations)
-    return annotations
+    if builder.label_count == 1:
+        message = f"every image has the one label '{builder.label(0)}'"
+        if builder.label(0).casefold() in CONTAINERS:
+            message += f"; expected a folder for each class{_boxes_beside(path)}"
+            raise AnnotationError(f"{path}: {message}")
+        builder.note(message)
+    return builder.finish()
+
+
+def _boxes_beside(path: Path) -> str:
+    """What to say where a folder `labels` with text files lies there, as detectors have it."""
+    labels = path / "labels"
+    if not labels.is_dir() or not any(
+        name.lower().endswith(".txt") for _, names in walk(labels) for name in names
+    ):
+        return ""
+    return f"; the text files in {labels}, as of a detection data set, are not read"
 
 
 def has_class_folders(folders: Iterable[str]) -> bool:
@@ -144,13 +158,3 @@ def _splits(images: Sequence[_Image], level: int) -> frozenset[str]:
     training = any(SPLIT_NAMES[top.casefold()] == "train" for top in holding)
     in_training = sum(len(pair) > 1 and pair[0] in holding for pair in classes)
     return frozenset(holding if training and in_training > 1 else ())
-
-
-def _check_classes(annotations: Annotations) -> None:
-    """Raise AnnotationError where the one class is a folder of all images."""
-    (first, *others) = annotations.vocabulary
-    if not others and first.casefold() in CONTAINERS:
-        raise AnnotationError(
-            f"{annotations.source}: every image has the one label '{first}'; "
-            "expected a folder for each class"
-        )
