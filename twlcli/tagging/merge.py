@@ -187,7 +187,7 @@ class _Text:
         try:
             with path.open("rb") as file:
                 is_empty = file.seek(0, os.SEEK_END) == 0
-                if is_empty or file.seek(-1, os.SEEK_END) < 0 or file.read(1) != b"\n":
+                if not is_empty and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                     raise TwlError(f"{path}: is cut off in its last row")
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 yield from self._read(path, file)
