@@ -94,6 +94,7 @@ def export_int8(
     images: Path | str | None = None,
     coco_images: Path | str | None = None,
     separator: str | None = None,
+    join_rows: bool = False,
     max_drop: float = MAX_DROP,
     accept_drop: bool = False,
     force: bool = False,
@@ -112,6 +113,7 @@ def export_int8(
         images: the folder that image paths are relative to.
         coco_images: the folder of a COCO file's images.
         separator: between labels in a table's cell.
+        join_rows: whether an image may have several rows of a table.
         max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
         accept_drop: accept any loss.
         force: replace an existing file.
@@ -130,7 +132,7 @@ def export_int8(
     source = Path(source)
     out = beside(source, "model.int8.onnx") if out is None else Path(out)
     check_out(out, force=force)
-    how = ReadOptions(format, images, coco_images, separator)
+    how = ReadOptions(format, images, coco_images, separator, join_rows=join_rows or None)
     labelled = open_labelled(source, data, split, read_spec(source).vocabulary, how)
     annotations = labelled.annotations
     with nullcontext() if watcher is None else watcher(2 * len(annotations)) as progress:
