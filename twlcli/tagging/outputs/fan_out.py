@@ -100,15 +100,17 @@ class FanOut:
     def take(self, item: Item, row: Row, scores: Scores | None = None) -> None:
         """Give the row of one image to every output; the journal gets the scores."""
         photographs = self._sidecars.photographs
-        self._stored += item.stored is not None
+        failed = isinstance(row, Failure)
         if isinstance(row, Failure):
-            self._failed += 1
             self._fail(item.file, row)
         else:
-            self._tagged += 1
             self._write(item.file, row if self._rules is None else self._rules(row))
         changed = self._sidecars.photographs > photographs
         self._remember(item, row if isinstance(row, Failure) else scores, changed=changed)
+        # Last, so that an interruption in between leaves no image counted that has no row.
+        self._failed += failed
+        self._tagged += not failed
+        self._stored += item.stored is not None
 
     def _write(self, file: ImageFile, tags: Tags) -> None:
         reasons: list[str] = []
