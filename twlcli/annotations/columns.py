@@ -119,27 +119,7 @@ def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[st
     taken = {image, *splits}
     labels, note = _label_lists(names, cells, taken)
     if labels:
-        unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
-        confidence = _place(names, ("confidence",))
-        if confidence is not None and not all(map(_is_mark, cells[confidence])):
-            confidence = None
-        read = {image, split, *labels, unknown, vocabulary, confidence}
-        ignored = [
-            name
-            for place, name in enumerate(header)
-            if place not in read and name and names[place] not in _OWN_COLUMNS
-        ]
-        notes = [f"columns that were not read: {_few(ignored)}"] if ignored else []
-        return Columns(
-            image=image,
-            split=split,
-            labels=labels,
-            unknown=unknown,
-            vocabulary=vocabulary,
-            confidence=confidence,
-            notes=tuple(notes),
-            written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
-        )
+        return _of_lists(header, cells, image, split, labels)
     every = [place for place, name in enumerate(header) if name and place not in (image, split)]
     named = [
         place for place in every if place not in splits and not _UNNAMED.fullmatch(names[place])
@@ -150,6 +130,36 @@ def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[st
         notes.append(f"columns left out because they are no label's: {_few(others)}")
     return Columns(
         image=image, split=split, label_columns=tuple(marked or named), notes=tuple(notes)
+    )
+
+
+def _of_lists(
+    header: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    image: int,
+    split: int | None,
+    labels: tuple[int, ...],
+) -> Columns:
+    names = [normal_name(name) for name in header]
+    unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
+    confidence = _place(names, ("confidence",))
+    if confidence is not None and not all(map(_is_mark, cells[confidence])):
+        confidence = None
+    read = {image, split, *labels, unknown, vocabulary, confidence}
+    ignored = [
+        name
+        for place, name in enumerate(header)
+        if place not in read and name and names[place] not in _OWN_COLUMNS
+    ]
+    return Columns(
+        image=image,
+        split=split,
+        labels=labels,
+        unknown=unknown,
+        vocabulary=vocabulary,
+        confidence=confidence,
+        notes=(f"columns that were not read: {_few(ignored)}",) if ignored else (),
+        written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
     )
 
 
