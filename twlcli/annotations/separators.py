@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from twlcli.annotations.columns import MISSING
@@ -39,6 +39,8 @@ def find_separator(
     of: str,
     separators: Sequence[str] = SEPARATORS,
     may_be_blank: bool = True,
+    may_be_list: bool = True,
+    least_cells: int = 1,
 ) -> Separator:
     """What separates the labels in cells.
 
@@ -50,12 +52,14 @@ def find_separator(
         of: the file's name, for notes.
         separators: those that come into question.
         may_be_blank: False where labels are known to be written with other separators.
+        may_be_list: False where a cell is no list, however it begins.
+        least_cells: how many different cells it takes for the blank.
     """
     first_line: dict[str, int] = {}
     unseen = list(separators)
     different = set[str]()
     for line, cell in cells:
-        if begins := LIST.match(cell):
+        if may_be_list and (begins := LIST.match(cell)):
             return Separator(CHOICES if begins[1][0] == "{" else JSON_LIST)
         for separator in [each for each in unseen if each in cell]:
             first_line[separator] = line
@@ -72,14 +76,14 @@ def find_separator(
         return Separator(found[0], (note,))
     if found or not may_be_blank:
         return Separator(found[0] if found else separators[0])
-    return _blank_or(separators[0], different)
+    return _blank_or(separators[0], different, least_cells)
 
 
-def _blank_or(other: str, cells: Iterable[str]) -> Separator:
+def _blank_or(other: str, cells: Collection[str], least: int) -> Separator:
     several = sorted(cell.strip() for cell in cells if len(cell.split()) > 1)
     if not several:
         return Separator(other)
-    if blanks_separate(cells):
+    if len(cells) >= least and blanks_separate(cells):
         note = (
             f"labels are separated by blanks, as in '{several[0][:60]}'; a separator of '{other}' "
             "keeps such cells whole"

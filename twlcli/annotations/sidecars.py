@@ -48,7 +48,9 @@ def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
     """
     builder = AnnotationBuilder(path, format_name="sidecars", root=path)
     if separator is None:
-        found = find_separator(_lines(path), of=path.name, separators=(",",))
+        found = find_separator(  # a tag may begin with a bracket, and be of several words
+            _lines(path), of=path.name, separators=(",",), may_be_list=False, least_cells=3
+        )
         for note in found.notes:
             builder.note(note)
         separator = found.text
