@@ -162,8 +162,7 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            came = self._number is not None  # the program is about to end with its exit code
-            signal.signal(number, signal.SIG_IGN if came else handler)
+            signal.signal(number, handler)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         again = self._number is not None and time.monotonic() - self._first > _ECHO
