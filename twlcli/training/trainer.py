@@ -25,6 +25,7 @@ from twlcli.errors import (
 from twlcli.inference.scored import ScoredImages
 from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import write_checkpoint
+from twlcli.model.decisions import some_of
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights
@@ -57,7 +58,7 @@ from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 from twlcli.training.watcher import TrainStart, Watcher
 
-_FEW_IMAGES, _RARE_SHOWN = 10, 5  # of a label, to learn from it; and labels named that have less
+_FEW_IMAGES = 10  # of a label, to learn from it
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
 
 
@@ -146,11 +147,10 @@ class Trainer:
         counted = zip(counts, self.spec.vocabulary.names, strict=True)
         rare = sorted((count, name) for count, name in counted if count < _FEW_IMAGES)
         if rare:
-            first = ", ".join(f"{name} {count}" for count, name in rare[:_RARE_SHOWN])
-            more = f" and {len(rare) - _RARE_SHOWN} more" if len(rare) > _RARE_SHOWN else ""
+            counted_names = some_of([f"{name} {count}" for count, name in rare])
             plural = "label has" if len(rare) == 1 else "labels have"
             self.watcher.noted(
-                f"{len(rare)} {plural} fewer than {_FEW_IMAGES} training images: {first}{more}"
+                f"{len(rare)} {plural} fewer than {_FEW_IMAGES} training images: {counted_names}"
             )
 
     def _take_up(self) -> None:

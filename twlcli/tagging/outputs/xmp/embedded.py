@@ -6,6 +6,7 @@ import mmap
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,11 +42,8 @@ def embedded_keywords(path: Path) -> dict[NewProperty, list[str]]:
     except (OSError, ValueError):
         return found
     if packet is not None and len(packet) <= MAXIMUM_BYTES:
-        try:
+        with suppress(ImageError):  # others cannot read it either
             lists = Packet(packet.strip(b"\0"), [each.name for each in LISTS])
-        except ImageError:  # others cannot read it either
-            pass
-        else:
             found = {each: lists.values(each.name) for each in LISTS}
     found[SUBJECT] = unique([*found[SUBJECT], *words])
     return found
