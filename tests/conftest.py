@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,16 @@ from PIL import Image
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 220)}
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """Give signals back to the test runner: a stopped command ignores them until it has ended."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -149,6 +149,14 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
             os.close(descriptor)
 
 
+def discard_partial(path: Path) -> None:
+    """Remove the partial file of `path`, unless another process writes it."""
+    partial = partial_path(path)
+    with suppress(OSError, TwlError):
+        os.close(_open_alone(partial, path))
+        partial.unlink()
+
+
 def _open_alone(partial: Path, path: Path) -> int:
     """An empty file that no other process writes; the system lets go of it when this one dies.
 

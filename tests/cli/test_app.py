@@ -181,3 +181,26 @@ def test_a_reader_who_has_seen_enough_is_no_error():
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "x.csv", "--out", ""], "--out is empty"),
+        (["tag", "x.png", "--gallery="], "--gallery is empty"),
+        (["data", "show", ""], "an argument is empty"),
+        (["train", "x.csv", "--set", ""], "expected section.key=value"),
+    ],
+)
+def test_an_empty_argument_is_no_path(words, message):
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("words", [["version"], ["doctor"], ["--help"]])
+def test_without_standard_output_there_is_an_error(words):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "twlcli", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "twl: error: standard output is closed\n")

@@ -66,7 +66,7 @@ def test_eval_prints_the_tables(model, table):
     assert "mAP@class          100.00  over 3 labels" in result.stdout
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["threshold", "best-f1", *["100.00"] * 6] in lines
-    assert ["95", "%", "interval", "100.0–100.0", "100.0–100.0"] in lines
+    assert "interval" not in result.stdout  # of four images
     rows = [line.split() for line in result.stdout.splitlines() if line.endswith("0.900")]
     assert rows == [["blue", "100.00", "100.00", "100.00", "100.00", "1", "0.900"]]
     assert result.stderr == (

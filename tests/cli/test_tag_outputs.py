@@ -66,7 +66,7 @@ def test_sidecars_of_twl_follow_a_changed_image_those_of_others_stay(model, phot
     call = [photos, "--model", model, "--txt", "--out", tmp_path / "t.csv"]
     result = twl_tag(*call)
     assert result.exit_code == 3
-    reason = "its .txt exists already with other content; use --force to replace it"
+    reason = "its .txt exists already with other content; force replaces it"
     assert f"failed: b.png: {reason}" in result.stderr
     assert "3 tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
     assert names_in(tmp_path / "t.csv") == ["a.png", "b.png", "sub/c.png"]

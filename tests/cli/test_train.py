@@ -175,6 +175,32 @@ def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, n
     assert [record["epoch"] for record in history(out)] == list(range(1, epochs + 3))
 
 
+def test_a_second_termination_changes_no_exit_code(photographs, tmp_path):
+    out = tmp_path / "run"
+    process = begun(photographs, out, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    wait_for(out / "metrics.jsonl")
+    process.terminate()
+    for line in process.stderr:
+        if "continue with" in line:
+            break
+    while process.poll() is None:  # until it has ended
+        process.terminate()
+        time.sleep(0.01)
+    assert process.returncode == 75
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_what_cannot_be_said_ends_no_training(photographs, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "twlcli", "train", photographs, "--out", out, "--epochs", "1"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([*command, *SMALL], stderr=full).returncode == 0
+    assert len(history(out)) == 1
+
+
 def test_a_terminal_shows_bars_that_go_when_they_are_done(photographs, tmp_path):
     primary, secondary = pty.openpty()
     out = tmp_path / "run"

@@ -74,7 +74,7 @@ def test_files_that_are_not_weights_are_refused(tmp_path, capsys):
     for path, message in (
         (tmp_path / "none.pth", "cannot read the weights"),
         (text, "not a file of weights"),
-        (harmful, "not a file of weights that is safe to load"),
+        (harmful, "not a file of weights alone"),
         (other, "0 of its 1 tensors fit backbone 'resnet18', with 0.0% of its parameters"),
         (empty, "holds no state dict"),
     ):

@@ -92,6 +92,14 @@ def test_journal_replaces_the_row_of_a_changed_file(path):
         assert find(journal, "1.jpg", later) == Failure("1.jpg", "the file is empty")
 
 
+def test_journal_in_which_nothing_stands_goes_with_an_error(path):
+    for rows, left in (([], []), ([(NOW, DOG)], [path.name])):
+        with pytest.raises(TwlError, match="elsewhere"), opened(path) as journal:
+            journal.commit(rows)
+            raise TwlError("elsewhere")
+        assert [each.name for each in path.parent.iterdir()] == left
+
+
 def test_journal_keeps_runs_apart(path):
     other = Scores("1.jpg", (), ())
     for key, row in [(b"run", DOG), (b"other threshold", other)]:

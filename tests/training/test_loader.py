@@ -1,9 +1,12 @@
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from twlcli.annotations.detect import read_labels
 from twlcli.errors import DeviceError
@@ -82,6 +85,32 @@ def test_unreadable_image_is_left_out_and_named(tmp_path, photographs):
     assert len(batch.unreadable) == 1
     assert batch.unreadable[0].startswith(f"{tmp_path / 'bad.png'}: not an image")
     assert len(images.collate([images[Key(0, 1)]])) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_profiles_that_are_no_use_are_counted(tmp_path, workers):
+    for name, profile in (("a", b"no profile" * 20), ("b", None), ("c", b"nor this" * 20)):
+        Image.new("RGB", (20, 20), "red").save(tmp_path / f"{name}.png", icc_profile=profile)
+    (tmp_path / "labels.csv").write_text("image,labels\na.png,a\nb.png,b\nc.png,a\n")
+    images, batches = images_of(tmp_path / "labels.csv"), order(count=3, batch_size=3)
+    loader = TrainingLoader(images, batches, workers=workers, pin_memory=False)
+    assert [batch.profiles_ignored for batch in loader.epoch(0)] == [2]
+    loader.close()
+
+
+def test_processes_may_be_more_than_cores_and_no_signal_reaches_them(photographs, capfd):
+    images = images_of(photographs)
+    batches = order(count=len(images), batch_size=8)
+    loader = TrainingLoader(images, batches, workers=9, pin_memory=False)
+    next(loader.epoch(0))
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGTERM)
+    assert len(list(loader.epoch(1))) == len(batches)
+    loader.close()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,8 @@ COMMANDS = {
     "version": ("help:version", "Show the version."),
 }
 
+MAY_BE_EMPTY = ("--title", "--separator", "--set")  # texts
+
 _UsageError: Any = typer.BadParameter.__base__  # of the copy of Click inside Typer
 
 
@@ -49,6 +52,7 @@ class ErrorBoundary(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read the options before the command inside the boundary."""
         with self._reported(ctx):
+            check_not_empty(args)
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -73,6 +77,16 @@ class ErrorBoundary(TyperGroup):
             return hints.usage_text(error)
         hint = error.hinted(hints.names_of_arguments(self, ctx))
         return f"{error.message}; {hint}" if hint else error.message
+
+
+def check_not_empty(arguments: Sequence[str]) -> None:
+    """Raise TwlError for an empty argument, as of a variable that is not set: it names no file."""
+    for before, argument in pairwise(("", *arguments)):
+        option, equals, value = argument.partition("=")
+        if not argument and before not in MAY_BE_EMPTY:
+            raise TwlError(f"{before if before.startswith('-') else 'an argument'} is empty")
+        if option.startswith("--") and equals and not value and option not in MAY_BE_EMPTY:
+            raise TwlError(f"{option} is empty")
 
 
 class Commands(ErrorBoundary):
@@ -138,23 +152,42 @@ def _options(
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
+class _Unfailing(TextIOWrapper):
+    """Standard error: no work ends because a line about it finds a full disk."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
 def main() -> None:
     """Entry point of the console script."""
+    closed = sys.stdout is None
+    if closed:  # writing to it shall fail, and no file take its number
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: PTH123, SIM115
+    if isinstance(sys.stderr, TextIOWrapper):
+        form: Any = {"encoding": sys.stderr.encoding, "errors": "backslashreplace"}
+        sys.stderr = _Unfailing(sys.stderr.detach(), line_buffering=True, **form)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         try:
             app(prog_name="twl")
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, *DISK_FULL):
+        closed = closed and error.errno == errno.EBADF
+        if not closed and error.errno not in (errno.EPIPE, *DISK_FULL):
             raise
         if error.errno != errno.EPIPE:  # else whoever reads has seen enough
-            place = error.filename or "the output"
-            line = f"twl: error: {place}: cannot be written ({error.strerror})"
-            typer.echo(printable(line), err=True)
+            reason = f"{error.filename or 'the output'}: cannot be written ({error.strerror})"
+            reason = "standard output is closed" if closed else reason
+            typer.echo(printable(f"twl: error: {reason}"), err=True)
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123  for the interpreter's last flush
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         sys.exit(2 if error.errno != errno.EPIPE else 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import threading
@@ -190,8 +192,12 @@ def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) 
 
 
 def _standard_output() -> BinaryIO:
-    if sys.stdout is None:  # closed by whoever called
-        raise TwlError("standard output is closed; write to a file with --out FILE")
+    try:
+        os.write(sys.stdout.fileno(), b"")
+    except OSError as error:
+        if error.errno == errno.EBADF:  # closed by whoever called; else it is no file, in a test
+            message = "standard output is closed; write to a file with --out FILE"
+            raise TwlError(message) from None
     return typer.get_binary_stream("stdout")
 
 

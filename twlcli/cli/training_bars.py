@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _SOME = 3  # names shown of a list that may be long
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 _TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, on which schedulers can be told to run a job again
+_ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 
 
 class TrainingBars:
@@ -135,10 +135,11 @@ def print_note(note: str, hint: str) -> None:
 
 
 class Interrupts:
-    """Ctrl-C and termination, for as long as it is entered.
+    """Ctrl-C and termination: as long as it is entered, and from the first one on to the end.
 
     Calling it tells whether one came; whoever asks can save and stop. Before the first question
-    there is nothing to save, and a signal stops at once, as a later one does.
+    there is nothing to save, and a signal stops at once, as a later one does. A program that is
+    about to end is left alone, so that it ends with its own code.
     """
 
     def __init__(self) -> None:
@@ -162,7 +163,7 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+            signal.signal(number, handler if self._number is None else signal.SIG_IGN)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         again = self._number is not None and time.monotonic() - self._first > _ECHO

@@ -140,9 +140,9 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     except OSError as error:
         raise ModelError(f"{path}: cannot read the weights ({error.strerror or error})") from error
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
-            f"{path}: not a file of weights that is safe to load ({first_line})"
+            f"{path}: not a file of weights alone; expected tensors as torch.save or safetensors "
+            "write them, of which nothing has to be run to read them"
         ) from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):

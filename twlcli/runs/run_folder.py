@@ -220,13 +220,21 @@ def _read_splits(path: Path) -> dict[str, str]:
     """What `write_splits` wrote: the split of each image.
 
     Raises:
-        AnnotationError: the table has no columns `image` and `split`.
+        AnnotationError: the table has no columns `image` and `split`, or puts an image into two.
     """
+    split_of: dict[str, str] = {}
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.DictReader(file)
         try:
-            return {row["image"]: normal_split(row["split"]) for row in csv.DictReader(file)}
+            for row in rows:
+                image, split = row["image"], normal_split(row["split"])
+                before = split_of.setdefault(image, split)
+                if before != split:
+                    message = f"'{image}' is in split '{split}' and before that in '{before}'"
+                    raise AnnotationError.at(path, rows.line_num, message)
         except (KeyError, AttributeError, csv.Error):
             raise AnnotationError(f"{path}: expected columns image and split") from None
+    return split_of
 
 
 def check_place(folder: Path) -> None:

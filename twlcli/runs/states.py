@@ -113,7 +113,10 @@ def read_state(folder: Path, device: torch.device) -> SavedState:
         return SavedState(values, "; ".join(damaged) + used)
     if not damaged:
         raise ModelError(f"{folder / _NEWEST}: nothing to resume; the run was not saved yet")
-    raise ModelError("; ".join(damaged))
+    raise ModelError(
+        "; ".join(damaged),
+        hint="a new run can begin with the best weights so far: {weights} " + str(folder),
+    )
 
 
 def remove_states(folder: Path) -> None:

@@ -44,6 +44,7 @@ from twlcli.scoring.metrics import (
 from twlcli.scoring.scores_file import check_suffix, write_scores
 
 _RESAMPLES, _FEWEST_RESAMPLES = 400, 100
+_FEWEST_IMAGES = 10  # of fewer a resample says nothing of others
 _RESAMPLED_ENTRIES = 1 << 30  # seconds; the intervals of more data are narrow
 TOP = 3  # labels per image of the second set of decisions, as the field reports it
 
@@ -112,7 +113,7 @@ class Evaluation:
         fitted_on: how many chose its best epoch, calibration and thresholds.
         cross_fitted: decisions and probabilities by what is fitted to other images, where most of
             these are those that the model was fitted to.
-        intervals: what other images may show; None of no or very many images.
+        intervals: what other images may show; None of few or very many images.
         notes: what was decided in reading the data.
         data: where they came from, if from a file.
         split: which split of it was scored.
@@ -303,7 +304,8 @@ def with_intervals(
     if cross is not None:
         evaluation = replace(evaluation, cross_fitted=cross[0])
     resamples = min(_RESAMPLES, _RESAMPLED_ENTRIES // max(1, logits.size))
-    if resamples < _FEWEST_RESAMPLES or not (targets == PRESENT).any():
+    few = len(targets) < _FEWEST_IMAGES or resamples < _FEWEST_RESAMPLES
+    if few or not (targets == PRESENT).any():
         return evaluation
     certain = probabilities(logits, calibration_of(spec))
     decisions = decide(certain, thresholds_of(spec, threshold)) if cross is None else cross[1]

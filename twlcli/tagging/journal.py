@@ -17,7 +17,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -69,6 +69,8 @@ def open_journal(
 ) -> Iterator[Journal]:
     """The journal at `path`, made where there is none, and locked until the block ends.
 
+    A journal in which nothing stands is removed when the block ends by a TwlError.
+
     Args:
         path: the file.
         key: of what decides the scores; those of other keys stay in the file, unseen.
@@ -89,7 +91,15 @@ def open_journal(
             _prepare(connection, path)
             run = _run(connection, key, model)
             output_run = run if outputs_key is None else _run(connection, outputs_key, model)
-        yield Journal(connection, path, run, vocabulary, output_run=output_run)
+        journal = Journal(connection, path, run, vocabulary, output_run=output_run)
+        try:
+            yield journal
+        except TwlError:
+            with suppress(OSError, sqlite3.Error):
+                if journal.is_empty():
+                    connection.execute("PRAGMA journal_mode = DELETE")  # ends the files beside it
+                    path.unlink()
+            raise
     finally:
         connection.close()
 
@@ -127,6 +137,12 @@ class Journal:
         self._labels = vocabulary.names
         self._columns = {label: column for column, label in enumerate(vocabulary)}
         self.path = path
+
+    def is_empty(self) -> bool:
+        """Whether nothing is known of any image, by this run or any other of this journal."""
+        query = "SELECT EXISTS (SELECT 1 FROM rows) OR EXISTS (SELECT 1 FROM sidecars)"
+        (found,) = self._connection.execute(query).fetchone()
+        return not found
 
     def find(self, files: Sequence[tuple[str, Identity | None]]) -> list[Entry | None]:
         """The rows of files, each where there is one and the file has not changed since.

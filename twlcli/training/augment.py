@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from twlcli.images.decode import read_upright
+from twlcli.images.decode import Noted, read_upright, say_nothing
 from twlcli.images.preprocess import RESAMPLING
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 
@@ -49,13 +50,25 @@ class Colour:
 
 
 def random_crop(
-    path: Path, augment: AugmentRecipe, recipe: ImageRecipe, *, generator: np.random.Generator
+    path: Path,
+    augment: AugmentRecipe,
+    recipe: ImageRecipe,
+    *,
+    generator: np.random.Generator,
+    noted: Noted = say_nothing,
 ) -> NDArray[np.uint8]:
     """A random crop of an image file, resized and perhaps mirrored; uint8 RGB (size, size, 3).
 
     Torchvision's RandomResizedCrop: area uniform in `min_scale`..1 of the image's, aspect ratio
     log-uniform in 1/`max_stretch`..`max_stretch`, and the centre where ten draws do not fit.
     A large JPEG is decoded no larger than the crop needs.
+
+    Args:
+        path: the file.
+        augment: what is drawn.
+        recipe: the size and interpolation.
+        generator: of this image's draws.
+        noted: told what is odd about an image that was read all the same.
 
     Raises:
         ImageError: the file cannot be decoded.
@@ -69,9 +82,12 @@ def random_crop(
     # The crop's shorter side is at least sqrt(scale / max_stretch) of the image's; the decoder
     # keeps at least twice what it is asked for, so the crop has at least `size` pixels.
     needed = math.ceil(size / math.sqrt(scales[0] / augment.max_stretch) / 2)
-    image = read_upright(path, shorter_side=needed)
-    box = _crop_box(image.size, scales, ratios, place, augment.max_stretch)
-    crop = np.array(image.resize((size, size), RESAMPLING[recipe.interpolation], box=box))
+
+    def cropped(image: Image.Image) -> Image.Image:
+        box = _crop_box(image.size, scales, ratios, place, augment.max_stretch)
+        return image.resize((size, size), RESAMPLING[recipe.interpolation], box=box)
+
+    crop = np.array(read_upright(path, shorter_side=needed, resize=cropped, noted=noted))
     return crop[:, ::-1] if mirrored else crop
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import DeviceError, ImageError
+from twlcli.images.decoding import Caveat, joined
 from twlcli.labels import UNKNOWN
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.augment import Colour, draw_colour, random_crop
@@ -50,6 +52,7 @@ class Sample:
     image: NDArray[np.uint8] | None
     colour: NDArray[np.float32]
     error: str = ""
+    caveat: Caveat = Caveat.NOTHING
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Batch:
         colour: changes of colour yet to be made.
         targets: int8 (n, C) of 1, 0 and -1.
         unreadable: path and reason of images that were left out.
+        profiles_ignored: images whose colour profile could not be used.
         piped: it did not fit in shared memory, and came from its process through a pipe.
     """
 
@@ -68,6 +72,7 @@ class Batch:
     colour: Colour
     targets: Tensor
     unreadable: tuple[str, ...] = ()
+    profiles_ignored: int = 0
     piped: bool = False
 
     def __len__(self) -> int:
@@ -116,9 +121,10 @@ class Batch:
             return replace(self, piped=True)
 
     def __reduce__(self) -> Any:
+        odd = self.unreadable, self.profiles_ignored
         if self.piped:
-            return _from_pipe, ([tensor.numpy() for tensor in self._tensors], self.unreadable)
-        return Batch, (self.images, self.colour, self.targets, self.unreadable)
+            return _from_pipe, ([tensor.numpy() for tensor in self._tensors], *odd)
+        return Batch, (self.images, self.colour, self.targets, *odd)
 
     @property
     def _tensors(self) -> tuple[Tensor, ...]:
@@ -131,9 +137,12 @@ class Batch:
         return replace(self, images=images, colour=colour, targets=targets)
 
 
-def _from_pipe(arrays: list[NDArray[Any]], unreadable: tuple[str, ...]) -> Batch:
+def _from_pipe(
+    arrays: list[NDArray[Any]], unreadable: tuple[str, ...], profiles_ignored: int
+) -> Batch:
     images, order, factors, lighting, targets = map(torch.from_numpy, arrays)
-    return Batch(images, Colour(order, factors, lighting), targets, unreadable, piped=True)
+    colour = Colour(order, factors, lighting)
+    return Batch(images, colour, targets, unreadable, profiles_ignored, piped=True)
 
 
 class TrainingImages(Dataset[Sample]):
@@ -154,11 +163,14 @@ class TrainingImages(Dataset[Sample]):
         generator = np.random.default_rng((self.seed, *key))
         colour = draw_colour(self.augment, generator=generator)
         path = self.annotations.path(key.row)
+        caveats: list[Caveat] = []
         try:
-            image = random_crop(path, self.augment, self.image, generator=generator)
+            image = random_crop(
+                path, self.augment, self.image, generator=generator, noted=caveats.append
+            )
         except ImageError as error:
             return Sample(key.row, None, colour, f"{path}: {error}")
-        return Sample(key.row, image, colour)
+        return Sample(key.row, image, colour, caveat=joined(caveats))
 
     def collate(self, samples: list[Sample]) -> Batch:
         """The readable images among some samples as one batch."""
@@ -174,6 +186,7 @@ class TrainingImages(Dataset[Sample]):
             colour=Colour(*torch.from_numpy(colour).split(3, dim=1)),
             targets=torch.from_numpy(self.annotations.labels.dense(rows)),
             unreadable=tuple(sample.error for sample in samples if sample.image is None),
+            profiles_ignored=sum(Caveat.PROFILE_IGNORED in sample.caveat for sample, _ in good),
         )
         return batch if get_worker_info() is None else batch.shared()
 
@@ -214,16 +227,17 @@ class TrainingLoader:
         self, images: TrainingImages, order: EpochOrder, *, workers: int, pin_memory: bool
     ) -> None:
         self.order = order
-        self._loader = DataLoader(
-            images,
-            batch_sampler=order,
-            collate_fn=images.collate,
-            num_workers=workers,
-            pin_memory=pin_memory,
-            persistent_workers=workers > 0,
-            worker_init_fn=_leave_interrupts_to_the_trainer,
-            timeout=self.patience if workers else 0,
-        )
+        with _as_many_as_asked():
+            self._loader = DataLoader(
+                images,
+                batch_sampler=order,
+                collate_fn=images.collate,
+                num_workers=workers,
+                pin_memory=pin_memory,
+                persistent_workers=workers > 0,
+                worker_init_fn=_settle,
+                timeout=self.patience if workers else 0,
+            )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -247,7 +261,7 @@ class TrainingLoader:
         if self._loader.num_workers and free_shared_memory() < _LEAST_SHARED_MEMORY:
             raise _ended(f"cannot be started ({SHARED_MEMORY} has no room)")
         try:
-            with loader_errors():
+            with loader_errors(), _without_signals(), _as_many_as_asked():
                 self._set_timeout(0)  # until the processes are ready again, or found dead
                 batches = iter(self._loader)
                 self._set_timeout(_LOOK)
@@ -329,9 +343,32 @@ def free_shared_memory() -> float:
     return shutil.disk_usage(SHARED_MEMORY).free if os.access(SHARED_MEMORY, os.W_OK) else 0
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Signals may reach the whole group of processes; the workers end when the trainer does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+@contextmanager
+def _as_many_as_asked() -> Iterator[None]:
+    """Let torch not say that there are more processes than cores: reading a slow disk may gain."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
+
+
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Start processes that no Ctrl-C or termination reaches; this one gets it afterwards.
+
+    They may be sent to the whole group of processes. The workers end when the trainer does.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _settle(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # where they could not be kept out
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     # Shared by name: a file descriptor would have to be asked of the process, which may not answer.

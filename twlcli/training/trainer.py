@@ -71,6 +71,7 @@ class _Progress:
     loss_sum: float = 0.0
     loss_steps: int = 0
     images: int = 0  # of the epoch, that could be read
+    profiles_ignored: int = 0  # of the epoch's images
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -258,13 +259,14 @@ class Trainer:
     def _note(self, batch: Batch) -> None:
         """Count the images of a batch, and tell once where it did not fit in shared memory."""
         self.progress.images += len(batch)
+        self.progress.profiles_ignored += batch.profiles_ignored
         self.progress.unreadable += batch.unreadable
         if batch.piped and self.ranks.first and not self._told_of_pipes:
             self._told_of_pipes = True
             self.watcher.noted(
-                f"{SHARED_MEMORY} has {free_shared_memory() / 2**20:.0f} MB left, too little for "
-                f"another batch of {batch.images.nbytes / 2**20:.0f} MB; batches go through pipes, "
-                "which is slower",
+                f"a batch of {batch.images.nbytes / 2**20:.1f} MB does not fit in {SHARED_MEMORY}, "
+                f"which has {free_shared_memory() / 2**20:.1f} MB left, or is above the limit for "
+                "one file; batches go through pipes, which is slower",
                 "more shared memory (of a container: --shm-size=1g) or fewer {workers} avoid it",
             )
 
@@ -357,12 +359,23 @@ class Trainer:
         progress.best = record["map_class"] if best else progress.best
         progress.history.append(record)
         progress.epoch += 1
-        progress.step, progress.loss_sum, progress.loss_steps, progress.images = 0, 0.0, 0, 0
+        self._note_profiles()
+        progress.step, progress.loss_sum, progress.loss_steps = 0, 0.0, 0
+        progress.images = progress.profiles_ignored = 0
         if best and validation and self.ranks.first:
             self._keep(validation, record)
         self._save()
         if self.ranks.first:
             self.watcher.epoch_ended(record, best)
+
+    def _note_profiles(self) -> None:
+        """Say of the first epoch's images, which come again in each, what was ignored."""
+        count = sum(self.ranks.gather(self.progress.profiles_ignored))
+        if count and self.progress.epoch == 1 and self.ranks.first:
+            self.watcher.noted(
+                f"{count:,} training images were read without the embedded colour profile, which "
+                "is damaged or does not fit"
+            )
 
     def _keep(self, validation: ScoredImages, record: dict[str, Any]) -> None:
         """Write the weights with calibration and thresholds fitted to the validation images."""

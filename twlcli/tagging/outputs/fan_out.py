@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from twlcli.errors import ImageError
+from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import Failure, ImageFile
+from twlcli.io import discard_partial
 from twlcli.tagging.chunks import Item, JournalLookup
 from twlcli.tagging.fingerprint import Identity, Written, identify
 from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
@@ -186,8 +187,7 @@ def open_outputs(
     """
     log = None if lookup is None else JournalLog(lookup.journal)
     facts = replace(facts, log=log)
-    with ExitStack() as stack:
-        sinks = [stack.enter_context(output.open(facts)) for output in outputs]
+    with _opened(outputs, facts) as sinks:
         yield FanOut(
             sinks,
             rules=rules,
@@ -196,3 +196,22 @@ def open_outputs(
             log=log,
             sidecars=facts.sidecars,
         )
+
+
+@contextmanager
+def _opened(outputs: Sequence[Output], facts: RunFacts) -> Iterator[Sequence[Sink]]:
+    """Open all outputs; where one cannot be opened, nothing is left of those before it."""
+    sinks: list[Sink] = []
+    all_open = False
+    try:
+        with ExitStack() as stack:
+            for output in outputs:
+                sinks.append(stack.enter_context(output.open(facts)))
+            all_open = True
+            yield sinks
+    except TwlError:
+        if not all_open:
+            for output in outputs[: len(sinks)]:
+                if output.file is not None:
+                    discard_partial(output.file)
+        raise

@@ -108,9 +108,7 @@ class TxtWriter:
         if existing is not None and not ours and self._existing != "replace":
             if self._existing == "keep":
                 return Wrote(changed=False, ours=False)
-            raise ImageError(
-                "its .txt exists already with other content", hint="use {force} to replace it"
-            )
+            raise ImageError("its .txt exists already with other content; force replaces it")
         replace_file(path, content)
         return Wrote(changed=True)
 
