@@ -138,6 +138,10 @@ class LabelMatrix:
         """In how many images each label is unknown, (C,)."""
         return np.bincount(self.columns[self.values == UNKNOWN], minlength=self.label_count)
 
+    def absent_per_label(self) -> NDArray[np.int64]:
+        """From how many images each label is known to be absent, (C,)."""
+        return len(self) - self.present_per_label() - self.unknown_per_label()
+
     def present_per_image(self) -> NDArray[np.int64]:
         """How many labels each image has, (N,)."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.starts))

@@ -12,6 +12,7 @@ from twlcli.scoring.average_precision import (
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
+    of_labels_with_both,
 )
 
 quick = settings(deadline=None, max_examples=100)
@@ -166,3 +167,18 @@ def test_mean_over_lines_of_none_is_nan():
     mean = mean_over_lines(np.array([np.nan, np.nan]))
     assert np.isnan(mean.value)
     assert (mean.lines, mean.left_out) == (0, 2)
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_labels_without_a_known_negative_are_in_no_mean(images, labels, seed):
+    generator = np.random.default_rng(seed)
+    targets = generator.integers(-1, 2, (images, labels)).astype(np.int8)
+    scores = generator.normal(size=targets.shape)
+    every = average_precision_per_label(scores, targets)
+    kept = of_labels_with_both(every, targets)
+    for label in range(labels):
+        column = targets[:, label].tolist()
+        if 1 in column and 0 in column:
+            assert kept[label] == every[label]
+        else:
+            assert np.isnan(kept[label])

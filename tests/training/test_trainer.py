@@ -175,17 +175,27 @@ def test_images_are_held_out_where_there_is_no_validation_split(tmp_path, photog
 @pytest.mark.parametrize(("empty", "what"), [("train", "training"), ("val", "validation")])
 def test_split_without_any_label_is_refused(tmp_path, empty, what):
     table = tmp_path / "labels.csv"
-    rows = [("train", 0), ("train", 1), ("val", 2), ("val", 3)]
-    lines = [f"{n}.png,{'' if split == empty else 'red'},{split}" for split, n in rows]
+    rows = [("train", 0, "red"), ("train", 1, "blue"), ("val", 2, "red"), ("val", 3, "red")]
+    lines = [f"{n}.png,{'' if split == empty else name},{split}" for split, n, name in rows]
     table.write_text("\n".join(["image,labels,split", *lines]) + "\n")
     run = Run.create(tmp_path / "run", Recipe().with_settings([f"data.path={table}"]))
     with pytest.raises(AnnotationError, match=f"no {what} image has a label"):
         run.split_data()
 
 
+def test_labels_that_all_images_have_are_nothing_to_learn(tmp_path):
+    table = tmp_path / "labels.csv"
+    rows = [f"{n}.png,{('a', 'a|b')[n % 2]},{('b', '')[n % 2]}" for n in range(8)]
+    table.write_text("\n".join(["image,labels,unknown", *rows]) + "\n")
+    run = Run.create(tmp_path / "run", Recipe().with_settings([f"data.path={table}"]))
+    with pytest.raises(AnnotationError, match="there is nothing to tell apart"):
+        run.split_data()
+
+
 def test_images_without_labels_are_dropped_where_the_recipe_says_so(tmp_path, photographs):
     table = tmp_path / "labels.csv"
-    lines = [f"{photographs.parent / f'{n}.png'},{'red' if n % 2 else ''}" for n in range(12)]
+    names = ["", "red", "", "red|blue"] * 3
+    lines = [f"{photographs.parent / f'{n}.png'},{name}" for n, name in enumerate(names)]
     table.write_text("\n".join(["image,labels", *lines]) + "\n")
     for unlabelled, count in (("negative", 12), ("drop", 6)):
         settings = [f"data.path={table}", f"data.unlabelled={unlabelled}"]

@@ -88,6 +88,12 @@ def notes_on(evaluation: Evaluation) -> list[str]:
     elif fitted:
         notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
     notes.append(evaluation.never_given)
+    if always := evaluation.without_negative:
+        notes.append(
+            f"no image is known to be without {some_of(always)}; any model ranks "
+            f"{'it' if len(always) == 1 else 'them'} rightly, so mAP@class leaves "
+            f"{'it' if len(always) == 1 else 'them'} out"
+        )
     rare = [f"{row.label} {row.support}" for row in evaluation.labels if row.support < FEW_IMAGES]
     if rare:
         notes.append(
@@ -170,5 +176,6 @@ def _cells(row: LabelScore, *, has_unknown: bool) -> list[str]:
 
 def _lines(mean: MeanOverLines, what: str, ends: tuple[float, float] | None) -> str:
     interval = f"; 95 % interval {_ends(ends)}" if ends else ""
-    left_out = f"; {mean.left_out:,} without a positive left out" if mean.left_out else ""
+    reason = "without a positive" if what == "images" else "without a positive or a negative"
+    left_out = f"; {mean.left_out:,} {reason} left out" if mean.left_out else ""
     return f"over {mean.lines:,} {what}{left_out}{interval}"

@@ -25,6 +25,7 @@ from twlcli.scoring.average_precision import (
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
+    of_labels_with_both,
 )
 from twlcli.scoring.bootstrap import (
     centred,
@@ -147,7 +148,8 @@ def _scored(
     per_label, by_sample, draws = [], [], []
     for each in seeds:
         logits = runs[each].logits
-        per_label.append(average_precision_per_label(logits, targets))
+        by_label = average_precision_per_label(logits, targets)
+        per_label.append(of_labels_with_both(by_label, targets))
         by_sample.append(mean_over_lines(average_precision_per_image(logits, targets)).value)
         draws.append(resample(logits, targets, resamples=resamples, seed=seed))
         progress(1)

@@ -185,6 +185,11 @@ class Run:
             raise AnnotationError(f"{annotations.source}: training needs at least two images")
         if not train.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no training image has a label")
+        if not (train.labels.present_per_label() * train.labels.absent_per_label()).any():
+            raise AnnotationError(
+                f"{annotations.source}: no label is present in some training images and known to "
+                "be absent from others, so that there is nothing to tell apart"
+            )
         validation = annotations.split(validation_split)
         if not validation.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no validation image has a label")

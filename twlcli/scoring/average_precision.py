@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twlcli.errors import ModelError
-from twlcli.labels import PRESENT, UNKNOWN
+from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.scoring.arrays import as_array, as_targets
 
 BLOCK_ENTRIES = 1 << 20  # entries of the matrix worked on at a time: a few megabytes
@@ -69,6 +69,29 @@ def average_precision_per_image(scores: ArrayLike, targets: ArrayLike) -> NDArra
     rows of `scores`: NaN for an image without a positive.
     """
     return _average_precision(*checked(scores, targets))
+
+
+def of_labels_with_both(
+    average_precision: NDArray[np.float64], targets: NDArray[np.int8]
+) -> NDArray[np.float64]:
+    """The average precision (C,) with NaN for each label without a known negative.
+
+    Any scores rank its images rightly, so that it says nothing of a model: it is always 1.
+
+    Example:
+        >>> targets = np.array([[1, 1], [-1, 0]], dtype=np.int8)
+        >>> of_labels_with_both(np.array([1.0, 0.5]), targets)
+        array([nan, 0.5])
+    """
+    return np.where(has_negative(targets), average_precision, np.nan)
+
+
+def has_negative(targets: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Whether each label is known to be absent from an image, (C,)."""
+    found = np.zeros(targets.shape[1], dtype=np.bool_)
+    for block in blocks(*targets.shape):
+        found |= (targets[block] == ABSENT).any(axis=0)
+    return found
 
 
 def mean_over_lines(average_precision: NDArray[np.float64]) -> MeanOverLines:

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.labels import PRESENT, UNKNOWN
-from twlcli.scoring.average_precision import average_precision_per_image, blocks, check_scores
+from twlcli.scoring.average_precision import (
+    average_precision_per_image,
+    blocks,
+    check_scores,
+    has_negative,
+)
 
 DRAWN_ENTRIES = 1 << 26  # counts kept at a time, one byte each; 40,000 images 1,600 times
 CONFIDENCE = 0.95
@@ -38,7 +43,8 @@ def resample(
     """mAP@class and mAP@sample on `resamples` draws of N images with replacement.
 
     The same `seed` draws the same images, so that the scores of two models can be compared image
-    by image. Labels without a positive among the images drawn are left out of that resample's mean.
+    by image. Labels without a positive among the images drawn are left out of that resample's mean,
+    and labels without a known negative among the images of all of them.
     Beside its arguments it holds about 100 MB, or one byte for each image where that is more.
 
     Args:
@@ -165,7 +171,7 @@ def _map_class(
     scores: NDArray[np.floating], targets: NDArray[np.int8], counts: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     total, labels = np.zeros(len(counts)), np.zeros(len(counts), dtype=np.int64)
-    for label in range(scores.shape[1]):
+    for label in np.flatnonzero(has_negative(targets)):
         values = weighted_average_precision(scores[:, label], targets[:, label], counts)
         total += np.nan_to_num(values)
         labels += ~np.isnan(values)

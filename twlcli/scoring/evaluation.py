@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from twlcli.scoring.average_precision import (
     average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
+    of_labels_with_both,
 )
 from twlcli.scoring.bootstrap import interval, map_class_interval, resample, resample_f1
 from twlcli.scoring.cross_fit import CrossFitted, cross_fit
@@ -145,6 +147,13 @@ class Evaluation:
         """Whether calibration and thresholds were fitted to most of these very images."""
         return 2 * (self.fitted_on or 0) > self.images
 
+    @property
+    def without_negative(self) -> tuple[str, ...]:
+        """The labels that are absent from none of the images, as far as is known, but on some."""
+        return tuple(
+            row.label for row in self.labels if row.support and math.isnan(row.average_precision)
+        )
+
 
 def evaluate(
     model: Path | str,
@@ -245,7 +254,8 @@ def score(
 ) -> Evaluation:
     """All scores of what a model said of labelled images.
 
-    mAP is that of the logits, as the paper has it; decisions, Brier score and calibration error are
+    mAP is that of the logits, as the paper has it; mAP@class leaves out labels without a known
+    negative too, which any model ranks rightly. decisions, Brier score and calibration error are
     those of the calibrated probabilities. An unknown label that is among an image's most probable
     takes its place there and is neither right nor wrong.
 
@@ -261,7 +271,7 @@ def score(
     """
     logits, targets = scored.logits, scored.targets
     thresholds, calibration = thresholds_of(spec, threshold), calibration_of(spec)
-    by_label = average_precision_per_label(logits, targets)
+    by_label = of_labels_with_both(average_precision_per_label(logits, targets), targets)
     by_image = average_precision_per_image(logits, targets)
     certain = probabilities(logits, calibration)
     counts = count_decisions(decide(certain, thresholds), targets)
@@ -321,9 +331,10 @@ def with_intervals(
 
 
 def map_scores(scored: ScoredImages) -> dict[str, float]:
-    """`map_class` and `map_sample`, in 0..1; NaN where no image has a label."""
-    by_label = average_precision_per_label(scored.logits, scored.targets)
-    by_image = average_precision_per_image(scored.logits, scored.targets)
+    """`map_class` and `map_sample`, in 0..1; NaN where no line can be ranked."""
+    logits, targets = scored.logits, scored.targets
+    by_label = of_labels_with_both(average_precision_per_label(logits, targets), targets)
+    by_image = average_precision_per_image(logits, targets)
     return {
         "map_class": mean_over_lines(by_label).value,
         "map_sample": mean_over_lines(by_image).value,

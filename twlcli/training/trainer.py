@@ -25,7 +25,6 @@ from twlcli.errors import (
 from twlcli.inference.scored import ScoredImages
 from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import write_checkpoint
-from twlcli.model.decisions import some_of
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights
@@ -45,6 +44,7 @@ from twlcli.training.devices import (
     loader_workers,
     own_torch_state,
 )
+from twlcli.training.label_notes import label_notes
 from twlcli.training.loader import (
     SHARED_MEMORY,
     Batch,
@@ -58,7 +58,6 @@ from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 from twlcli.training.watcher import TrainStart, Watcher
 
-_FEW_IMAGES = 10  # of a label, to learn from it
 _STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
 
 
@@ -137,22 +136,13 @@ class Trainer:
         self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
-            for note in self.train_data.notes:
+            for note in (
+                *self.train_data.notes,
+                *label_notes(self.train_data, self.validation_data),
+            ):
                 watcher.noted(note)
-            self._note_rare_labels()
         if resumed:
             self._take_up()
-
-    def _note_rare_labels(self) -> None:
-        counts = self.train_data.labels.present_per_label().tolist()
-        counted = zip(counts, self.spec.vocabulary.names, strict=True)
-        rare = sorted((count, name) for count, name in counted if count < _FEW_IMAGES)
-        if rare:
-            counted_names = some_of([f"{name} {count}" for count, name in rare])
-            plural = "label has" if len(rare) == 1 else "labels have"
-            self.watcher.noted(
-                f"{len(rare)} {plural} fewer than {_FEW_IMAGES} training images: {counted_names}"
-            )
 
     def _take_up(self) -> None:
         """Go on where the last state left the run."""
