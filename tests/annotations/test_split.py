@@ -52,6 +52,19 @@ def test_hold_out_keeps_shares_and_one_of_each_label(seed, fraction):
     assert (totals - held_totals)[often].min() >= 1
 
 
+@pytest.mark.parametrize("seed", [0, 2, 9, 10])
+def test_hold_out_mends_a_frequent_label_that_is_handed_out_last(seed):
+    """Where images are handed out for their rarer labels, too few or many have it at first."""
+    rng = np.random.default_rng(seed)
+    targets = np.zeros((3000, 12), np.int8)
+    targets[np.arange(3000), rng.integers(1, 12, 3000)] = 1
+    targets[rng.random(3000) < 0.2, 1:] = 0
+    targets[:, 0] = rng.random(3000) < np.where(targets[:, 1:].any(axis=1), 0.3, 1)
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed)
+    assert len(held) == 300
+    assert np.abs(targets[held].sum(axis=0) - 0.1 * targets.sum(axis=0)).max() < 1.5
+
+
 def test_hold_out_is_nearer_than_chance():
     targets = long_tailed()
     present = targets == 1
@@ -140,7 +153,7 @@ def test_hold_out_splits_no_group(data, fraction, seed):
     others = np.setdiff1d(np.arange(len(groups)), held)
     assert len(held) and len(others)
     assert not set(groups[held]) & set(groups[others])
-    # A group that would bring the size nearer, and takes no label from its part, is moved over.
+    # A group that would bring the size nearer is moved over.
     off = len(held) - fraction * len(groups)
     assert abs(off) < np.bincount(groups).max() + 1
     renamed = 7 * groups - 40

@@ -20,6 +20,9 @@ from twlcli.labels import PRESENT, LabelMatrix
 
 Rows = NDArray[np.int64]
 
+# Swaps take time in proportion to all entries; few are needed, and few of these are worth it.
+_MOST_SWAPS, _WORTH_A_SWAP = 200, 1e-3
+
 
 def hold_out(
     labels: LabelMatrix,
@@ -62,6 +65,7 @@ def hold_out(
     split.hand_out()
     split.keep_one_in_each_part()
     split.reach_size(size)
+    split.mend_shares(size)
     return np.flatnonzero(split.held[group_of])
 
 
@@ -155,11 +159,30 @@ class _Split:
                 break
             self._move_best(self.rng.permutation(np.flatnonzero(nearer)), hold=hold)
 
-    def _move_best(self, groups: Rows, *, hold: bool) -> None:
+    def mend_shares(self, size: int) -> None:
+        """Swap two groups as long as that mends the shares and takes the size no further off."""
+        for _ in range(_MOST_SWAPS):
+            off = abs(int(self.held_totals[-1]) - size)
+            taken, change = self._move_best(np.flatnonzero(~self.held), hold=True)
+            back = np.abs(self.held_totals[-1] - self.sizes - size) <= off
+            back &= self.held
+            back[taken] = False
+            if back.any():
+                given, change_back = self._move_best(np.flatnonzero(back), hold=False)
+                if change + change_back < -_WORTH_A_SWAP:
+                    continue
+                self._move(given, hold=True)
+            self._move(taken, hold=False)
+            break
+
+    def _move_best(self, groups: Rows, *, hold: bool) -> tuple[Rows, float]:
         """Move the group that brings the labels' shares nearest to the fraction.
 
         The distance is the sum over labels of (held - fraction * total)^2 / total; a move that
         takes the last image of a label from its part comes after all that do not.
+
+        Returns:
+            The group (1,), and how much the distance became.
         """
         sign = 1 if hold else -1
         surplus = sign * (self.held_totals - self.fraction * self.totals)
@@ -168,7 +191,9 @@ class _Split:
         is_last = counts == self._totals_of_part(not hold)[columns]
         change[is_last & (self.groups_with[columns] >= 2)] += self.totals[-1]
         cost = np.bincount(self.entry_groups, weights=change)
-        self._move(groups[[cost[groups].argmin()]], hold=hold)
+        best = groups[[cost[groups].argmin()]]
+        self._move(best, hold=hold)
+        return best, float(cost[best[0]])
 
     def _move(self, groups: Rows, *, hold: bool) -> None:
         self.held[groups] = hold

@@ -109,8 +109,8 @@ def _print(result: DataSplit, path: Path) -> None:
     )
     out.print(Text(printable(f"{path}: {total:,} images; {sizes}")))
     if result.groups:
-        groups = counted(result.groups, "group stay", "groups stay")
-        out.print(f"{result.together:,} images in {groups} together")
+        groups = counted(result.groups, "group", "groups")
+        out.print(f"{result.together:,} images stay together, in {groups}")
     if result.shares:
         out.print()
         out.print("the labels whose shares differ most:")
