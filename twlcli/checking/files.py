@@ -24,6 +24,7 @@ def file_findings(annotations: Annotations, looked: Looked) -> Iterator[Finding]
             "error",
             counted(len(looked.missing), "image is missing", "images are missing"),
             tuple(Item(names[row], {"image": names[row]}) for row in looked.missing),
+            hint=f"their paths are relative to {annotations.root}",
         )
     if looked.unreadable:
         yield Finding(
@@ -62,7 +63,7 @@ def _copies(annotations: Annotations, groups: list[Rows]) -> Iterator[Finding]:
             f"{counted(len(across), 'image is', 'images are')} in several splits, with the same "
             "bytes",
             tuple(_item(annotations, rows, "=") for rows in across),
-            hint="they make scores too good; a new split keeps copies together",
+            hint="this makes scores too good; a new split keeps copies together",
         )
     if within:
         yield Finding(
@@ -96,21 +97,20 @@ def _look_alikes(annotations: Annotations, groups: list[Rows]) -> Iterator[Findi
     across = [rows for rows in groups if _is_across(annotations, rows)]
     within = [rows for rows in groups if not _is_across(annotations, rows)]
     if across:
-        count = counted(len(across), "group of images", "groups of images")
+        count = counted(len(across), "group of images looks", "groups of images look")
         yield Finding(
             "near-duplicates-across-splits",
             "warning",
-            f"{count} in several splits look nearly the same",
+            f"{count} nearly the same, in several splits",
             tuple(_item(annotations, rows, "~") for rows in across),
-            hint="they make scores too good; a new split keeps them together",
+            hint="this makes scores too good; a new split keeps them together",
         )
     if within:
-        count = counted(len(within), "group of images", "groups of images")
-        looks = "looks" if len(within) == 1 else "look"
+        count = counted(len(within), "group of images looks", "groups of images look")
         yield Finding(
             "near-duplicates",
             "note",
-            f"{count} {looks} nearly the same",
+            f"{count} nearly the same",
             tuple(_item(annotations, rows, "~") for rows in within),
         )
 

@@ -81,11 +81,11 @@ def _one_sided(annotations: Annotations) -> Iterator[Finding]:
         part = annotations.split(split)
         present = part.labels.present_per_label()
         absent = len(part) - present - part.labels.unknown_per_label()
-        where = f"split {split}" if split != "all" else "all"
+        where = "" if split == "all" else f" in split {split}"
         severity: Severity = "error" if split in ("all", TRAIN) else "warning"
-        for kind, counts, lacking in (
-            ("no-positives", present, "no image that has them"),
-            ("no-negatives", absent, "no image without them"),
+        for kind, counts, lack in (
+            ("no-positives", present, "never present"),
+            ("no-negatives", absent, "never absent"),
         ):
             names = [
                 name
@@ -95,12 +95,10 @@ def _one_sided(annotations: Annotations) -> Iterator[Finding]:
             if split == "all":
                 told[kind].update(names)
             if names:
-                one = counted(len(names), "label has", "labels have")
-                lacks = lacking if len(names) > 1 else lacking.replace("them", "it")
                 yield Finding(
                     kind,
                     severity,
-                    f"{one} {lacks}" + ("" if split == "all" else f" in {where}"),
+                    f"{counted(len(names), 'label is', 'labels are')} {lack}{where}",
                     tuple(Item(name, {"label": name, "split": split}) for name in names),
                 )
 

@@ -21,7 +21,7 @@ class Alike:
 
     Attributes:
         names: two or more.
-        differ_by: in what they differ, such as `upper and lower case`.
+        differ_by: in what they differ, such as `upper and lower case`; several with `;` between.
     """
 
     names: tuple[str, ...]
@@ -29,23 +29,27 @@ class Alike:
 
 
 def alike_names(names: Iterable[str]) -> list[Alike]:
-    """Groups of names that differ in little; each name is in one at most, that of the least.
+    """Groups of names that differ in little.
 
     Example:
         >>> [alike.names for alike in alike_names(["fire truck", "Fire_Truck", "dog", "dogs"])]
         [('fire truck', 'Fire_Truck'), ('dog', 'dogs')]
     """
-    remaining = list(dict.fromkeys(names))
-    found = []
+    groups = [Alike((name,), "") for name in dict.fromkeys(names)]
     for differ_by, key in _KEYS:
-        groups: dict[str, list[str]] = {}
-        for name in remaining:
-            groups.setdefault(key(name), []).append(name)
-        alike = [Alike(tuple(group), differ_by) for group in groups.values() if len(group) > 1]
-        gone = {name for each in alike for name in each.names}
-        remaining = [name for name in remaining if name not in gone]
-        found += alike
-    return found
+        with_key: dict[str, list[Alike]] = {}
+        for group in groups:
+            with_key.setdefault(key(group.names[0]), []).append(group)
+        groups = [
+            _merged(each, differ_by) if len(each) > 1 else each[0] for each in with_key.values()
+        ]
+    return [group for group in groups if len(group.names) > 1]
+
+
+def _merged(groups: list[Alike], differ_by: str) -> Alike:
+    names = tuple(name for group in groups for name in group.names)
+    ways = dict.fromkeys((*(group.differ_by for group in groups), differ_by))
+    return Alike(names, "; ".join(filter(None, ways)))
 
 
 def _normal(name: str) -> str:

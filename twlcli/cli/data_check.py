@@ -145,6 +145,7 @@ def _print(checked: Checked, *, shown: int | None) -> None:
 
 def _table(findings: Sequence[Finding], *, shown: int | None) -> Table:
     """A row for each finding, and below it what can be done and the first of its cases."""
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -158,9 +159,9 @@ def _table(findings: Sequence[Finding], *, shown: int | None) -> Table:
             Text(finding.severity, style=style), Text(printable(f"{finding.message}{hint}"))
         )
         for item in finding.items[:shown]:
-            table.add_row("", Text(f"  {printable(item.text)}"))
+            table.add_row("", Padding(Text(printable(item.text)), (0, 0, 0, 2)))
         if shown is not None and finding.count > shown:
-            table.add_row("", Text(f"  … and {finding.count - shown:,} more"))
+            table.add_row("", f"  … and {finding.count - shown:,} more")
     return table
 
 

@@ -124,8 +124,8 @@ def _print(result: DataSplit, path: Path) -> None:
         print_table(table)
     if result.unreadable:
         err.print(
-            f"note: images that could not be read, so that copies of them were not noticed: "
-            f"{result.unreadable:,}"
+            f"note: {counted(result.unreadable, 'image is', 'images are')} missing or cannot be "
+            "read, so what looks like them was not found"
         )
     if result.unreadable is not None and result.near is None:
         err.print(

@@ -108,12 +108,7 @@ def read_scores(path: Path) -> Scores:
     """
     check_suffix(path)
     try:
-        if path.suffix.lower() == ".csv":
-            scores = _read_csv(path)
-        else:
-            with np.load(path, allow_pickle=False) as file:
-                parts = (file["images"].tolist(), file["labels"].tolist(), file["probabilities"])
-            scores = Scores(tuple(parts[0]), tuple(parts[1]), np.asarray(parts[2], np.float32))
+        scores = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
         shape = len(scores.images), len(scores.labels)
         if scores.probabilities.shape != shape:
             raise ValueError(f"{scores.probabilities.shape} probabilities, expected {shape}")
@@ -135,6 +130,15 @@ def read_scores(path: Path) -> Scores:
     if outside.any():
         raise TwlError(f"{path}: holds a probability outside 0..1")
     return scores
+
+
+def _read_npz(path: Path) -> Scores:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return Scores(
+            tuple(arrays["images"].tolist()),
+            tuple(arrays["labels"].tolist()),
+            np.asarray(arrays["probabilities"], np.float32),
+        )
 
 
 def _read_csv(path: Path) -> Scores:
