@@ -9,7 +9,7 @@ def by_loops(probabilities, targets):
     """Confident learning for one label after the other, in plain loops."""
     found = []
     for column in range(targets.shape[1]):
-        answers = {0: [], 1: []}
+        answers: dict[int, list[float]] = {0: [], 1: []}
         for p, target in zip(probabilities[:, column], targets[:, column], strict=True):
             if target >= 0 and np.isfinite(p):
                 answers[target].append(p if target else 1 - p)

@@ -31,7 +31,7 @@ def test_missing_unreadable_and_same_bytes(tmp_path):
     (tmp_path / "half.png").write_bytes((tmp_path / "b.png").read_bytes()[:500])
     (tmp_path / "text.png").write_text("no image")
     names = ["a.png", "b.png", "again.png", "gone.png", "half.png", "c.png", "text.png"]
-    done = []
+    done = list[int]()
     found = look(folder_of(tmp_path, names), workers=2, progress=done.append)
     assert found.missing.tolist() == [3]
     assert [(row, each.image) for row, each in found.unreadable.items()] == [

@@ -40,7 +40,7 @@ def test_good_data_end_with_0(tmp_path):
 
 
 def test_errors_end_with_1_and_the_worst_comes_first(tmp_path):
-    path = table(tmp_path, rows=["gone.png,Dog,val", "9.jpg,cat,train"])
+    path = table(tmp_path, rows=["gone[x].png,Dog,val", "9.jpg,cat,train"])
     shutil.copy(tmp_path / "9.png", tmp_path / "9.jpg")
     result = run(path)
     assert result.exit_code == 1
@@ -49,9 +49,9 @@ def test_errors_end_with_1_and_the_worst_comes_first(tmp_path):
     assert starts == sorted(starts, key=["error", "warning", "note"].index)
     assert "1 image is missing" in result.stdout
     assert "9.png (val) = 9.jpg (train): cat, dog" in result.stdout
-    assert "'dog', 'Dog': upper and lower case" in result.stdout
-    assert "bird[x]" in result.stdout
-    assert result.stdout.endswith("3 errors, 2 warnings\n")
+    assert "'Dog', 'dog': upper and lower case" in result.stdout
+    assert "  gone[x].png\n" in result.stdout
+    assert result.stdout.endswith("4 errors, 2 warnings\n")
 
 
 def test_warnings_end_with_1_only_where_they_count(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,12 +105,13 @@ def test_files_that_hold_no_scores(tmp_path, name, content):
 
 def test_arrays_of_other_shapes_or_without_names_are_no_scores(tmp_path):
     path = tmp_path / "a.npz"
-    for arrays in (
+    wrong: tuple[dict[str, Any], ...] = (
         {"images": ["a"], "labels": ["x"], "probabilities": np.zeros((2, 1))},
         {"images": ["a"], "probabilities": np.zeros((1, 1))},
         {"images": ["a"], "labels": 3, "probabilities": np.zeros((1, 1))},
         {"images": np.array([{}], dtype=object), "labels": ["x"], "probabilities": [[0.5]]},
-    ):
+    )
+    for arrays in wrong:
         np.savez(path, **arrays)
         with pytest.raises(TwlError, match="not a file of scores"):
             read_scores(path)
