@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from twlcli.labels import PRESENT, LabelMatrix
 
-# What would come about by chance, if labels were independent, less often than this is said.
-BY_CHANCE = 1e-4
+# Of all pairs of a vocabulary together, so often would chance alone have one be said.
+BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,11 @@ class Together:
 def find_together(labels: LabelMatrix) -> Together:
     """Find labels that always or never occur together, beyond what chance explains.
 
-    Of a label in n images, of which the other is known in k and present in all of them, chance
-    explains it where share^k > 1e-4, with the other's share of the images where it is known. That
-    two labels never meet is explained where exp(-expected) > 1e-4, with the images that would have
-    both were they independent. Where no image has two labels, nothing never occurs together.
+    That one of two labels is present in all k images of the other where it is known would come
+    about with share^k, were they independent, with its share of all images where it is known; that
+    they never meet with exp(-expected), with the images that would have both. Said are those pairs
+    for which that is at most 0.05 / (C (C - 1)), so that chance alone seldom has any be said. Where
+    no image has two labels, that two never meet is not said of any.
 
     Args:
         labels: the matrix (N, C); takes time and memory in proportion to its entries times the
@@ -61,14 +62,15 @@ def find_together(labels: LabelMatrix) -> Together:
     one_each = int(labels.present_per_image().max(initial=0)) <= 1
     implied: dict[tuple[int, int], int] = {}
     never = []
+    rare = BY_CHANCE / max(labels.label_count * (labels.label_count - 1), 1)
     for first, both, unclear in _counts_with_each(labels):
         known = present[first] - unclear
-        holds = (both == known) & (known > 0) & (share**known <= BY_CHANCE)
+        holds = (both == known) & (known > 0) & (share**known <= rare)
         for second in np.flatnonzero(holds):
             if second != first:
                 implied[first, int(second)] = int(both[second])
         expected = known * share
-        apart = (both == 0) & (np.exp(-expected) <= BY_CHANCE)
+        apart = (both == 0) & (np.exp(-expected) <= rare)
         if not one_each:
             never += [
                 Pair(first, int(second), round(expected[second]))
