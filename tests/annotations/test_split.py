@@ -88,6 +88,14 @@ def test_hold_out_label_free_images_are_a_stratum():
     assert abs((held >= 500).sum() - 100) <= 1
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_hold_out_of_one_image_has_a_label_if_it_can(seed):
+    targets = np.zeros((12, 1), dtype=np.int8)
+    targets[::2] = 1
+    (held,) = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed)
+    assert targets[held, 0] == 1
+
+
 def test_hold_out_unknown_counts_as_absent():
     targets = long_tailed(images=300)
     with_unknown = LabelMatrix.from_dense(targets)

@@ -102,6 +102,9 @@ class _Split:
         by_label = np.argsort(self.entry_columns, kind="stable")
         self.groups_with: Rows = np.bincount(self.entry_columns, minlength=count)
         self.entries_of_label = np.split(by_label, np.cumsum(self.groups_with)[:-1])
+        # Labels to keep in each part; that one has no image without labels does no harm.
+        self.kept = self.groups_with >= 2
+        self.kept[count - 2] = False
         self.totals: Rows = self._counts(np.arange(len(self.sizes)))
         self.fraction = fraction
         self.rng = np.random.default_rng(seed)
@@ -145,7 +148,7 @@ class _Split:
     def keep_one_in_each_part(self) -> None:
         """Move a group over for every label of two or more that one part has none of."""
         for hold in (True, False):
-            for label in np.flatnonzero(self.groups_with >= 2):
+            for label in np.flatnonzero(self.kept):
                 if self._totals_of_part(hold)[label] == 0:
                     self._move_best(self.entry_groups[self.entries_of_label[label]], hold=hold)
 
@@ -189,7 +192,7 @@ class _Split:
         counts, columns = self.entry_counts, self.entry_columns
         change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
         is_last = counts == self._totals_of_part(not hold)[columns]
-        change[is_last & (self.groups_with[columns] >= 2)] += self.totals[-1]
+        change[is_last & self.kept[columns]] += self.totals[-1]
         cost = np.bincount(self.entry_groups, weights=change)
         best = groups[[cost[groups].argmin()]]
         self._move(best, hold=hold)

@@ -27,11 +27,9 @@ NoImages = Annotated[
 Near = Annotated[
     int | None,
     typer.Option(
-        min=0,
-        max=16,
         metavar="BITS",
         help="Images look the same if at most so many of the 64 bits of their perceptual hashes "
-        "differ [default: 6 with the check extra; without it none are compared]",
+        "differ, 0 to 16 [default: 6 with the check extra; without it none are compared]",
     ),
 ]
 Workers = Annotated[
@@ -70,11 +68,16 @@ def check(
     accept_damaged: options.AcceptDamaged = False,
     workers: Workers = None,
 ) -> None:
-    """Check labels and images: missing, unreadable, twice, in two splits, one-sided, alike.
+    """Look for what is wrong with labels and images.
 
-    The exit code is 1 if there are errors: images that are missing, unreadable, in several splits,
-    or there twice with different labels; labels that all images have, or none, in all or in the
-    train split. It is 0 if there are none, whatever warnings there are.
+    Finds images that are missing, unreadable or there twice, above all in two splits; labels that
+    are never present, never absent, rare, or alike in name; and labels that a model's scores speak
+    against.
+
+    The exit code is 1 if there are errors, with --strict also if there are warnings, and 0
+    otherwise. Errors are images that are missing, unreadable, in several splits, or there twice
+    with different labels, and labels that are never present or never absent, in all images or in
+    those to train on.
 
     Example: twl data check VOCdevkit/VOC2007
     """

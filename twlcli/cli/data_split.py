@@ -58,10 +58,10 @@ def split(
         bool, typer.Option("--json", help="Print one JSON object instead of the summary.")
     ] = False,
 ) -> None:
-    """Split images so that labels keep their shares and copies stay together.
+    """Split images: labels keep their shares, copies stay together.
 
-    Copies of an image, and images that look nearly the same, are in the same split. The order of
-    the label file makes no difference. Splits that it names are not regarded.
+    Copies of an image, and images that look nearly the same, are put in the same split. The order
+    of the label file makes no difference, and splits that it names are ignored.
 
     Example: twl data split photos.csv --out splits.csv --val 0.1 --test 0.1
     """
