@@ -7,9 +7,9 @@ from twlcli.checking.look import Looked
 NONE = np.zeros(0, dtype=np.int64)
 
 
-def findings_of(annotations, same, near=None):
+def findings_of(annotations, same, near=None, damaged=()):
     numbers = None if near is None else np.array(near)
-    looked = Looked(NONE, {}, 0, np.array(same), numbers)
+    looked = Looked(NONE, {}, damaged, np.array(same), numbers)
     return {
         finding.kind: [item.text for item in finding.items]
         for finding in file_findings(annotations, looked)
@@ -52,3 +52,8 @@ def test_many_conflicting_labels_are_cut_short():
     annotations = annotated([[1, 1, 1, 1, 1], [0, 0, 0, 0, 1]])
     found = findings_of(annotations, [0, 0])
     assert found["duplicates-with-other-labels"] == ["0.jpg = 1.jpg: a, b, c and 1 more"]
+
+
+def test_damaged_images_are_named():
+    annotations = annotated(np.ones((3, 1)))
+    assert findings_of(annotations, [0, 1, 2], damaged=(1,)) == {"damaged-images": ["1.jpg"]}

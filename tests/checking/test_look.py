@@ -56,7 +56,7 @@ def test_damaged_images_are_read_on_request(tmp_path):
     annotations = folder_of(tmp_path, ["a.jpg"])
     assert len(look(annotations).unreadable) == 1
     accepted = look(annotations, decoding=Decoding(accept_damaged=True))
-    assert (accepted.unreadable, accepted.damaged) == ({}, 1)
+    assert (accepted.unreadable, accepted.damaged) == ({}, (0,))
 
 
 def test_images_that_look_the_same(tmp_path):

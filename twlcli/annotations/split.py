@@ -55,7 +55,7 @@ def hold_out(
         raise AnnotationError(f"cannot hold out a part of {len(labels)} image; expected 2 or more")
     if seed < 0:
         raise AnnotationError(f"hold-out seed is {seed}; expected 0 or greater")
-    group_of = np.arange(len(labels)) if groups is None else _numbered(groups)
+    group_of = np.arange(len(labels)) if groups is None else numbered(groups)
     if group_of.max() == 0:
         raise AnnotationError(
             f"cannot hold out a part of one group (of {len(labels):,} images); expected 2 or more"
@@ -69,8 +69,8 @@ def hold_out(
     return np.flatnonzero(split.held[group_of])
 
 
-def _numbered(groups: NDArray[np.integer]) -> Rows:
-    """The groups numbered from 0 in the order of their first images."""
+def numbered(groups: NDArray[np.integer]) -> Rows:
+    """The same groups (N,), numbered from 0 in the order of their first members."""
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[group_of]
 

@@ -36,6 +36,14 @@ def file_findings(annotations: Annotations, looked: Looked) -> Iterator[Finding]
                 for each in looked.unreadable.values()
             ),
         )
+    if looked.damaged:
+        yield Finding(
+            "damaged-images",
+            "warning",
+            f"{counted(len(looked.damaged), 'image is', 'images are')} damaged and read as far as "
+            "possible",
+            tuple(Item(names[row], {"image": names[row]}) for row in looked.damaged),
+        )
     same = members(looked.same)
     yield from _copies(annotations, same)
     yield from _contradictions(annotations, same)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import find_missing_images
-from twlcli.checking.near import near_groups, renumbered
+from twlcli.annotations.split import numbered
+from twlcli.checking.near import near_groups
 from twlcli.errors import ImageError, MissingExtraError, TwlError, check_extra, needs_extra
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
@@ -46,7 +47,7 @@ class Looked:
     Attributes:
         missing: the rows whose file is not there.
         unreadable: the others that cannot be decoded, by row.
-        damaged: how many were read only as far as possible.
+        damaged: the rows that were read only as far as possible.
         same: (N,) numbers; images with the same number have the same bytes.
         near: (N,) numbers; images with the same number look the same, chains included. -1 for those
             that cannot be read. None where it was not looked for.
@@ -54,7 +55,7 @@ class Looked:
 
     missing: Rows
     unreadable: dict[int, Failure]
-    damaged: int
+    damaged: tuple[int, ...]
     same: Rows
     near: Rows | None
 
@@ -90,7 +91,7 @@ def look(
         progress(len(missing))
     hashes = np.zeros(len(annotations), dtype=np.uint64)
     unreadable: dict[int, Failure] = {}
-    damaged = 0
+    damaged = []
     seen = _decoded(annotations, there, take, decoding=decoding, workers=workers or usable_cores())
     with closing(seen):
         for batch in seen:
@@ -99,7 +100,8 @@ def look(
                     unreadable[row] = Failure(annotations.images[row], str(outcome))
                 else:
                     hashes[row] = outcome
-                damaged += Caveat.DAMAGED in caveat
+                if Caveat.DAMAGED in caveat:
+                    damaged.append(row)
             if progress is not None:
                 progress(len(batch))
     same = same_files(annotations, there)
@@ -110,7 +112,7 @@ def look(
         )
         groups = np.full(len(annotations), -1)
         groups[readable] = near_groups(hashes[readable], distance=near)
-    return Looked(missing, dict(sorted(unreadable.items())), damaged, same, groups)
+    return Looked(missing, dict(sorted(unreadable.items())), tuple(damaged), same, groups)
 
 
 def near_bits(asked: int | None) -> int | None:
@@ -178,7 +180,7 @@ def same_files(annotations: Annotations, rows: Rows) -> Rows:
                 numbers[row] = first.setdefault(digest, row)
     finally:
         pool.shutdown(cancel_futures=True)
-    return renumbered(numbers)
+    return numbered(numbers)
 
 
 def _digest(annotations: Annotations, row: int) -> bytes | None:

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.split import numbered
+
 BITS = 64
 
 Rows = NDArray[np.int64]
@@ -39,7 +41,7 @@ def near_groups(hashes: NDArray[np.uint64], *, distance: int) -> Rows:
         band = (distinct >> low) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         _join_within_bands(groups, distinct[order], band[order], order, distance=distance)
-    return renumbered(groups.root[of_row])
+    return numbered(groups.root[of_row])
 
 
 def _join_within_bands(
@@ -80,13 +82,7 @@ def joined_groups(*numberings: Rows) -> Rows:
         rows = rows[np.argsort(numbers[rows], kind="stable")]
         together = numbers[rows[1:]] == numbers[rows[:-1]]
         groups.join(rows[:-1][together], rows[1:][together])
-    return renumbered(groups.root)
-
-
-def renumbered(numbers: Rows) -> Rows:
-    """The same groups, numbered from 0 in the order of their first members."""
-    _, first, group_of = np.unique(numbers, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[group_of]
+    return numbered(groups.root)
 
 
 class _Groups:
