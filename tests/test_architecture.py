@@ -22,7 +22,7 @@ FLOORS = [
     ["cli"],
     ["outputs"],
     ["comparison", "exporting", "tagging"],
-    ["training", "metrics"],
+    ["checking", "training", "metrics"],
     ["scoring", "shapes"],
     ["inference"],
     ["runs"],

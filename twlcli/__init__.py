@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from twlcli import errors, losses, metrics, outputs
     from twlcli.annotations.annotations import Annotations
     from twlcli.annotations.detect import read_labels
+    from twlcli.checking.check import check_labels
+    from twlcli.checking.split import split_labels
     from twlcli.comparison.run import compare
     from twlcli.errors import TwlError
     from twlcli.exporting.int8 import export_int8
@@ -39,6 +41,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Tagger": "inference.tagger",
     "TwlError": "errors",
+    "check_labels": "checking.check",
     "compare": "comparison.run",
     "evaluate": "scoring.evaluation",
     "export": "exporting.onnx",
@@ -48,6 +51,7 @@ _HOMES = {
     "read_labels": "annotations.detect",
     "read_recipe": "recipe",
     "resume": "training.run",
+    "split_labels": "checking.split",
     "tag_files": "tagging.run",
     "train": "training.run",
     "untag": "tagging.untag",
@@ -61,6 +65,7 @@ __all__ = [
     "Tagger",
     "TwlError",
     "__version__",
+    "check_labels",
     "compare",
     "errors",
     "evaluate",
@@ -74,6 +79,7 @@ __all__ = [
     "read_labels",
     "read_recipe",
     "resume",
+    "split_labels",
     "tag_files",
     "train",
     "untag",

@@ -52,6 +52,19 @@ def test_hold_out_keeps_shares_and_one_of_each_label(seed, fraction):
     assert (totals - held_totals)[often].min() >= 1
 
 
+@pytest.mark.parametrize("seed", [0, 2, 9, 10])
+def test_hold_out_mends_a_frequent_label_that_is_handed_out_last(seed):
+    """Where images are handed out for their rarer labels, too few or many have it at first."""
+    rng = np.random.default_rng(seed)
+    targets = np.zeros((3000, 12), np.int8)
+    targets[np.arange(3000), rng.integers(1, 12, 3000)] = 1
+    targets[rng.random(3000) < 0.2, 1:] = 0
+    targets[:, 0] = rng.random(3000) < np.where(targets[:, 1:].any(axis=1), 0.3, 1)
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed)
+    assert len(held) == 300
+    assert np.abs(targets[held].sum(axis=0) - 0.1 * targets.sum(axis=0)).max() < 1.5
+
+
 def test_hold_out_is_nearer_than_chance():
     targets = long_tailed()
     present = targets == 1
@@ -73,6 +86,14 @@ def test_hold_out_label_free_images_are_a_stratum():
     held = hold_out(LabelMatrix.from_dense(targets), fraction=0.2, seed=0)
     assert len(held) == 200
     assert abs((held >= 500).sum() - 100) <= 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_hold_out_of_one_image_has_a_label_if_it_can(seed):
+    targets = np.zeros((12, 1), dtype=np.int8)
+    targets[::2] = 1
+    (held,) = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed)
+    assert targets[held, 0] == 1
 
 
 def test_hold_out_unknown_counts_as_absent():
@@ -117,6 +138,82 @@ def test_hold_out_many_sparse_labels():
     assert len(held) == 2000
     assert np.abs(shares - 0.1).mean() < 0.004
     assert np.abs(shares - 0.1).max() < 0.06
+
+
+@st.composite
+def grouped(draw):
+    """Targets, and groups of 1 to 12 images, with few labels that groups share."""
+    group_count, label_count = draw(st.integers(2, 25)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    groups = np.repeat(np.arange(group_count), rng.integers(1, 13, group_count))
+    share = rng.random((group_count, label_count)) ** 3
+    targets = (rng.random((len(groups), label_count)) < share[groups]).astype(np.int8)
+    order = rng.permutation(len(groups))
+    return targets[order], groups[order]
+
+
+@settings(deadline=None, max_examples=80)
+@given(data=grouped(), fraction=st.floats(0.02, 0.98), seed=st.integers(0, 1000))
+def test_hold_out_splits_no_group(data, fraction, seed):
+    targets, groups = data
+    labels = LabelMatrix.from_dense(targets)
+    held = hold_out(labels, fraction=fraction, seed=seed, groups=groups)
+    others = np.setdiff1d(np.arange(len(groups)), held)
+    assert len(held) and len(others)
+    assert not set(groups[held]) & set(groups[others])
+    # A group that would bring the size nearer is moved over.
+    off = len(held) - fraction * len(groups)
+    assert abs(off) < np.bincount(groups).max() + 1
+    renamed = 7 * groups - 40
+    np.testing.assert_array_equal(
+        held, hold_out(labels, fraction=fraction, seed=seed, groups=renamed)
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(targets=matrices(), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
+def test_hold_out_of_groups_of_one_is_that_of_images(targets, fraction, seed):
+    labels = LabelMatrix.from_dense(targets)
+    one_each = np.arange(len(targets))[::-1]
+    np.testing.assert_array_equal(
+        hold_out(labels, fraction=fraction, seed=seed),
+        hold_out(labels, fraction=fraction, seed=seed, groups=one_each),
+    )
+
+
+def grouped_long_tail(*, seed):
+    """5,000 images in 500 groups, of which some are large and each prefers labels of its own."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.pareto(1.5, 500) + 1
+    groups = rng.choice(500, 5000, p=sizes / sizes.sum())
+    liking = np.geomspace(0.3, 0.01, 20) * rng.gamma(0.3, 1 / 0.3, (500, 20))
+    return (rng.random((5000, 20)) < liking[groups].clip(0, 0.95)).astype(np.int8), groups
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hold_out_of_groups_keeps_shares_and_each_label(seed):
+    targets, groups = grouped_long_tail(seed=seed)
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=seed, groups=groups)
+    shares = targets[held].sum(axis=0) / targets.sum(axis=0)
+    assert abs(len(held) - 500) <= 5
+    rng = np.random.default_rng(seed)
+    by_chance = []
+    for _ in range(50):
+        order = rng.permutation(500)
+        taken = order[np.cumsum(np.bincount(groups, minlength=500)[order]) <= 500]
+        drawn = targets[np.isin(groups, taken)].sum(axis=0)
+        by_chance.append(np.abs(drawn / targets.sum(axis=0) - 0.1).mean())
+    assert np.abs(shares - 0.1).mean() < 0.4 * np.mean(by_chance)
+    for column in range(20):
+        having = groups[targets[:, column] == 1]
+        if len(set(having)) >= 2:
+            assert 0 < shares[column] < 1
+
+
+def test_hold_out_of_one_group():
+    labels = LabelMatrix.from_dense(np.eye(4, dtype=np.int8))
+    with pytest.raises(AnnotationError, match="one group"):
+        hold_out(labels, fraction=0.5, seed=0, groups=np.zeros(4, dtype=np.int64))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])

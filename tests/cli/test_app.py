@@ -88,7 +88,7 @@ def test_help_shows_nothing_of_the_code(words, command):
         ("help tag show", "twl tag has no subcommands"),
         ("data sho", "'show'"),
         ("frobnicate", "train, eval"),
-        ("data frobnicate", "show, convert, sample"),
+        ("data frobnicate", "show, check, convert, split, sample"),
         ("train --lr 0.1", "--learning-rate"),
         ("train --model resnet50", "--backbone"),
         ("eval --model a.onnx", "see twl eval -h"),

@@ -155,7 +155,7 @@ def test_sample_draws_a_set_that_shows(tmp_path):
     assert run("sample", folder).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["show", "convert", "sample"])
+@pytest.mark.parametrize("command", ["show", "check", "convert", "split", "sample"])
 def test_help_has_an_example(command):
     result = run(command, "--help")
     assert result.exit_code == 0

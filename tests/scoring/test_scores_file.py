@@ -1,5 +1,6 @@
 import csv
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from twlcli.model.decisions import probabilities
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec
 from twlcli.scoring import average_precision
-from twlcli.scoring.scores_file import write_scores
+from twlcli.scoring.scores_file import read_scores, write_scores
 
 CALIBRATION = Calibration((1.0, 0.5), (0.1, -3.0))
 SPEC = ModelSpec(Vocabulary(("cat", "dog, small")), "drawn", Preprocessing(), CALIBRATION)
@@ -67,3 +68,50 @@ def test_write_scores_needs_a_calibration(tmp_path):
     with pytest.raises(ModelError, match="no calibration"):
         write_scores(SCORED, replace(SPEC, calibration=None), tmp_path / "scores.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.npz"])
+def test_scores_are_read_back(tmp_path, name):
+    write_scores(SCORED, SPEC, tmp_path / name)
+    scores = read_scores(tmp_path / name)
+    assert scores.images == SCORED.images
+    assert scores.labels == SPEC.vocabulary.names
+    np.testing.assert_array_equal(scores.probabilities, probabilities(SCORED.logits, CALIBRATION))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b"picture,dog\na.jpg,0.5\n"),
+        ("a.csv", b"image,dog\na.jpg,0.5,0.5\n"),
+        ("a.csv", b"image,dog\na.jpg,maybe\n"),
+        ("a.csv", b"image,dog\na.jpg,1.5\n"),
+        ("a.csv", b"image,dog\na\0.jpg,\xff\n"),
+        ("a.npz", b""),
+        ("a.npz", b"no zip"),
+        ("a.npz", b"PK\3\4broken"),
+        ("a.txt", b"image,dog\n"),
+        ("gone.csv", None),
+    ],
+)
+def test_files_that_hold_no_scores(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TwlError, match=name):
+        read_scores(path)
+
+
+def test_arrays_of_other_shapes_or_without_names_are_no_scores(tmp_path):
+    path = tmp_path / "a.npz"
+    wrong: tuple[dict[str, Any], ...] = (
+        {"images": ["a"], "labels": ["x"], "probabilities": np.zeros((2, 1))},
+        {"images": ["a"], "probabilities": np.zeros((1, 1))},
+        {"images": ["a"], "labels": 3, "probabilities": np.zeros((1, 1))},
+        {"images": np.array([{}], dtype=object), "labels": ["x"], "probabilities": [[0.5]]},
+    )
+    for arrays in wrong:
+        np.savez(path, **arrays)
+        with pytest.raises(TwlError, match="not a file of scores"):
+            read_scores(path)

@@ -5,6 +5,9 @@ Multi-Label Data", ECML-PKDD 2011, for two parts, on sparse labels. Their algori
 images of the rarest remaining label one by one, each to the part that still wants most of that
 label. With two parts, how many go to each follows from what the parts want, so all the images of
 a label are handed out at once; which ones is drawn with weights from their other labels.
+
+Images that belong together, such as the frames of a film, are handed out together: what is handed
+out are groups, each of which has a label so many times; without groups each image is one.
 """
 
 from __future__ import annotations
@@ -17,21 +20,34 @@ from twlcli.labels import PRESENT, LabelMatrix
 
 Rows = NDArray[np.int64]
 
+# Swaps take time in proportion to all entries; few are needed, and few of these are worth it.
+_MOST_SWAPS, _WORTH_A_SWAP = 200, 1e-3
 
-def hold_out(labels: LabelMatrix, *, fraction: float, seed: int) -> Rows:
+
+def hold_out(
+    labels: LabelMatrix,
+    *,
+    fraction: float,
+    seed: int,
+    groups: NDArray[np.integer] | None = None,
+) -> Rows:
     """The rows of a stratified hold-out part, ascending.
 
-    The part has round(fraction * N) images, at least 1 and at most N - 1. Images without labels
-    are a stratum of their own; unknown labels count as absent. A label with two positives or more
-    keeps at least one in each part, as far as the part's size allows.
+    The part has round(fraction * N) images, at least 1 and at most N - 1; with groups as near to
+    that as they allow. Images without labels are a stratum of their own; unknown labels count as
+    absent. A label that two images or groups have keeps at least one in each part, as far as the
+    part's size allows.
 
     Args:
         labels: the matrix (N, C); never made dense.
         fraction: share of the images to hold out, between 0 and 1.
         seed: the same seed gives the same rows.
+        groups: (N,) numbers; images with the same number stay in the same part. None where every
+            image may be in either. Which numbers they are makes no difference.
 
     Raises:
-        AnnotationError: the fraction is not between 0 and 1, or there are fewer than two images.
+        AnnotationError: the fraction is not between 0 and 1, or there are fewer than two images or
+            groups.
     """
     if not 0 < fraction < 1:
         raise AnnotationError(f"hold-out fraction is {fraction}; expected between 0 and 1")
@@ -39,108 +55,165 @@ def hold_out(labels: LabelMatrix, *, fraction: float, seed: int) -> Rows:
         raise AnnotationError(f"cannot hold out a part of {len(labels)} image; expected 2 or more")
     if seed < 0:
         raise AnnotationError(f"hold-out seed is {seed}; expected 0 or greater")
+    group_of = np.arange(len(labels)) if groups is None else numbered(groups)
+    if group_of.max() == 0:
+        raise AnnotationError(
+            f"cannot hold out a part of one group (of {len(labels):,} images); expected 2 or more"
+        )
     size = min(max(round(fraction * len(labels)), 1), len(labels) - 1)
-    split = _Split(labels, fraction=fraction, seed=seed)
+    split = _Split(labels, group_of, fraction=fraction, seed=seed)
     split.hand_out()
     split.keep_one_in_each_part()
     split.reach_size(size)
-    return np.flatnonzero(split.held)
+    split.mend_shares(size)
+    return np.flatnonzero(split.held[group_of])
+
+
+def numbered(groups: NDArray[np.integer]) -> Rows:
+    """The same groups (N,), numbered from 0 in the order of their first members."""
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group_of]
 
 
 class _Split:
-    """Which images are held out so far, and how many of each label are.
+    """Which groups of images are held out so far, and how many of each label are.
 
-    Images without labels have one of their own, in column C.
+    Images without labels have one of their own, in column C; and all have that of column C + 1, so
+    that a part's size is kept like a label's share.
     """
 
-    def __init__(self, labels: LabelMatrix, *, fraction: float, seed: int) -> None:
-        label_free = np.flatnonzero(labels.present_per_image() == 0)
+    def __init__(self, labels: LabelMatrix, group_of: Rows, *, fraction: float, seed: int) -> None:
+        count = labels.label_count + 2
         present = labels.values == PRESENT
         rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))[present]
-        rows = np.concatenate((rows, label_free))
-        columns = np.concatenate(
-            (labels.columns[present], np.full(len(label_free), labels.label_count))
+        label_free = np.flatnonzero(labels.present_per_image() == 0)
+        entries = np.concatenate(
+            (
+                group_of[rows] * count + labels.columns[present],
+                group_of[label_free] * count + count - 2,
+                group_of * count + count - 1,
+            )
         )
-        by_row = np.argsort(rows, kind="stable")
-        by_label = np.argsort(columns, kind="stable")
-        self.entry_rows: Rows = rows[by_row]
-        self.entry_columns: Rows = columns[by_row]
-        self.starts: Rows = np.searchsorted(self.entry_rows, np.arange(len(labels) + 1))
-        self.totals: Rows = np.bincount(columns, minlength=labels.label_count + 1)
-        self.rows_of_label = np.split(rows[by_label], np.cumsum(self.totals)[:-1])
+        entries, self.entry_counts = np.unique(entries, return_counts=True)
+        self.entry_groups: Rows = entries // count
+        self.entry_columns: Rows = entries % count
+        self.starts: Rows = np.searchsorted(self.entry_groups, np.arange(group_of.max() + 2))
+        self.sizes: Rows = np.bincount(group_of)
+        by_label = np.argsort(self.entry_columns, kind="stable")
+        self.groups_with: Rows = np.bincount(self.entry_columns, minlength=count)
+        self.entries_of_label = np.split(by_label, np.cumsum(self.groups_with)[:-1])
+        # Labels to keep in each part; that one has no image without labels does no harm.
+        self.kept = self.groups_with >= 2
+        self.kept[count - 2] = False
+        self.totals: Rows = self._counts(np.arange(len(self.sizes)))
         self.fraction = fraction
         self.rng = np.random.default_rng(seed)
-        self.held = np.zeros(len(labels), dtype=np.bool_)
+        self.held = np.zeros(len(self.sizes), dtype=np.bool_)
         self.held_totals = np.zeros_like(self.totals)
 
     def hand_out(self) -> None:
-        """Hand out every image, those of the rarest remaining label first."""
+        """Hand out every group, those with the rarest remaining label first."""
         waiting = np.ones(len(self.held), dtype=np.bool_)
         remaining = self.totals.copy()
         tie_break = self.rng.random(len(remaining))
         while remaining.any():
             label = int(np.where(remaining > 0, remaining + tie_break, np.inf).argmin())
-            rows = self.rows_of_label[label]
-            rows = rows[waiting[rows]]
+            entries = self.entries_of_label[label]
+            entries = entries[waiting[self.entry_groups[entries]]]
             wanted = self.fraction * self.totals - self.held_totals
-            rows = self._draw_order(rows, wanted / np.maximum(remaining, 1))
-            self._move(rows[: max(round(wanted[label]), 0)], hold=True)
-            waiting[rows] = False
-            remaining -= self._counts(rows)
+            order = self._draw_order(self.entry_groups[entries], wanted / np.maximum(remaining, 1))
+            entries = entries[order]
+            groups, counts = self.entry_groups[entries], self.entry_counts[entries]
+            # Of those that do not overshoot by more than they bring, the first until it is enough.
+            counts = np.where(counts <= 2 * wanted[label], counts, 0)
+            self._move(
+                groups[(counts > 0) & (np.cumsum(counts) - counts / 2 <= wanted[label])], hold=True
+            )
+            waiting[groups] = False
+            remaining -= self._counts(groups)
 
-    def _draw_order(self, rows: Rows, wanted_share: NDArray[np.float64]) -> Rows:
+    def _draw_order(self, groups: Rows, wanted_share: NDArray[np.float64]) -> Rows:
         """A random order in which those come early whose labels are still wanted most.
 
         Weighted sampling without replacement (Efraimidis and Spirakis, 2006); an image's weight
-        is the product over its labels of the share of their remaining images that is wanted.
+        is the product over its labels of the share of their remaining images that is wanted, a
+        group's the geometric mean of its images'.
         """
         log_share = np.log(np.clip(wanted_share / self.fraction, 1e-3, 1e3))
-        entries, lengths = self._entries(rows)
-        weights = np.exp(
-            np.add.reduceat(log_share[self.entry_columns[entries]], np.cumsum(lengths) - lengths)
-        )
-        return rows[np.argsort(self.rng.exponential(size=len(rows)) / weights)]
+        entries, lengths = self._entries(groups)
+        logs = self.entry_counts[entries] * log_share[self.entry_columns[entries]]
+        weights = np.exp(np.add.reduceat(logs, np.cumsum(lengths) - lengths) / self.sizes[groups])
+        return np.argsort(self.rng.exponential(size=len(groups)) / weights)
 
     def keep_one_in_each_part(self) -> None:
-        """Move an image over for every label of two or more that one part has none of."""
+        """Move a group over for every label of two or more that one part has none of."""
         for hold in (True, False):
-            for label in np.flatnonzero(self.totals >= 2):
+            for label in np.flatnonzero(self.kept):
                 if self._totals_of_part(hold)[label] == 0:
-                    self._move_best(self.rows_of_label[label], hold=hold)
+                    self._move_best(self.entry_groups[self.entries_of_label[label]], hold=hold)
 
     def reach_size(self, size: int) -> None:
-        """Move images over until `size` are held out, those that mend the shares best first."""
-        while excess := int(self.held.sum()) - size:
+        """Move groups over until `size` are held out, those that mend the shares best first."""
+        while excess := int(self.held_totals[-1]) - size:
             hold = excess < 0
-            self._move_best(self.rng.permutation(np.flatnonzero(self.held != hold)), hold=hold)
+            nearer = (self.held != hold) & (self.sizes < 2 * abs(excess))
+            nearer &= self.sizes < self._totals_of_part(not hold)[-1]  # not all of a part
+            if not nearer.any():
+                break
+            self._move_best(self.rng.permutation(np.flatnonzero(nearer)), hold=hold)
 
-    def _move_best(self, rows: Rows, *, hold: bool) -> None:
-        """Move the row that brings the labels' shares nearest to the fraction.
+    def mend_shares(self, size: int) -> None:
+        """Swap two groups as long as that mends the shares and takes the size no further off."""
+        for _ in range(_MOST_SWAPS):
+            off = abs(int(self.held_totals[-1]) - size)
+            taken, change = self._move_best(np.flatnonzero(~self.held), hold=True)
+            back = np.abs(self.held_totals[-1] - self.sizes - size) <= off
+            back &= self.held
+            back[taken] = False
+            if back.any():
+                given, change_back = self._move_best(np.flatnonzero(back), hold=False)
+                if change + change_back < -_WORTH_A_SWAP:
+                    continue
+                self._move(given, hold=True)
+            self._move(taken, hold=False)
+            break
+
+    def _move_best(self, groups: Rows, *, hold: bool) -> tuple[Rows, float]:
+        """Move the group that brings the labels' shares nearest to the fraction.
 
         The distance is the sum over labels of (held - fraction * total)^2 / total; a move that
         takes the last image of a label from its part comes after all that do not.
-        """
-        surplus = self.held_totals - self.fraction * self.totals
-        change = (2 * surplus + 1 if hold else 1 - 2 * surplus) / np.maximum(self.totals, 1)
-        is_last = (self._totals_of_part(not hold) == 1) & (self.totals >= 2)
-        change = change + np.where(is_last, len(self.held), 0)
-        cost = np.bincount(self.entry_rows, weights=change[self.entry_columns])
-        self._move(rows[[cost[rows].argmin()]], hold=hold)
 
-    def _move(self, rows: Rows, *, hold: bool) -> None:
-        self.held[rows] = hold
-        self.held_totals += self._counts(rows) if hold else -self._counts(rows)
+        Returns:
+            The group (1,), and how much the distance became.
+        """
+        sign = 1 if hold else -1
+        surplus = sign * (self.held_totals - self.fraction * self.totals)
+        counts, columns = self.entry_counts, self.entry_columns
+        change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
+        is_last = counts == self._totals_of_part(not hold)[columns]
+        change[is_last & self.kept[columns]] += self.totals[-1]
+        cost = np.bincount(self.entry_groups, weights=change)
+        best = groups[[cost[groups].argmin()]]
+        self._move(best, hold=hold)
+        return best, float(cost[best[0]])
+
+    def _move(self, groups: Rows, *, hold: bool) -> None:
+        self.held[groups] = hold
+        self.held_totals += self._counts(groups) if hold else -self._counts(groups)
 
     def _totals_of_part(self, hold: bool) -> Rows:
         return self.held_totals if hold else self.totals - self.held_totals
 
-    def _counts(self, rows: Rows) -> Rows:
-        """How many of these images have each label."""
-        entries, _ = self._entries(rows)
-        return np.bincount(self.entry_columns[entries], minlength=len(self.totals))
+    def _counts(self, groups: Rows) -> Rows:
+        """How many images of these groups have each label."""
+        entries, _ = self._entries(groups)
+        counts = np.zeros(len(self.groups_with), dtype=np.int64)
+        np.add.at(counts, self.entry_columns[entries], self.entry_counts[entries])
+        return counts
 
-    def _entries(self, rows: Rows) -> tuple[Rows, Rows]:
-        """The entries of these images one after another, and how many each has (1 or more)."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
+    def _entries(self, groups: Rows) -> tuple[Rows, Rows]:
+        """The entries of these groups one after another, and how many each has (1 or more)."""
+        lengths = self.starts[groups + 1] - self.starts[groups]
         offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return np.repeat(self.starts[rows], lengths) + offsets, lengths
+        return np.repeat(self.starts[groups], lengths) + offsets, lengths

@@ -1,4 +1,4 @@
-"""`twl data`: inspect labels, convert them, draw a sample data set."""
+"""`twl data`: inspect, check, convert and split labels, draw a sample data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from twlcli.cli import options
 from twlcli.cli.command import Command
+from twlcli.cli.data_check import check
+from twlcli.cli.data_split import split
 from twlcli.cli.printable import printable
 from twlcli.errors import AnnotationError
 
@@ -22,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
-    help="Inspect labels, convert them, draw a sample data set.",
+    help="Inspect, check, convert and split labels, draw a sample data set.",
 )
 
 
@@ -63,6 +65,9 @@ def show(
     else:
         _print_facts(summary)
         _print_labels(summary, shown=len(summary.labels) if all_labels else LABELS_SHOWN)
+
+
+app.command(cls=Command)(check)
 
 
 @app.command(cls=Command)
@@ -109,6 +114,9 @@ def convert(
         markup=False,
         soft_wrap=True,
     )
+
+
+app.command(cls=Command)(split)
 
 
 @app.command(cls=Command)

@@ -9,6 +9,7 @@ import typer
 _PACKAGES = (
     ("", ("numpy", "pillow", "onnxruntime", "typer", "rich", "pydantic", "jinja2")),
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
+    ("check", ("imagehash",)),
     ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),
     ("raw", ("rawpy",)),

@@ -322,7 +322,7 @@ class _Training:
             else:
                 with write_errors(folder):
                     folder.mkdir(parents=True, exist_ok=True)
-                write_splits(folder, self.images.data.images, splits)
+                write_splits(folder / SPLITS_NAME, self.images.data.images, splits)
                 Run(folder, recipe).write_recipe()
         self.ranks.gather(None)
         return Run(folder, recipe)

@@ -179,7 +179,7 @@ class Run:
         if validation_split not in annotations.split_names():
             annotations = self._held_out(annotations)
         elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
-            write_splits(self.folder, annotations.images, annotations.splits)
+            write_splits(self.folder / SPLITS_NAME, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:
             raise AnnotationError(f"{annotations.source}: training needs at least two images")
@@ -209,16 +209,16 @@ class Run:
         splits = list(annotations.splits)
         for row in train[held]:
             splits[row] = validation_split
-        write_splits(self.folder, annotations.images, splits)
+        write_splits(self.folder / SPLITS_NAME, annotations.images, splits)
         return replace(annotations, splits=tuple(splits))
 
 
-def write_splits(folder: Path, images: Iterable[str], splits: Iterable[str]) -> None:
-    """Write which split each image is in; `Run.data` goes by it."""
+def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:
+    """Write which split each image is in; `Run.data` and `split_again` go by it."""
     table = io.StringIO(newline="")
     csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
     data = table.getvalue().encode("utf-8", "surrogateescape")
-    write_whole(folder / SPLITS_NAME, lambda file: file.write(data))
+    write_whole(path, lambda file: file.write(data))
 
 
 def _read_splits(path: Path) -> dict[str, str]:

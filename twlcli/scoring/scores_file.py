@@ -1,10 +1,12 @@
-"""The raw scores of an evaluation as a file."""
+"""The scores of an evaluation as a file."""
 
 from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +21,21 @@ from twlcli.model.spec import ModelSpec
 from twlcli.scoring.average_precision import blocks
 
 SUFFIXES = (".csv", ".npz")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a file of scores holds.
+
+    Attributes:
+        images: N names, as the label file has them.
+        labels: C names.
+        probabilities: (N, C) float32 in 0..1; NaN where there is none.
+    """
+
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
 
 
 def check_suffix(path: Path) -> None:
@@ -81,3 +98,60 @@ def _write_npz(
         labels=np.array(spec.vocabulary.names, dtype=np.str_),
         images=np.array(scored.images, dtype=np.str_),
     )
+
+
+def read_scores(path: Path) -> Scores:
+    """What `write_scores` wrote: probabilities, with their images and labels.
+
+    Raises:
+        TwlError: the file is not there, or not one of scores.
+    """
+    check_suffix(path)
+    try:
+        scores = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
+        shape = len(scores.images), len(scores.labels)
+        if scores.probabilities.shape != shape:
+            raise ValueError(f"{scores.probabilities.shape} probabilities, expected {shape}")
+    except FileNotFoundError:
+        raise TwlError(f"{path}: no such file") from None
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        csv.Error,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise TwlError(f"{path}: not a file of scores ({reason})") from error
+    with np.errstate(invalid="ignore"):
+        outside = (scores.probabilities < 0) | (scores.probabilities > 1)
+    if outside.any():
+        raise TwlError(f"{path}: holds a probability outside 0..1")
+    return scores
+
+
+def _read_npz(path: Path) -> Scores:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return Scores(
+            tuple(arrays["images"].tolist()),
+            tuple(arrays["labels"].tolist()),
+            np.asarray(arrays["probabilities"], np.float32),
+        )
+
+
+def _read_csv(path: Path) -> Scores:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if header[:1] != ["image"]:
+            raise ValueError("its header does not begin with image")
+        images, values = [], []
+        for row in rows:
+            if len(row) != len(header):
+                raise ValueError(f"line {rows.line_num} has {len(row)} cells, not {len(header)}")
+            images.append(row[0])
+            values.append(np.array(row[1:], dtype=np.float32))
+    shape = len(images), len(header) - 1
+    return Scores(tuple(images), tuple(header[1:]), np.array(values, np.float32).reshape(shape))

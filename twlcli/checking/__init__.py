@@ -1,0 +1,1 @@
+"""Looking for what is wrong with labelled images, and splitting them fairly."""
