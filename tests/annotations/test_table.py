@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
 from twlcli.errors import AnnotationError
 
@@ -35,7 +36,7 @@ def unknowns_of(annotations):
 
 def error_of(path, **options):
     with pytest.raises(AnnotationError) as caught:
-        read_table(path, **options)
+        read_table(path, ReadOptions(**options))
     return str(caught.value).removeprefix(str(path.parent) + "/")
 
 
@@ -77,8 +78,8 @@ def test_lists_separator_is_one_for_the_file(tmp_path):
 
 def test_lists_separator_forced(tmp_path):
     path = write(tmp_path, 'image,labels\na.jpg,"x|y, [z]"\n')
-    assert labels_of(read_table(path, separator=",")) == {"a.jpg": ["[z]", "x|y"]}
-    assert labels_of(read_table(path, separator=" ")) == {"a.jpg": ["[z]", "x|y,"]}
+    assert labels_of(read_table(path, ReadOptions(separator=","))) == {"a.jpg": ["[z]", "x|y"]}
+    assert labels_of(read_table(path, ReadOptions(separator=" "))) == {"a.jpg": ["[z]", "x|y,"]}
 
 
 def test_lists_tagger_output_reads_back(tmp_path):
@@ -369,13 +370,13 @@ def test_rows_that_contradict_each_other(tmp_path):
 
 def test_rows_are_joined_on_demand(tmp_path):
     text = "image,label,unknown,split\na.jpg,dog,cat,val\nb.jpg,,,val\na.jpg,cat,cow,Valid\n"
-    annotations = read_table(write(tmp_path, text), join_rows=True)
+    annotations = read_table(write(tmp_path, text), ReadOptions(join_rows=True))
     assert annotations.vocabulary.names == ("cat", "cow", "dog")
     assert annotations.labels.dense().tolist() == [[1, -1, 1], [0, 0, 0]]
     assert annotations.splits == ("val", "val")
     path = write(tmp_path, text.replace("Valid", "train"))
     with pytest.raises(AnnotationError, match=r"is in split .train., and in .val. on line 2"):
-        read_table(path, join_rows=True)
+        read_table(path, ReadOptions(join_rows=True))
 
 
 def test_rows_joined_agree_with_single_ones(tmp_path):
@@ -388,7 +389,7 @@ def test_rows_joined_agree_with_single_ones(tmp_path):
     pairs += [(i, "") for i, row in enumerate(dense) if not row.any()]
     several = "".join(f"{i},{name}\n" for i, name in sorted(pairs, key=lambda pair: pair[0]))
     first = read_table(write(tmp_path, f"image,labels\n{single}"))
-    second = read_table(write(tmp_path, f"image,labels\n{several}"), join_rows=True)
+    second = read_table(write(tmp_path, f"image,labels\n{several}"), ReadOptions(join_rows=True))
     assert second.images == first.images
     np.testing.assert_array_equal(second.labels.dense(), first.labels.dense())
 
@@ -578,7 +579,7 @@ fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
 def test_any_text_is_read_or_refused(tmp_path_factory, start, rest, encoding):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((start + rest).encode(encoding))
-    for read in (read_table, partial(read_table, join_rows=True), read_jsonl):
+    for read in (read_table, partial(read_table, options=ReadOptions(join_rows=True)), read_jsonl):
         try:
             annotations = read(path)
         except AnnotationError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.located import located
 from twlcli.annotations.missing import with_forward_slashes
+from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
 from twlcli.errors import AnnotationError, did_you_mean
@@ -27,70 +29,36 @@ from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """What may be said about a format's details; see `read_labels`."""
-
-    separator: str | None = None
-    images: Path | None = None
-    join_rows: bool = False
-
-
-@dataclass(frozen=True)
 class Format:
     """How a format is read, what it lies in, and which options mean something to it."""
 
     read: Callable[[Path, ReadOptions], Annotations]
     lies_in: Literal["file", "folder", "either"]
-    separator: bool = False
-    images: bool = False
-    join_rows: bool = False
+    options: frozenset[str]
 
+
+_EVERY = frozenset(("format",))
+_TABLE = _EVERY | {"images", "separator", "join_rows"}
+_JSON = _EVERY | {"images", "separator"}
+_IMAGES = _EVERY | {"images"}
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(
-        lambda path, options: read_table(
-            path, separator=options.separator, join_rows=options.join_rows
-        ),
-        lies_in="file",
-        separator=True,
-        images=True,
-        join_rows=True,
-    ),
-    "tsv": Format(
-        lambda path, options: read_table(
-            path, separator=options.separator, delimiter="\t", join_rows=options.join_rows
-        ),
-        lies_in="file",
-        separator=True,
-        images=True,
-        join_rows=True,
-    ),
-    "jsonl": Format(
-        lambda path, options: read_jsonl(path, separator=options.separator),
-        lies_in="file",
-        separator=True,
-        images=True,
-    ),
-    "imagefolder": Format(
-        lambda path, options: read_imagefolder(path, separator=options.separator),
-        lies_in="folder",
-        separator=True,
-        images=True,
-    ),
+    "csv": Format(read_table, "file", _TABLE),
+    "tsv": Format(partial(read_table, delimiter="\t"), "file", _TABLE),
+    "jsonl": Format(read_jsonl, "file", _JSON),
+    "imagefolder": Format(read_imagefolder, "folder", _JSON),
     "coco": Format(
-        lambda path, options: coco.read(path, images=options.images),
-        lies_in="either",
-        images=True,
+        lambda path, options: coco.read(path, images=options.coco_images or options.images),
+        "either",
+        _IMAGES | {"coco_images"},
     ),
-    "voc": Format(lambda path, _: voc.read(path), lies_in="folder", images=True),
-    "nus-wide": Format(lambda path, _: nus_wide.read(path), lies_in="folder", images=True),
-    "sidecars": Format(
-        lambda path, options: read_sidecars(path, separator=options.separator),
-        lies_in="folder",
-        separator=True,
-    ),
-    "folders": Format(lambda path, _: read_folders(path), lies_in="folder"),
+    "voc": Format(lambda path, _: voc.read(path), "folder", _IMAGES),
+    "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _IMAGES),
+    "sidecars": Format(read_sidecars, "folder", _EVERY | {"separator"}),
+    "folders": Format(lambda path, _: read_folders(path), "folder", _EVERY),
 }
+# Formats whose files name images that may lie elsewhere; see `located`.
+_LISTS = ("csv", "tsv", "jsonl")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
@@ -103,12 +71,8 @@ FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": 
 def read_labels(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     vocabulary: Vocabulary | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> Annotations:
     """Read labels from a file or folder.
 
@@ -117,43 +81,44 @@ def read_labels(
 
     Args:
         path: a label file, or a folder that a format describes or that holds `labels.csv`.
-        format: one of `FORMATS`; found by name and content without it.
-        images: the folder that image paths are relative to, where it is not the label file's.
-        coco_images: the folder of the images of a COCO file.
-        separator: what stands between labels in a cell; see `table.read_table`.
-        join_rows: whether an image may have several rows of a table, which together list its
-            labels.
         vocabulary: the labels of an existing model; the columns then are these, in this order.
             Without it they are sorted by name, or stand in the order that the format gives.
+        options: each may be left out:
+
+            - `format`: one of `FORMATS`; found by name and content without it.
+            - `images`: the folder that image paths are relative to, where it is not the label
+              file's.
+            - `coco_images`: the folder of the images of a COCO file.
+            - `separator`: what stands between labels in a cell; see `table.read_table`.
+            - `join_rows`: whether an image may have several rows of a table, which together list
+              its labels.
 
     Raises:
         AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
             to the format, or an image has a label that is not in `vocabulary`.
     """
-    path = Path(path)
-    images = None if images is None else Path(images)
-    coco_images = None if coco_images is None else Path(coco_images)
-    if format is not None and format not in FORMATS:
-        hint = did_you_mean(format, FORMATS) or f"; formats are {', '.join(FORMATS)}"
-        raise AnnotationError(f"there is no format '{format}'{hint}")
-    if format is None or FORMATS[format].lies_in == "file":
+    return read_with(path, ReadOptions(**options), vocabulary=vocabulary)
+
+
+def read_with(
+    path: Path | str, options: ReadOptions, *, vocabulary: Vocabulary | None = None
+) -> Annotations:
+    """Read labels as `read_labels` does, with the options as one value."""
+    path, name = Path(path), options.format
+    if name is not None and name not in FORMATS:
+        hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"
+        raise AnnotationError(f"there is no format '{name}'{hint}")
+    if name is None or FORMATS[name].lies_in == "file":
         path = _table_inside(path)
-    name = format if format is not None else find_format(path)
+    if name is None:
+        name = find_format(path)
     _check_place(path, name)
-    _check_options(
-        path,
-        name,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
-    options = ReadOptions(separator, coco_images or images, join_rows)
+    options.check(path, name, FORMATS[name].options)
     annotations = FORMATS[name].read(path, options)
-    if images is not None and name != "coco":
-        annotations = replace(annotations, root=images)
+    if options.images is not None and name != "coco":
+        annotations = replace(annotations, root=Path(options.images))
     annotations = with_forward_slashes(annotations)
-    if FORMATS[name].join_rows or name == "jsonl":
+    if name in _LISTS:
         annotations = located(annotations)
     return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
 
@@ -213,34 +178,6 @@ def _check_place(path: Path, name: str) -> None:
     lies_in, found = FORMATS[name].lies_in, "folder" if path.is_dir() else "file"
     if lies_in not in (found, "either"):
         raise AnnotationError(f"{path}: is a {found}; the format '{name}' is read from a {lies_in}")
-
-
-def _check_options(
-    path: Path,
-    name: str,
-    *,
-    images: Path | None,
-    coco_images: Path | None,
-    separator: str | None,
-    join_rows: bool,
-) -> None:
-    refused = [
-        ("a separator", "separator", separator, FORMATS[name].separator),
-        ("a folder of images", "images", images, FORMATS[name].images),
-        ("a folder of COCO images", "coco_images", coco_images, name == "coco"),
-        ("joining rows", "join_rows", join_rows or None, FORMATS[name].join_rows),
-    ]
-    for what, option, value, understood in refused:
-        if value is not None and not understood:
-            raise AnnotationError(
-                f"{path}: {what} does not apply to the format '{name}'",
-                hint=f"leave out {{{option}}}",
-            )
-    if separator == "":
-        raise AnnotationError("the separator is empty")
-    for folder in (images, coco_images):
-        if folder is not None and not folder.is_dir():
-            raise AnnotationError(f"{folder}: there is no such folder of images")
 
 
 def _folder_format(path: Path) -> str:

@@ -12,6 +12,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
 from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import find_separator
 from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
@@ -20,7 +21,7 @@ from twlcli.io import parse_json
 SplitText = Callable[[], Callable[[str], list[str]]]
 
 
-def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
+def read_jsonl(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     r"""Read a file with one JSON object per line.
 
     The image's path stands under `image` (or another of `IMAGE_COLUMNS`), relative to the file's
@@ -39,15 +40,15 @@ def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
         AnnotationError: with the line, and the column where a line is not JSON.
     """
     builder = AnnotationBuilder(path, format_name="jsonl", root=path.parent)
-    add_jsonl(builder, path, separator=separator)
+    add_jsonl(builder, path, options)
     return builder.finish()
 
 
 def add_jsonl(
     builder: AnnotationBuilder,
     path: Path,
+    options: ReadOptions,
     *,
-    separator: str | None = None,
     folder: str = "",
     split: str = "",
 ) -> None:
@@ -59,8 +60,8 @@ def add_jsonl(
     @cache
     def split_text() -> Callable[[str], list[str]]:
         """Found out only where labels are strings: it takes a pass over the file."""
-        if separator is not None:
-            return cell_splitter(separator)
+        if options.separator is not None:
+            return cell_splitter(options.separator)
         found = find_separator(_strings(path, encoding), of=path.name)
         for note in found.notes:
             builder.note(note)

@@ -16,6 +16,7 @@ from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import (
     BLANK,
     CHOICES,
@@ -32,11 +33,7 @@ _QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 
 def read_table(
-    path: Path,
-    *,
-    separator: str | None = None,
-    delimiter: str | None = None,
-    join_rows: bool = False,
+    path: Path, options: ReadOptions = DEFAULTS, *, delimiter: str | None = None
 ) -> Annotations:
     """Read a CSV or TSV file with a header and one row per image, in one of two forms.
 
@@ -65,10 +62,10 @@ def read_table(
 
     Args:
         path: the file, in UTF-8, UTF-16 with its mark or Windows-1252, with any line ends.
-        separator: what stands between labels in a cell, instead of the rule above; `json` means
-            JSON lists.
+        options: of these, `separator` stands between labels in a cell, instead of the rule above
+            (`json` means JSON lists), and with `join_rows` an image may have several rows, which
+            together list its labels.
         delimiter: what stands between cells, instead of what the header uses.
-        join_rows: whether an image may have several rows, which together list its labels.
 
     Raises:
         AnnotationError: with the line of what is wrong.
@@ -77,30 +74,28 @@ def read_table(
         path, format_name="tsv" if delimiter == "\t" else "csv", root=path.parent
     )
     builder.duplicate_hint = "{join_rows} joins the rows of an image"
-    add_table(builder, path, separator=separator, delimiter=delimiter, join_rows=join_rows)
+    add_table(builder, path, options, delimiter=delimiter)
     return builder.finish()
 
 
 def add_table(
     builder: AnnotationBuilder,
     path: Path,
+    options: ReadOptions,
     *,
-    separator: str | None = None,
     delimiter: str | None = None,
     folder: str = "",
     split: str = "",
-    join_rows: bool = False,
 ) -> None:
     """Add a table's rows to a builder; see `read_table`.
 
     Args:
         builder: where the rows go.
         path: the file.
-        separator: as for `read_table`.
+        options: as for `read_table`.
         delimiter: as for `read_table`.
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
-        join_rows: as for `read_table`.
     """
     layout = find_layout(path, delimiter)
     if layout.encoding == WINDOWS_1252:
@@ -109,15 +104,15 @@ def add_table(
     for note in columns.notes:
         builder.note(note)
     if not columns.labels:
-        if separator is not None:
+        if options.separator is not None:
             message = "has one column per label, so there are no lists to separate"
             raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
         parse = _value_parser(builder, path, layout)
     else:
-        parse = _list_parser(builder, path, layout, separator)
+        parse = _list_parser(builder, path, layout, options.separator)
     is_present = _confidence(builder, path, layout)
     joined = None
-    if join_rows or is_present is not None:
+    if options.join_rows or is_present is not None:
         joined = JoinedRows(builder, path, others_unknown=is_present is not None)
     splits = {"": split}
     for line, cells in iterate_rows(path, layout):

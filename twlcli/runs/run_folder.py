@@ -25,7 +25,8 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_split
-from twlcli.annotations.detect import read_labels
+from twlcli.annotations.detect import read_with
+from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_errors, write_whole
@@ -250,14 +251,11 @@ def check_network(recipe: Recipe) -> None:
 
 def read_data(recipe: DataRecipe) -> Annotations:
     """Open the labels that a recipe's `[data]` section names."""
-    return read_labels(
-        Path(recipe.path),
-        format=recipe.format or None,
-        images=Path(recipe.images) if recipe.images else None,
-        coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
-        separator=recipe.separator or None,
-        join_rows=recipe.join_rows,
-    )
+    defaults = DataRecipe()
+    said = {
+        name: value for name in WHAT if (value := getattr(recipe, name)) != getattr(defaults, name)
+    }
+    return read_with(Path(recipe.path), ReadOptions(**said))
 
 
 def split_again(
