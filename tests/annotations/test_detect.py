@@ -4,7 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from twlcli.annotations.detect import FORMATS, find_format, read_labels, with_vocabulary
+from twlcli.annotations.detect import FORMATS, find_format, read_labels
+from twlcli.annotations.vocabulary import with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.labels import Vocabulary
 

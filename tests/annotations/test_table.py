@@ -233,7 +233,7 @@ def test_names_of_the_column_of_lists(tmp_path, name):
 def test_no_image_column_is_refused_with_a_guess(tmp_path):
     text = "key,photograph,labels\n1,a.jpg,dog\n2,b.png,cat\n"
     assert error_of(write(tmp_path, text)).endswith(
-        "and holds: key, photograph, labels; 'photograph' holds names of images: call it image"
+        "and holds: key, photograph, labels; is 'photograph' the image?; `image_column` photograph"
     )
 
 
@@ -280,7 +280,14 @@ def test_columns_of_one_label_with_a_mistake_are_an_error(tmp_path):
 
 def test_columns_of_no_label_at_all_are_an_error(tmp_path):
     path = write(tmp_path, "image,age\na.jpg,33\nb.jpg,44\n")
-    assert error_of(path).startswith("photos.csv:2: column 'age' holds '33'")
+    assert error_of(path) == (
+        "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
+        "columns are: image, age"
+    )
+    path = write(tmp_path, "image,age,what\na.jpg,33,dog\nb.jpg,33,cat|dog\n")
+    assert error_of(path).endswith(
+        "the columns are: image, age, what; is 'what' the labels?; `labels_column` what"
+    )
 
 
 @pytest.mark.parametrize(
@@ -445,11 +452,15 @@ def test_text_long_cell(tmp_path):
         ("", "photos.csv: the file is empty"),
         ("image,labels\n", "photos.csv: names no image"),
         (
-            "a.jpg,dog|cat\nb.jpg,dog\n",
+            "a.jpg\nb.jpg\n",
             "photos.csv:1: no column is called image, file_name, filename, path or file; the first "
-            "line must name the columns, and holds: a.jpg, dog|cat",
+            "line must name the columns, and holds: a.jpg",
         ),
-        ("image\na.jpg\n", "photos.csv:1: expected a column 'labels' or one column per label"),
+        (
+            "image\na.jpg\n",
+            "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
+            "columns are: image",
+        ),
         ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
         ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
         (

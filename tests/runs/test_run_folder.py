@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twlcli.errors import AnnotationError, ModelError
-from twlcli.recipe import Recipe
+from twlcli.recipe import DataRecipe, Recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 
 
@@ -102,3 +102,25 @@ def test_folders_above_go_with_a_run_that_is_discarded(tmp_path, table):
     third.suited(images=5, labels=2).discard()
     assert not (tmp_path / "other").exists()
     assert tmp_path.is_dir()
+
+
+def test_a_run_reads_its_labels_as_it_was_told(tmp_path):
+    path, names = tmp_path / "scans.csv", tmp_path / "names.json"
+    path.write_text("Scan,Who,0,cat,dog\n" + "".join(f"{i},p{i},,{i % 2},1\n" for i in range(6)))
+    data = {
+        "image_column": "Scan",
+        "label_columns": "0:dog",
+        "ignore_columns": "Who",
+        "blank": "unknown",
+        "ignore_labels": ["dog"],
+        "extension": "jpg",
+    }
+    run = Run.create(tmp_path / "run", Recipe().with_values({"data": {"path": str(path), **data}}))
+    annotations = Run.open(run.folder).data()  # by way of recipe.toml
+    assert annotations.vocabulary.names == ("0", "cat")
+    assert annotations.images[0] == "0.jpg"
+    assert annotations.labels.dense().tolist() == [[-1, i % 2] for i in range(6)]
+    names.write_text('["cat", "dog"]')
+    path.write_text("Scan,Seen\na.jpg,0 1\nb.jpg,1\n")
+    recipe = DataRecipe(path=str(path), image_column="Scan", labels_column="Seen", names=str(names))
+    assert open_data(recipe).labels.dense().tolist() == [[1, 1], [0, 1]]

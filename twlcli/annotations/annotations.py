@@ -26,6 +26,8 @@ class Annotations:
         labels: the matrix (N, C) of present, absent and unknown labels.
         vocabulary: the C label names.
         splits: N split names such as `train` and `val`; an empty string where the file names none.
+        groups: N names of what the images belong to, such as a patient; an empty string is of no
+            group. Empty where groups are not known.
         lines: N line numbers in `source`, counted from 1; None where the format has no lines.
         files: the label files in which `lines` count, where `source` is a folder of several.
         file_rows: N indices into `files`; None where `source` is the one file.
@@ -39,6 +41,7 @@ class Annotations:
     labels: LabelMatrix
     vocabulary: Vocabulary
     splits: tuple[str, ...]
+    groups: tuple[str, ...] = ()
     lines: NDArray[np.int64] | None = None
     files: tuple[Path, ...] = ()
     file_rows: NDArray[np.int32] | None = None
@@ -85,6 +88,7 @@ class Annotations:
             images=tuple(self.images[row] for row in rows),
             labels=self.labels.select(rows),
             splits=tuple(self.splits[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
             lines=None if self.lines is None else self.lines[rows],
             file_rows=None if self.file_rows is None else self.file_rows[rows],
         )

@@ -60,6 +60,7 @@ class AnnotationBuilder:
         self._lines = array("q")
         self._file_rows = array("i")
         self._splits: list[str] = []
+        self._groups: list[str] = []
         self._split_names: dict[str, str] = {}
         self._starts = array("q", [0])
         self._columns = array("i")
@@ -130,6 +131,7 @@ class AnnotationBuilder:
         unknown: Sequence[int] = (),
         *,
         split: str = "",
+        group: str = "",
         line: int | None = None,
     ) -> None:
         """Add one image with the columns of its present and unknown labels.
@@ -163,6 +165,7 @@ class AnnotationBuilder:
         if split not in self._split_names:
             self._split_names[split] = normal_split(split)
         self._splits.append(self._split_names[split])
+        self._groups.append(group)
 
     def finish(self) -> Annotations:
         """The annotations; labels stand in the declared order, or sorted by name without one.
@@ -186,6 +189,7 @@ class AnnotationBuilder:
             labels=self._matrix(order, len(vocabulary)),
             vocabulary=vocabulary,
             splits=tuple(self._splits),
+            groups=tuple(self._groups) if any(self._groups) else (),
             lines=lines if lines.any() else None,
             files=tuple(self._files),
             file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack
 
-import numpy as np
-
 from twlcli.annotations import coco, nus_wide, voc
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.csv_layout import find_layout
@@ -17,15 +15,23 @@ from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.jsonl import read_jsonl
-from twlcli.annotations.located import located
+from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
-from twlcli.annotations.read_options import ReadKeywords, ReadOptions
+from twlcli.annotations.read_options import (
+    DEFAULTS,
+    EVERY,
+    OF_RECORDS,
+    OF_TABLES,
+    ReadKeywords,
+    ReadOptions,
+)
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
+from twlcli.annotations.vocabulary import with_vocabulary, without_labels
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
-from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+from twlcli.labels import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -37,25 +43,22 @@ class Format:
     options: frozenset[str]
 
 
-_EVERY = frozenset(("format",))
-_TABLE = _EVERY | {"images", "separator", "join_rows"}
-_JSON = _EVERY | {"images", "separator"}
-_IMAGES = _EVERY | {"images"}
+_OF_IMAGES = EVERY | {"images"}
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(read_table, "file", _TABLE),
-    "tsv": Format(partial(read_table, delimiter="\t"), "file", _TABLE),
-    "jsonl": Format(read_jsonl, "file", _JSON),
-    "imagefolder": Format(read_imagefolder, "folder", _JSON),
+    "csv": Format(read_table, "file", OF_TABLES),
+    "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
+    "jsonl": Format(read_jsonl, "file", OF_RECORDS),
+    "imagefolder": Format(read_imagefolder, "folder", OF_TABLES - {"join_rows"}),
     "coco": Format(
         lambda path, options: coco.read(path, images=options.coco_images or options.images),
         "either",
-        _IMAGES | {"coco_images"},
+        _OF_IMAGES | {"coco_images"},
     ),
-    "voc": Format(lambda path, _: voc.read(path), "folder", _IMAGES),
-    "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _IMAGES),
-    "sidecars": Format(read_sidecars, "folder", _EVERY | {"separator"}),
-    "folders": Format(lambda path, _: read_folders(path), "folder", _EVERY),
+    "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
+    "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
+    "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
+    "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
 _LISTS = ("csv", "tsv", "jsonl")
@@ -92,6 +95,19 @@ def read_labels(
             - `separator`: what stands between labels in a cell; see `table.read_table`.
             - `join_rows`: whether an image may have several rows of a table, which together list
               its labels.
+            - `image_column`, `labels_column`, `split_column`: the columns of a table, or the keys
+              of objects in JSON, that hold images, lists of labels and splits.
+            - `label_columns`: the columns of a label each: names, ranges `first:last` and patterns
+              such as `label_*`, separated by commas.
+            - `ignore_columns`: columns that are not read, in the same form.
+            - `group_column`: the column of what images belong to, such as a patient. Held-out
+              images are drawn so that no group lies in both parts.
+            - `ignore_labels`: labels that are left out.
+            - `blank`, `minus_one`: `absent` or `unknown`: what an empty cell and -1 mean in columns
+              of labels, instead of the rule in `table.read_table`.
+            - `extension`: added to the names of images without an ending, such as `.jpg`.
+            - `names`: a file of label names, for labels that are numbers; see
+              `label_names.LabelNames`.
 
     Raises:
         AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
@@ -111,59 +127,37 @@ def read_with(
     if name is None or FORMATS[name].lies_in == "file":
         path = _table_inside(path)
     if name is None:
-        name = find_format(path)
+        name = find_format(path, options)
     _check_place(path, name)
     options.check(path, name, FORMATS[name].options)
     annotations = FORMATS[name].read(path, options)
     if options.images is not None and name != "coco":
         annotations = replace(annotations, root=Path(options.images))
     annotations = with_forward_slashes(annotations)
+    if options.extension is not None:
+        annotations = with_extension(annotations, options.extension)
     if name in _LISTS:
         annotations = located(annotations)
+    if options.ignore_labels:
+        annotations = without_labels(
+            annotations, options.ignore_labels, must_occur=vocabulary is None
+        )
     return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
 
 
-def find_format(path: Path) -> str:
+def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:
     """The format of a label file or folder, a key of `FORMATS`.
+
+    Args:
+        path: the file or folder.
+        options: those that name a table's columns.
 
     Raises:
         AnnotationError: nothing there looks like labels; says what was expected.
     """
     with readable(path):
         path.stat()
-    return _folder_format(path) if path.is_dir() else _file_format(path)
-
-
-def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
-    """The same annotations with the columns of another vocabulary.
-
-    A label of `vocabulary` that the annotations do not know is absent everywhere.
-
-    Raises:
-        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
-    """
-    if annotations.vocabulary == vocabulary:
-        return annotations
-    labels = annotations.labels
-    column_of = {name: column for column, name in enumerate(vocabulary)}
-    order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)
-    columns = order[labels.columns]
-    rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))
-    outside = np.flatnonzero((columns < 0) & (labels.values == PRESENT))
-    if len(outside):
-        name = annotations.vocabulary.names[labels.columns[outside[0]]]
-        try:
-            vocabulary.column(name)
-        except AnnotationError as error:
-            place = annotations.place(int(rows[outside[0]]))
-            raise AnnotationError.at(*place, str(error)) from None
-    kept = np.flatnonzero(columns >= 0)
-    kept = kept[np.lexsort((columns[kept], rows[kept]))]
-    starts = np.concatenate(([0], np.cumsum(np.bincount(rows[kept], minlength=len(labels)))))
-    matrix = LabelMatrix(
-        starts.astype(np.int64), columns[kept], labels.values[kept], len(vocabulary)
-    )
-    return replace(annotations, labels=matrix, vocabulary=vocabulary)
+    return _folder_format(path) if path.is_dir() else _file_format(path, options)
 
 
 def _table_inside(path: Path) -> Path:
@@ -200,7 +194,7 @@ def _folder_format(path: Path) -> str:
     )
 
 
-def _file_format(path: Path) -> str:
+def _file_format(path: Path, options: ReadOptions) -> str:
     suffix = path.suffix.lower()
     if suffix in FORMAT_OF_SUFFIX:
         return FORMAT_OF_SUFFIX[suffix]
@@ -215,7 +209,7 @@ def _file_format(path: Path) -> str:
             "jsonl" if _is_object(start.replace("\r", "\n").split("\n", 1)[0]) else "coco"
         )  # which says what is wrong
     if suffix != ".json":
-        find_layout(path)  # says what is wrong with it, if it is not a table
+        find_layout(path, options)  # says what is wrong with it, if it is not a table
         return "csv"
     raise AnnotationError.at(
         path, 1, "expected a COCO instances file or one JSON object per line, beginning with {"

@@ -9,7 +9,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import readable
 from twlcli.annotations.jsonl import add_jsonl
-from twlcli.annotations.read_options import DEFAULTS, ReadOptions
+from twlcli.annotations.read_options import DEFAULTS, OF_RECORDS, OF_TABLES, ReadOptions
 from twlcli.annotations.table import add_table
 from twlcli.errors import AnnotationError
 
@@ -39,7 +39,9 @@ def read_imagefolder(path: Path, options: ReadOptions = DEFAULTS) -> Annotations
         builder.begin_file(file)
         split = "" if file.parent == path else file.parent.name
         folder = f"{split}/" if split else ""
-        add = add_jsonl if file.suffix == ".jsonl" else add_table
+        is_jsonl = file.suffix == ".jsonl"
+        options.check(file, file.suffix[1:], OF_RECORDS if is_jsonl else OF_TABLES)
+        add = add_jsonl if is_jsonl else add_table
         add(builder, file, options, folder=folder, split=split)
     return builder.finish()
 

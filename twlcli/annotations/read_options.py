@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from twlcli.errors import AnnotationError
 
@@ -16,7 +16,27 @@ WHAT = {
     "coco_images": "a folder of COCO images",
     "separator": "a separator",
     "join_rows": "joining rows",
+    "image_column": "an image column",
+    "labels_column": "a column of lists",
+    "label_columns": "a choice of label columns",
+    "ignore_columns": "a choice of columns to ignore",
+    "split_column": "a split column",
+    "group_column": "a group column",
+    "ignore_labels": "labels to ignore",
+    "blank": "the meaning of empty cells",
+    "minus_one": "the meaning of -1",
+    "extension": "an ending of image names",
+    "names": "a file of label names",
 }
+# Those that mean something to every format, to objects of JSON, and to tables.
+EVERY = frozenset(("format", "ignore_labels"))
+OF_RECORDS = EVERY | {
+    *("images", "separator", "image_column", "labels_column", "split_column", "group_column"),
+    *("extension", "names"),
+}
+OF_TABLES = OF_RECORDS | {"join_rows", "label_columns", "ignore_columns", "blank", "minus_one"}
+
+Meaning = Literal["absent", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +52,17 @@ class ReadOptions:
     coco_images: Path | str | None = None
     separator: str | None = None
     join_rows: bool | None = None
+    image_column: str | None = None
+    labels_column: str | None = None
+    label_columns: str | None = None
+    ignore_columns: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    ignore_labels: Sequence[str] | None = None
+    blank: Meaning | None = None
+    minus_one: Meaning | None = None
+    extension: str | None = None
+    names: Path | str | None = None
 
     def given(self) -> dict[str, Any]:
         """What is said, by name."""
@@ -53,6 +84,10 @@ class ReadOptions:
                 )
         if self.separator == "":
             raise AnnotationError("the separator is empty")
+        for value, option in ((self.blank, "blank"), (self.minus_one, "minus_one")):
+            if value is not None and value not in get_args(Meaning):
+                expected = " or ".join(get_args(Meaning))
+                raise AnnotationError(f"{WHAT[option]} is '{value}'; expected {expected}")
         for folder in (self.images, self.coco_images):
             if folder is not None and not Path(folder).is_dir():
                 raise AnnotationError(f"{folder}: there is no such folder of images")
@@ -66,6 +101,17 @@ class ReadKeywords(TypedDict, total=False):
     coco_images: Path | str | None
     separator: str | None
     join_rows: bool | None
+    image_column: str | None
+    labels_column: str | None
+    label_columns: str | None
+    ignore_columns: str | None
+    split_column: str | None
+    group_column: str | None
+    ignore_labels: Sequence[str] | None
+    blank: Meaning | None
+    minus_one: Meaning | None
+    extension: str | None
+    names: Path | str | None
 
 
 DEFAULTS = ReadOptions()

@@ -6,17 +6,18 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
+from twlcli.annotations.columns import CELL_VALUES, MISSING, few, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
-from twlcli.annotations.read_options import DEFAULTS, ReadOptions
+from twlcli.annotations.label_names import LabelNames
+from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.annotations.separators import (
     BLANK,
     CHOICES,
@@ -97,19 +98,20 @@ def add_table(
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
     """
-    layout = find_layout(path, delimiter)
+    layout = find_layout(path, options, delimiter=delimiter)
     if layout.encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
     columns = layout.columns
-    for note in columns.notes:
+    for note in (*layout.notes, *columns.notes):
         builder.note(note)
-    if not columns.labels:
-        if options.separator is not None:
-            message = "has one column per label, so there are no lists to separate"
-            raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
-        parse = _value_parser(builder, path, layout)
+    _check_form(path, layout, options)
+    names = None if options.names is None else LabelNames.read(Path(options.names))
+    if names is not None:
+        builder.declare(names, line=None)
+    if columns.labels:
+        parse = _list_parser(builder, path, layout, options.separator, names)
     else:
-        parse = _list_parser(builder, path, layout, options.separator)
+        parse = _value_parser(builder, path, layout, options, names)
     is_present = _confidence(builder, path, layout)
     joined = None
     if options.join_rows or is_present is not None:
@@ -123,14 +125,29 @@ def add_table(
         if name not in splits:
             assert columns.split is not None
             splits[name] = split_name(layout.header[columns.split], name) or split
+        group = "" if columns.group is None else cells[columns.group].strip()
         if joined is None:
-            builder.add(image, present, unknown, split=splits[name], line=line)
+            builder.add(image, present, unknown, split=splits[name], group=group, line=line)
         elif is_present is None or is_present(line, cells):
-            joined.add(image, present, unknown, split=splits[name], line=line)
+            joined.add(image, present, unknown, split=splits[name], group=group, line=line)
         else:
-            joined.add(image, absent=present, split=splits[name], line=line)
+            joined.add(image, absent=present, split=splits[name], group=group, line=line)
     if joined is not None:
         joined.finish()
+
+
+def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
+    """Raise AnnotationError for an option that is of the other of the two forms."""
+    if layout.columns.labels:
+        form, foreign = "has lists of labels", {"blank", "minus_one"}
+    else:
+        form, foreign = "has one column per label", {"separator"}
+        if layout.rows_before:
+            foreign |= {"names"}
+    for option in options.given():
+        if option in foreign:
+            message = f"{form}, so {WHAT[option]} does not apply"
+            raise AnnotationError.at(path, 1, message, hint=f"leave out {{{option}}}")
 
 
 def _confidence(
@@ -165,15 +182,21 @@ Parse = Callable[[int, list[str]], tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def _list_parser(
-    builder: AnnotationBuilder, path: Path, layout: Layout, separator: str | None
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    separator: str | None,
+    names: LabelNames | None,
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
     labels, unknown = layout.columns.labels, layout.columns.unknown
     vocabulary = layout.columns.vocabulary
     (first, *others) = labels
     if separator is None:
-        separator = _find_separator(builder, path, layout)
+        separator = _find_separator(builder, path, layout, may_be_blank=names is None)
     split_cell = cell_splitter(separator)
+    if names is not None:
+        split_cell = names.splitter(split_cell)
 
     def columns(line: int, cell: str) -> tuple[int, ...]:
         if cell.strip() in MISSING:
@@ -198,7 +221,9 @@ def _list_parser(
     return parse
 
 
-def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> str:
+def _find_separator(
+    builder: AnnotationBuilder, path: Path, layout: Layout, *, may_be_blank: bool
+) -> str:
     """The separator by the rule in `read_table`; one pass over the file."""
     columns = [*layout.columns.labels]
     if layout.columns.unknown is not None:
@@ -206,8 +231,8 @@ def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> s
     cells = (
         (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
     )
-    by_blanks = not layout.columns.written_by_twl
-    separator = find_separator(cells, of=path.name, may_be_blank=by_blanks)
+    may_be_blank = may_be_blank and not layout.columns.written_by_twl
+    separator = find_separator(cells, of=path.name, may_be_blank=may_be_blank)
     for note in separator.notes:
         builder.note(note)
     return separator.text
@@ -278,11 +303,17 @@ def _shortened(cell: str) -> str:
 # --- one column per label ------------------------------------------------------------------------
 
 
-def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Parse:
+def _value_parser(
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    options: ReadOptions,
+    names: LabelNames | None,
+) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
     places = layout.columns.label_columns
-    columns = [builder.columns([layout.header[place]])[0] for place in places]
-    meaning = _meaning(builder, path, layout)
+    columns = [builder.columns([name])[0] for name in _label_names(path, layout, names)]
+    meaning = _meaning(builder, path, layout, options)
 
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         present, unknown = [], []
@@ -290,22 +321,42 @@ def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Par
             cell = cells[place]
             if cell == "0":  # nearly all of them
                 continue
-            value = CELL_VALUES.get(cell)
+            value, is_empty = CELL_VALUES.get(cell), False
             if value is None:
                 cell = cell.strip()
                 is_empty = not cell or cell in MISSING
                 value = meaning.empty[place] if is_empty else CELL_VALUES.get(cell)
-                if is_empty and value == UNKNOWN:
+                if is_empty and value == UNKNOWN and meaning.of_empty:
                     builder.note(meaning.of_empty)
             if value is None:
-                raise AnnotationError.at(path, line, _value_message(cell, layout.header[place]))
+                hint = (
+                    "say which with {label_columns}, {ignore_columns} or {labels_column}"
+                    if names is None
+                    else ""
+                )
+                message = _value_message(cell, layout.header[place])
+                raise AnnotationError.at(path, line, message, hint=hint)
             if value == PRESENT:
                 present.append(column)
-            elif value == UNKNOWN and (not cell or meaning.minus_one == UNKNOWN):
+            elif value == UNKNOWN and (is_empty or meaning.minus_one == UNKNOWN):
                 unknown.append(column)
         return tuple(present), tuple(unknown)
 
     return parse
+
+
+def _label_names(path: Path, layout: Layout, names: LabelNames | None) -> Sequence[str]:
+    """What the columns of labels are called."""
+    places = layout.columns.label_columns
+    if layout.rows_before:
+        return [layout.header[place] for place in places]
+    if names is None:
+        message = f"no header names the {len(places)} columns of labels"
+        raise AnnotationError.at(path, 1, message, hint="{names} names a file that does")
+    if len(names) != len(places):
+        message = f"{names.path} has {len(names)} names for {len(places)} columns of labels"
+        raise AnnotationError.at(path, 1, message)
+    return list(names)
 
 
 @dataclass(frozen=True)
@@ -323,37 +374,65 @@ class _Meaning:
     of_empty: str = "empty cells were read as unknown: absent is written as 0"
 
 
-def _meaning(builder: AnnotationBuilder, path: Path, layout: Layout) -> _Meaning:
-    """Find it out; reads until every column has held a 0."""
+@dataclass(frozen=True)
+class _Marks:
+    """What the cells of columns of labels hold: by column, and whether any is -1."""
+
+    every: Sequence[int]
+    without_zero: Collection[int]
+    with_empty: Collection[int]
+    minus_one: bool
+
+    @classmethod
+    def of(cls, path: Path, layout: Layout, absent: Collection[int]) -> _Marks:
+        """Look; reads until every column has held a value of `absent`."""
+        every = layout.columns.label_columns
+        without_zero, with_empty, minus_one = set(every), set[int](), False
+        for _, cells in iterate_rows(path, layout):
+            for place in list(without_zero):
+                cell = cells[place].strip()
+                value = CELL_VALUES.get(cell)
+                if value in absent:
+                    without_zero.discard(place)
+                elif value == UNKNOWN:
+                    minus_one = True
+                elif not cell or cell in MISSING:
+                    with_empty.add(place)
+            if not without_zero:
+                break
+        return cls(every, without_zero, with_empty, minus_one)
+
+
+_TOLD = {"absent": ABSENT, "unknown": UNKNOWN}
+
+
+def _meaning(
+    builder: AnnotationBuilder, path: Path, layout: Layout, options: ReadOptions
+) -> _Meaning:
+    """Find out what nobody said."""
     every = layout.columns.label_columns
-    without_zero, with_empty, has_minus_one = set(every), set[int](), False
-    for _, cells in iterate_rows(path, layout):
-        for place in list(without_zero):
-            cell = cells[place].strip()
-            value = CELL_VALUES.get(cell)
-            if value == ABSENT:
-                without_zero.discard(place)
-            elif value == UNKNOWN:
-                has_minus_one = True
-            elif not cell or cell in MISSING:
-                with_empty.add(place)
-        if not without_zero:
-            break
-    if len(without_zero) < len(every):
-        if marked := sorted(layout.header[place] for place in with_empty & without_zero):
-            more = f" and {len(marked) - 5} more" if len(marked) > 5 else ""
-            builder.note(
-                "empty cells were read as absent in columns that never hold a 0: "
-                f"{', '.join(marked[:5])}{more}"
-            )
-        return _Meaning({place: ABSENT if place in without_zero else UNKNOWN for place in every})
-    if has_minus_one:
+    empty, minus_one = _TOLD.get(options.blank or ""), _TOLD.get(options.minus_one or "")
+    marks = _Marks.of(path, layout, {ABSENT} if minus_one != ABSENT else {ABSENT, UNKNOWN})
+    no_zero = len(marks.without_zero) == len(every)
+    if minus_one is None and no_zero and marks.minus_one:
         builder.note("-1 was read as absent: no cell holds a 0")
         note = "empty cells were read as unknown: absent is written as -1"
-        return _Meaning(dict.fromkeys(every, UNKNOWN), ABSENT, note)
-    if with_empty:
-        builder.note("empty cells were read as absent: no cell holds a 0")
-    return _Meaning(dict.fromkeys(every, ABSENT))
+        of_empty = UNKNOWN if empty is None else empty
+        return _Meaning(dict.fromkeys(every, of_empty), ABSENT, note if empty is None else "")
+    minus_one = UNKNOWN if minus_one is None else minus_one
+    if empty is not None:
+        return _Meaning(dict.fromkeys(every, empty), minus_one, "")
+    if no_zero:
+        if marks.with_empty:
+            builder.note("empty cells were read as absent: no cell holds a 0")
+        return _Meaning(dict.fromkeys(every, ABSENT), minus_one)
+    if places := sorted(set(marks.with_empty) & set(marks.without_zero)):
+        marked = sorted(layout.header[place] for place in places)
+        builder.note(
+            f"empty cells were read as absent in columns that never hold a 0: {few(marked)}"
+        )
+    by_column = {place: ABSENT if place in marks.without_zero else UNKNOWN for place in every}
+    return _Meaning(by_column, minus_one)
 
 
 def _value_message(cell: str, name: str) -> str:

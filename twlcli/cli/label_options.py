@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twlcli.annotations.read_options import ReadOptions
+from twlcli.annotations.read_options import Meaning, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,59 @@ LABEL_OPTIONS = {
         "--join-rows",
         bool,
         "An image may have several rows of a table, each with some of its labels.",
+    ),
+    "image_column": LabelOption(
+        "--image-column", str, "Column of a table, or key in JSON, that holds the images.", "NAME"
+    ),
+    "labels_column": LabelOption(
+        "--labels-column", str, "Column or key that holds the list of labels.", "NAME"
+    ),
+    "label_columns": LabelOption(
+        "--label-columns",
+        str,
+        "Columns that hold 1 and 0 for a label each: names, ranges first:last and patterns such as "
+        "'label_*', separated by commas.",
+        "LIST",
+    ),
+    "ignore_columns": LabelOption(
+        "--ignore-columns", str, "Columns not to read, in the form of --label-columns.", "LIST"
+    ),
+    "split_column": LabelOption(
+        "--split-column", str, "Column or key that holds the split.", "NAME"
+    ),
+    "group_column": LabelOption(
+        "--group-column",
+        str,
+        "Column or key that holds what images belong to, such as a patient: held-out images are "
+        "drawn so that no group is parted.",
+        "NAME",
+    ),
+    "ignore_labels": LabelOption(
+        "--ignore-label", list[str], "Leave out this label (repeatable).", "NAME"
+    ),
+    "blank": LabelOption(
+        "--blank",
+        Meaning,
+        "Meaning of empty cells in columns of labels: absent or unknown [default: unknown in "
+        "columns with a 0]",
+        "absent|unknown",
+    ),
+    "minus_one": LabelOption(
+        "--minus-one",
+        Meaning,
+        "Meaning of -1 in columns of labels: absent or unknown [default: unknown in tables with a "
+        "0]",
+        "absent|unknown",
+    ),
+    "extension": LabelOption(
+        "--extension", str, "Ending of image names that have none, such as .jpg.", "TEXT"
+    ),
+    "names": LabelOption(
+        "--names",
+        Path,
+        "Names for labels that are numbers: one on each line, beginning with 0; or JSON; or YAML "
+        "with a key names.",
+        "FILE",
     ),
 }
 
