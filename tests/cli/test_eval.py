@@ -113,6 +113,7 @@ def test_eval_sorts_labels_by_name(model, table):
         (["--split", "train"], "train", 1),
         (["--split", "Validation"], "val", 2),
         (["--split", "all"], "all", 4),
+        (["--split", "test, Train"], "test,train", 2),
     ],
 )
 def test_eval_takes_a_split(model, split_table, arguments, split, images):

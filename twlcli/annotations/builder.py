@@ -46,6 +46,16 @@ def normal_split(text: str) -> str:
     return SPLIT_NAMES.get(text.casefold(), text)
 
 
+def normal_splits(text: str) -> str:
+    """Names of splits with commas between, each as twl compares it.
+
+    Example:
+        >>> normal_splits("fold 0, Validation")
+        'fold 0,val'
+    """
+    return ",".join(map(normal_split, text.split(",")))
+
+
 class AnnotationBuilder:
     """Collects images with their labels, in flat arrays so that a million rows stay small."""
 

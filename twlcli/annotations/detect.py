@@ -13,6 +13,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.csv_layout import find_layout
 from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
+from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.located import located, with_extension
@@ -142,6 +143,7 @@ def read_with(
         annotations = without_labels(
             annotations, options.ignore_labels, must_occur=vocabulary is None
         )
+    annotations = with_note_of_parted_groups(annotations)
     return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
 
 

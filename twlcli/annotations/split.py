@@ -12,10 +12,37 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.group_split import hold_out_groups
 from twlcli.errors import AnnotationError
 from twlcli.labels import PRESENT, LabelMatrix
 
 Rows = NDArray[np.int64]
+
+
+def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> Rows:
+    """The rows of a stratified hold-out part of some images, ascending; no group lies in both.
+
+    Drawn by the images' paths: in whatever order the same images come, the same ones are held out.
+
+    Args:
+        annotations: N images. An image of no group is one of its own.
+        fraction: share of the images to hold out, between 0 and 1.
+        seed: the same seed gives the same images.
+
+    Raises:
+        AnnotationError: as `hold_out`; or all images are of one group.
+    """
+    images = annotations.images
+    order = np.array(sorted(range(len(images)), key=images.__getitem__), dtype=np.int64)
+    labels = annotations.labels.select(order)
+    _check(len(labels), fraction=fraction, seed=seed)
+    if not annotations.groups:
+        return np.sort(order[hold_out(labels, fraction=fraction, seed=seed)])
+    groups = [
+        (annotations.groups[row], "" if annotations.groups[row] else images[row]) for row in order
+    ]
+    return np.sort(order[hold_out_groups(labels, groups, fraction=fraction, seed=seed)])
 
 
 def hold_out(labels: LabelMatrix, *, fraction: float, seed: int) -> Rows:
@@ -33,18 +60,22 @@ def hold_out(labels: LabelMatrix, *, fraction: float, seed: int) -> Rows:
     Raises:
         AnnotationError: the fraction is not between 0 and 1, or there are fewer than two images.
     """
-    if not 0 < fraction < 1:
-        raise AnnotationError(f"hold-out fraction is {fraction}; expected between 0 and 1")
-    if len(labels) < 2:
-        raise AnnotationError(f"cannot hold out a part of {len(labels)} image; expected 2 or more")
-    if seed < 0:
-        raise AnnotationError(f"hold-out seed is {seed}; expected 0 or greater")
+    _check(len(labels), fraction=fraction, seed=seed)
     size = min(max(round(fraction * len(labels)), 1), len(labels) - 1)
     split = _Split(labels, fraction=fraction, seed=seed)
     split.hand_out()
     split.keep_one_in_each_part()
     split.reach_size(size)
     return np.flatnonzero(split.held)
+
+
+def _check(images: int, *, fraction: float, seed: int) -> None:
+    if not 0 < fraction < 1:
+        raise AnnotationError(f"hold-out fraction is {fraction}; expected between 0 and 1")
+    if images < 2:
+        raise AnnotationError(f"cannot hold out a part of {images} image; expected 2 or more")
+    if seed < 0:
+        raise AnnotationError(f"hold-out seed is {seed}; expected 0 or greater")
 
 
 class _Split:

@@ -131,6 +131,7 @@ def _print_facts(summary: Summary) -> None:
     mean, most = summary.labels_per_image_mean, summary.labels_per_image_max
     rows = [
         ("images", summary.images, splits if any(summary.splits) else "no splits"),
+        *([("groups", summary.groups, "")] if summary.groups else []),
         ("labels", len(summary.labels), f"{mean:.3f} per image on average, at most {most}"),
         ("images without labels", summary.unlabelled, ""),
         ("unknown entries", summary.unknown, ""),

@@ -17,7 +17,8 @@ Split = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A split of the labelled images, or all [default: val; all where there are no splits]",
+        help="A split of the labelled images, several with commas between, or all [default: val; "
+        "all where there are no splits]",
     ),
 ]
 

@@ -112,10 +112,14 @@ class DataRecipe(Section):
     names: Text = Field(
         default="", description="File of the names of labels that are numbers; empty for none."
     )
-    train_split: Text = Field(default="train", description="The split to train on.")
+    train_split: Text = Field(
+        default="train",
+        description="The split to train on, or several with commas between; a number is the fold "
+        "of that number.",
+    )
     validation_split: Text = Field(
         default="val",
-        description="The split that is scored while training, and to which calibration and "
+        description="The split, or splits, scored while training, and to which calibration and "
         "thresholds are fitted.",
     )
     splits: Text = Field(
@@ -128,7 +132,7 @@ class DataRecipe(Section):
         gt=0,
         lt=1,
         description="Share of the training images that is held out where there is no validation "
-        "split.",
+        "split: the same images for a seed, in whatever order they come.",
     )
     unlabelled: Literal["negative", "drop"] = Field(
         default="negative",

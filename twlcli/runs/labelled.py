@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.builder import normal_split
+from twlcli.annotations.builder import normal_splits
 from twlcli.annotations.detect import read_with
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.errors import TwlError
@@ -64,7 +64,7 @@ def open_labelled(
     else:
         run = Run.open(model)
         annotations, default = run.data(), run.splits[1]
-    name = normal_split(split) if split is not None else _default_split(annotations, default)
+    name = normal_splits(split) if split is not None else _default_split(annotations, default)
     return Labelled(annotations.split(name), name)
 
 
@@ -72,7 +72,7 @@ def _default_split(annotations: Annotations, default: str) -> str:
     names = annotations.split_names()
     if not names:
         return "all"
-    if default not in names:
+    if not annotations.has_split(default):
         raise TwlError(
             f"{annotations.source}: there is no split '{default}'",
             hint=f"{{split}} can be {', '.join(names)} or all",
