@@ -133,7 +133,7 @@ def test_columns_named_as_labels_must_hold_marks(tmp_path):
     path = write(tmp_path, "image,age,dog\na.jpg,33,1\n")
     message = error_of(path, label_columns="age,dog")
     assert message.startswith("photos.csv:2: column 'age' holds '33', which is not 1, 0, -1")
-    assert message.endswith("say which with `label_columns`, `ignore_columns` or `labels_column`")
+    assert message.endswith("; `label_columns` or `ignore_columns` says which are labels")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,11 @@ def test_ignored_labels(tmp_path):
     vocabulary = annotations.vocabulary
     again = read_labels(path, ignore_labels=["none", "other"], vocabulary=vocabulary)
     assert again.labels.dense().tolist() == annotations.labels.dense().tolist()
+
+
+def test_one_ignored_label_may_be_a_text(tmp_path):
+    path = write(tmp_path, "image,labels\na.jpg,dog|o\n")
+    assert read_labels(path, ignore_labels="dog").vocabulary.names == ("o",)
 
 
 def test_ignored_labels_of_folders(tmp_path):

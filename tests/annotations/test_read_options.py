@@ -19,7 +19,7 @@ def test_an_option_has_one_name_everywhere():
 
 
 def test_what_is_given():
-    assert DEFAULTS.given() == {}
+    assert DEFAULTS.given() == ReadOptions(join_rows=False).given() == {}
     assert ReadOptions(separator="", images="a").given() == {"images": "a", "separator": ""}
 
 

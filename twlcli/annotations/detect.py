@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,9 @@ from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
+from twlcli.annotations.json_list import read_json_list
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.label_studio import is_label_studio, read_label_studio
 from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
 from twlcli.annotations.read_options import (
@@ -50,6 +53,10 @@ FORMATS: dict[str, Format] = {
     "csv": Format(read_table, "file", OF_TABLES),
     "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
     "jsonl": Format(read_jsonl, "file", OF_RECORDS),
+    "json": Format(read_json_list, "file", OF_RECORDS),
+    "label-studio": Format(
+        read_label_studio, "file", EVERY | {"images", "image_column", "labels_column", "extension"}
+    ),
     "imagefolder": Format(read_imagefolder, "folder", OF_TABLES - {"join_rows"}),
     "coco": Format(
         lambda path, options: coco.read(path, images=options.coco_images or options.images),
@@ -62,7 +69,7 @@ FORMATS: dict[str, Format] = {
     "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
-_LISTS = ("csv", "tsv", "jsonl")
+_LISTS = ("csv", "tsv", "jsonl", "json")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
@@ -213,9 +220,22 @@ def _file_format(path: Path, options: ReadOptions) -> str:
     if suffix != ".json":
         find_layout(path, options)  # says what is wrong with it, if it is not a table
         return "csv"
+    if start.startswith("["):
+        return "label-studio" if is_label_studio(_first_in(start)) else "json"
     raise AnnotationError.at(
-        path, 1, "expected a COCO instances file or one JSON object per line, beginning with {"
+        path,
+        1,
+        "expected a COCO instances file, a list of objects, or one JSON object per line",
     )
+
+
+def _first_in(text: str) -> object:
+    """The first value of a list in JSON; None where it is cut off or there is none."""
+    try:
+        value: object = json.JSONDecoder().raw_decode(text[1:].lstrip())[0]
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 def _is_object(line: str) -> bool:

@@ -66,7 +66,10 @@ class ReadOptions:
 
     def given(self) -> dict[str, Any]:
         """What is said, by name."""
-        return {name: value for name in WHAT if (value := getattr(self, name)) is not None}
+        values = {name: getattr(self, name) for name in WHAT}
+        return {
+            name: each for name, each in values.items() if each is not None and each is not False
+        }
 
     def check(self, path: Path, name: str, understood: Collection[str]) -> None:
         """Raise AnnotationError for what means nothing to a format, or cannot be.

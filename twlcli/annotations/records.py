@@ -55,7 +55,7 @@ class Records:
         if self._names is not None:
             builder.declare(self._names, line=None)
 
-    def add(self, record: Record, line: int) -> None:
+    def add(self, record: Record, line: int | None = None) -> None:
         """Add the image of a record."""
         builder, options = self._builder, self._options
         image = _value(record, _own(options.image_column) or IMAGE_COLUMNS, "image")

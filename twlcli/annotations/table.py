@@ -329,12 +329,7 @@ def _value_parser(
                 if is_empty and value == UNKNOWN and meaning.of_empty:
                     builder.note(meaning.of_empty)
             if value is None:
-                hint = (
-                    "say which with {label_columns}, {ignore_columns} or {labels_column}"
-                    if names is None
-                    else ""
-                )
-                message = _value_message(cell, layout.header[place])
+                message, hint = _value_message(cell, layout, place)
                 raise AnnotationError.at(path, line, message, hint=hint)
             if value == PRESENT:
                 present.append(column)
@@ -378,7 +373,6 @@ class _Meaning:
 class _Marks:
     """What the cells of columns of labels hold: by column, and whether any is -1."""
 
-    every: Sequence[int]
     without_zero: Collection[int]
     with_empty: Collection[int]
     minus_one: bool
@@ -386,8 +380,8 @@ class _Marks:
     @classmethod
     def of(cls, path: Path, layout: Layout, absent: Collection[int]) -> _Marks:
         """Look; reads until every column has held a value of `absent`."""
-        every = layout.columns.label_columns
-        without_zero, with_empty, minus_one = set(every), set[int](), False
+        without_zero = set(layout.columns.label_columns)
+        with_empty, minus_one = set[int](), False
         for _, cells in iterate_rows(path, layout):
             for place in list(without_zero):
                 cell = cells[place].strip()
@@ -400,7 +394,7 @@ class _Marks:
                     with_empty.add(place)
             if not without_zero:
                 break
-        return cls(every, without_zero, with_empty, minus_one)
+        return cls(without_zero, with_empty, minus_one)
 
 
 _TOLD = {"absent": ABSENT, "unknown": UNKNOWN}
@@ -435,8 +429,9 @@ def _meaning(
     return _Meaning(by_column, minus_one)
 
 
-def _value_message(cell: str, name: str) -> str:
-    return (
-        f"column '{name}' holds '{_shortened(cell)}', which is not 1, 0, -1 or empty; without a "
-        "column 'labels' every column besides the image and 'split' is taken for a label"
-    )
+def _value_message(cell: str, layout: Layout, place: int) -> tuple[str, str]:
+    column = f"column '{layout.header[place]}'"
+    message = f"{column} holds '{_shortened(cell)}', which is not 1, 0, -1 or empty"
+    if not layout.rows_before:
+        return message, ""
+    return message, "{label_columns} or {ignore_columns} says which are labels"

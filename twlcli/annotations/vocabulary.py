@@ -44,7 +44,7 @@ def without_labels(
     Raises:
         AnnotationError: with `must_occur` one of them is not there, or no label is left.
     """
-    ignored = {normal_label(name) for name in names}
+    ignored = {normal_label(name) for name in ([names] if isinstance(names, str) else names)}
     vocabulary = annotations.vocabulary
     for name in sorted(ignored - set(vocabulary)) if must_occur else ():
         hint = did_you_mean(name, vocabulary)
