@@ -242,3 +242,12 @@ def test_groups_are_as_large_as_they_are():
     groups = ["all"] * 90 + [str(number) for number in range(10)]
     assert hold_out_groups(labels, groups, fraction=0.1, seed=0).tolist() == list(range(90, 100))
     assert hold_out_groups(labels, groups, fraction=0.9, seed=0).tolist() == list(range(90))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_keep_the_size_though_there_are_more_labels_than_groups_to_hold(seed):
+    rng = np.random.default_rng(seed)
+    groups = [f"p{row // 4}" for row in range(60)]
+    targets = (rng.random((60, 12)) < 0.15).astype(np.int8)
+    held = hold_out_groups(LabelMatrix.from_dense(targets), groups, fraction=0.1, seed=seed)
+    assert len(held) in (4, 8)  # 6 cannot be had

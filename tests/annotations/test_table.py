@@ -581,6 +581,9 @@ fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
             "image,dog,cat\n",
             "image,label,confidence\n",
             "ImageID,fold,label1,label2,is_valid\n",
+            "a.jpg,dog\n",
+            "a.jpg 1 0 1\n",
+            "2\ndog cat\na.jpg 1 -1\n",
             '{"image": "a", "labels": ',
         ]
     ),
@@ -590,7 +593,13 @@ fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
 def test_any_text_is_read_or_refused(tmp_path_factory, start, rest, encoding):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((start + rest).encode(encoding))
-    for read in (read_table, partial(read_table, options=ReadOptions(join_rows=True)), read_jsonl):
+    told = ReadOptions(ignore_columns="split", blank="unknown", minus_one="absent")
+    for read in (
+        read_table,
+        partial(read_table, options=ReadOptions(join_rows=True)),
+        partial(read_table, options=told),
+        read_jsonl,
+    ):
         try:
             annotations = read(path)
         except AnnotationError as error:

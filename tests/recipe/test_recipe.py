@@ -343,3 +343,8 @@ def test_lists_of_texts():
         Recipe().with_settings(["data.ignore_labels=3"])
     with pytest.raises(RecipeError, match="expected a list of texts"):
         Recipe().with_settings(["data.ignore_labels=[3]"])
+
+
+def test_splits_that_are_numbers():
+    data = Recipe().with_settings(["data.train_split=0,1", "data.validation_split=2"]).data
+    assert (data.train_split, data.validation_split) == ("0,1", "2")

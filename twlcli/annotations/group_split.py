@@ -26,8 +26,8 @@ def hold_out_groups(
 ) -> Rows:
     """The rows of a hold-out part that parts no group, ascending.
 
-    The part has near `fraction` of the images and of each label, as far as the groups' sizes allow.
-    A label that occurs in two groups or more has one in each part where that can be had.
+    The part has near `fraction` of the images and of each label, as far as the groups allow. A label
+    that occurs in two groups or more has one in each part, as far as the part's size allows.
 
     Args:
         labels: the matrix (N, C); never made dense.
@@ -47,6 +47,7 @@ def hold_out_groups(
     parts.hand_out(np.random.default_rng(seed))
     parts.improve()
     parts.keep_one_in_each_part()
+    parts.reach_size()
     return np.flatnonzero(parts.held[numbers])
 
 
@@ -77,6 +78,7 @@ class _Parts:
         self.columns: Rows = keys % width
         self.counts = counts.astype(np.float64)
         self.starts: Rows = np.searchsorted(keys // width, np.arange(self.groups + 1))
+        self.sizes = self.counts[self.starts[1:] - 1]  # the last column of a group is all images
         self.totals = np.zeros(width)
         np.add.at(self.totals, self.columns, self.counts)
         self.in_groups = np.bincount(self.columns, minlength=width)
@@ -90,10 +92,9 @@ class _Parts:
 
     def hand_out(self, rng: np.random.Generator) -> None:
         """Decide for each group, the largest first, by what was handed out before it."""
-        sizes = self.counts[self.starts[1:] - 1]  # the last column of each group is all images
         order = rng.permutation(self.groups)
         seen = np.zeros_like(self.totals)
-        for group in order[np.argsort(-sizes[order], kind="stable")]:
+        for group in order[np.argsort(-self.sizes[order], kind="stable")]:
             columns, counts = self._entries(group)
             seen[columns] += counts
             if self._change(columns, counts, self.fraction * seen[columns]) < 0:
@@ -120,10 +121,25 @@ class _Parts:
                     having = np.searchsorted(
                         self.starts, np.flatnonzero(self.columns == column), side="right"
                     )
-                    best = max(
-                        having - 1, key=lambda each: (-self._empties(each), self._gain(each))
-                    )
-                    self._move(int(best))
+                    self._move(self._best(having - 1))
+
+    def reach_size(self) -> None:
+        """Move groups over as long as that brings the part nearer to its size.
+
+        Those that are not the last of a label in their part first. No part becomes empty.
+        """
+        wanted = self.fraction * self.totals[-1]
+        while True:
+            excess = self.held_counts[-1] - wanted
+            beyond = np.flatnonzero(self.held if excess > 0 else ~self.held)
+            nearer = beyond[self.sizes[beyond] < 2 * abs(excess)]
+            if not len(nearer) or len(beyond) < 2:
+                return
+            self._move(self._best(nearer))
+
+    def _best(self, groups: Rows) -> int:
+        """The group whose move leaves the fewest labels without one, and the best shares."""
+        return int(max(groups, key=lambda each: (-self._empties(each), self._gain(each))))
 
     def _gain(self, group: int) -> float:
         """By how much the distance falls when the group changes its part."""

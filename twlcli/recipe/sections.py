@@ -36,6 +36,14 @@ def _of_unicode(text: str) -> str:
 Text = Annotated[str, AfterValidator(_of_unicode)]
 
 
+def _number_as_text(value: Any) -> Any:
+    """A number as TOML reads `--set data.train_split=0`, as the name of a split."""
+    return str(value) if type(value) is int else value
+
+
+SplitNames = Annotated[Text, BeforeValidator(_number_as_text)]
+
+
 def _tuple(values: Any) -> Any:
     """A list as TOML has it, or a text alone, as a tuple."""
     if isinstance(values, list):
@@ -112,12 +120,12 @@ class DataRecipe(Section):
     names: Text = Field(
         default="", description="File of the names of labels that are numbers; empty for none."
     )
-    train_split: Text = Field(
+    train_split: SplitNames = Field(
         default="train",
         description="The split to train on, or several with commas between; a number is the fold "
         "of that number.",
     )
-    validation_split: Text = Field(
+    validation_split: SplitNames = Field(
         default="val",
         description="The split, or splits, scored while training, and to which calibration and "
         "thresholds are fitted.",
