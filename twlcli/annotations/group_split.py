@@ -26,8 +26,8 @@ def hold_out_groups(
 ) -> Rows:
     """The rows of a hold-out part that parts no group, ascending.
 
-    The part has near `fraction` of the images and of each label, as far as the groups allow. A label
-    that occurs in two groups or more has one in each part, as far as the part's size allows.
+    The part has near `fraction` of the images and of each label, as far as the groups allow. A
+    label that occurs in two groups or more has one in each part, as far as the part's size allows.
 
     Args:
         labels: the matrix (N, C); never made dense.

@@ -59,13 +59,19 @@ def read_table(
 
     In both, the image's path stands in a column `image` (or another of `IMAGE_COLUMNS`), relative
     to the table's folder, and an optional column `split` names its part. Cells are separated by
-    the one of comma, tab and semicolon that the header uses.
+    the one of comma, tab and semicolon that the header uses. Options name other columns, and say
+    what empty cells and -1 mean.
+
+    **Without a header**, where the first row begins with the name of an image, the other cells are
+    labels; where they are 1 and 0, each column is a label, and `options.names` names them. Cells
+    may then be separated by blanks, too. A list of attributes as CelebA's, whose first line counts
+    the images and whose second names the attributes, is a table with a column for each.
 
     Args:
         path: the file, in UTF-8, UTF-16 with its mark or Windows-1252, with any line ends.
-        options: of these, `separator` stands between labels in a cell, instead of the rule above
-            (`json` means JSON lists), and with `join_rows` an image may have several rows, which
-            together list its labels.
+        options: those of `OF_TABLES`. `separator` stands between labels in a cell, instead of the
+            rule above (`json` means JSON lists), and with `join_rows` an image may have several
+            rows, which together list its labels.
         delimiter: what stands between cells, instead of what the header uses.
 
     Raises:
