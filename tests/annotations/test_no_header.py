@@ -126,6 +126,13 @@ def test_attributes_with_a_name_for_the_image(tmp_path):
     assert labels_of(read_labels(path)) == {"img/a.jpg": ["Bald"]}
 
 
+def test_attributes_of_an_image_column_that_is_not_there(tmp_path):
+    path = write(tmp_path, "list.txt", CELEBA)
+    assert labels_of(read_labels(path, image_column="image"))["000002.jpg"] == ["Bald"]
+    message = "list.txt:1: no column is called 'imag'; the columns are: image, Bald, Male, Young"
+    assert error_of(path, image_column="imag") == f"{message}; did you mean 'image'?"
+
+
 def test_attributes_with_a_short_row_are_an_error(tmp_path):
     path = write(tmp_path, "list.txt", CELEBA.replace("000003.jpg -1 -1 -1", "000003.jpg -1 -1"))
     assert error_of(path) == "list.txt:5: 3 cells where the header names 4"

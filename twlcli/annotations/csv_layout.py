@@ -26,6 +26,7 @@ _SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above th
 DELIMITERS = (",", "\t", ";")  # between cells
 BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
+_COUNT = 32  # characters in which a number of images fits
 _MOST = 0.9  # share of the cells and rows that show what a table without a header holds
 
 # A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
@@ -99,10 +100,9 @@ def find_layout(
         if without := _without_header(table, [delimiter] if delimiter else [*DELIMITERS, BLANKS]):
             return without
         raise _no_image_column(table, max(headers, key=lambda each: len(headers[each])))
-    chosen = max(
-        (each for each in headers if images[each] is not None), key=lambda each: len(headers[each])
-    )
-    return table.layout(chosen, headers[chosen], images[chosen])
+    places = {each: image for each, image in images.items() if image is not None}
+    chosen = max(places, key=lambda each: len(headers[each]))
+    return table.layout(chosen, headers[chosen], places[chosen])
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,11 @@ class _Table:
         self,
         delimiter: str,
         header: tuple[str, ...],
-        image: int | None,
+        image: int,
         *,
         rows_before: int = 1,
-        notes: tuple[str, ...] = (),
     ) -> Layout:
         """The layout of a table with this header."""
-        assert image is not None
         _check_names_once(self.path, header)
         named = find_named(self.path, header, self.options)
         sample = self.sample(delimiter, header)
@@ -156,7 +154,7 @@ class _Table:
                 f"are: {listed(header)}{asked}"
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
-        return Layout(self.encoding, delimiter, header, columns, rows_before, notes=notes)
+        return Layout(self.encoding, delimiter, header, columns, rows_before)
 
 
 def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
@@ -191,15 +189,18 @@ def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
 def _below_a_count(table: _Table) -> Layout | None:
     """The layout of lists of attributes as CelebA's: the number of images, the names, the rows."""
     with open_text(table.path, table.encoding) as file:
-        count, names, first = (file.readline().split() for _ in range(3))
-    if len(count) != 1 or not count[0].isdecimal() or not first or not is_image(first[0]):
+        if not file.readline(_COUNT).strip().isdecimal():
+            return None
+        names, first = file.readline().split(), file.readline().split()
+    if not first or not is_image(first[0]):
         return None
     if len(first) == len(names) + 1:
         names = ["image", *names]
     if len(first) != len(names) or len(names) < 2:
         return None
-    place = _image_place(names, table.options)
-    return table.layout(BLANKS, tuple(names), place or 0, rows_before=2)
+    named = table.options.image_column
+    place = 0 if named is None else place_of(table.path, names, named)
+    return table.layout(BLANKS, tuple(names), place, rows_before=2)
 
 
 def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:

@@ -11,9 +11,9 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import read_text
 from twlcli.annotations.folders import has_class_folders, text_beside, walk
+from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import find_separator
-from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
