@@ -4,7 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from twlcli.annotations.detect import FORMATS, find_format, read_labels, with_vocabulary
+from twlcli.annotations.detect import FORMATS, find_format, read_labels
+from twlcli.annotations.vocabulary import with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.labels import Vocabulary
 
@@ -34,6 +35,8 @@ LAYOUTS = {
     "csv": {"photos.csv": "image,labels\na.jpg,dog\n"},
     "tsv": {"photos.tsv": "image\tlabels\na.jpg\tdog\n"},
     "jsonl": {"photos.jsonl": '{"image": "a.jpg", "labels": ["dog"]}\n'},
+    "json": {"photos.json": '[{"image": "a.jpg", "labels": ["dog"]}]'},
+    "label-studio": {"tasks.json": '[{"image": "a.jpg", "choice": {"choices": ["dog"]}}]'},
     "imagefolder": {"train/metadata.csv": "file_name,labels\na.jpg,dog\n", "train/a.jpg": ""},
     "coco": {"annotations/instances_val2017.json": coco("dog", "cat"), "val2017/a.jpg": ""},
     "voc": {
@@ -262,7 +265,11 @@ def test_open_format_for_the_wrong_kind_of_place(tmp_path):
 
 def test_open_json_that_is_no_labels(tmp_path):
     make(tmp_path, {"list.json": '[{"image": "a.jpg"}]', "cut.json": '{"images": [{"id": 1,'})
-    assert "expected a COCO instances file" in error_of(tmp_path / "list.json")
+    assert error_of(tmp_path / "list.json").endswith(
+        "object 1: there is no key 'labels' (keys: 'image')"
+    )
+    make(tmp_path, {"text.json": '"hello"'})
+    assert "expected a COCO instances file, a list of objects," in error_of(tmp_path / "text.json")
     assert error_of(tmp_path / "cut.json").startswith(str(tmp_path / "cut.json"))
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.errors import AnnotationError
 
 
@@ -53,7 +54,7 @@ def test_jsonl_strings_are_split_as_cells(tmp_path):
     )
     assert read_jsonl(path).vocabulary.names == ("a, b", "cat", "dog")
     assert len(read_jsonl(path).notes) == 1
-    assert read_jsonl(path, separator=",").vocabulary.names == ("a", "b", "cat|dog")
+    assert read_jsonl(path, ReadOptions(separator=",")).vocabulary.names == ("a", "b", "cat|dog")
     path = write(tmp_path, {"image": "a.jpg", "labels": '["cat", "dog"]'})
     assert read_jsonl(path).vocabulary.names == ("cat", "dog")
 

@@ -1,5 +1,6 @@
 import pytest
 
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.errors import AnnotationError
 
@@ -53,7 +54,7 @@ def test_sidecars_forms(tmp_path):
 
 def test_sidecars_separator(tmp_path):
     make(tmp_path, {"a.jpg": b"", "a.txt": "salt, pepper|dog\ncat"})
-    assert labels_of(read_sidecars(tmp_path, separator="|")) == {
+    assert labels_of(read_sidecars(tmp_path, ReadOptions(separator="|"))) == {
         "a.jpg": ["cat", "dog", "salt, pepper"]
     }
 

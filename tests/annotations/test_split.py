@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from twlcli.annotations.split import hold_out
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.split import hold_out, hold_out_images
 from twlcli.errors import AnnotationError
-from twlcli.labels import LabelMatrix
+from twlcli.labels import LabelMatrix, Vocabulary
 
 
 def long_tailed(*, images=3000, label_count=40, seed=0):
@@ -230,3 +233,76 @@ def test_hold_out_too_few_images_or_negative_seed():
     two = LabelMatrix.from_dense(np.ones((2, 2), dtype=np.int8))
     with pytest.raises(AnnotationError, match="seed is -1"):
         hold_out(two, fraction=0.5, seed=-1)
+
+
+# --- by image, whatever the order ----------------------------------------------------------------
+
+
+def annotations_of(targets, *, groups=()):
+    count = len(targets)
+    return Annotations(
+        source=Path("photos.csv"),
+        format="csv",
+        root=Path(),
+        images=tuple(f"{number * 7919 % 1000}.jpg" for number in range(count)),
+        labels=LabelMatrix.from_dense(targets),
+        vocabulary=Vocabulary(tuple(f"l{column}" for column in range(targets.shape[1]))),
+        splits=("",) * count,
+        groups=groups,
+    )
+
+
+def held_images(annotations, **options):
+    return {annotations.images[row] for row in hold_out_images(annotations, **options)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    targets=matrices(),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 1000),
+    shuffle=st.randoms(use_true_random=False),
+    sizes=st.none() | st.integers(1, 6),
+)
+def test_held_images_do_not_depend_on_the_order_of_rows(targets, fraction, seed, shuffle, sizes):
+    groups = () if sizes is None else tuple(f"p{row // sizes}" for row in range(len(targets)))
+    if len(set(groups)) == 1:
+        return
+    annotations = annotations_of(targets, groups=groups)
+    rows = list(range(len(targets)))
+    shuffle.shuffle(rows)
+    held = held_images(annotations, fraction=fraction, seed=seed)
+    assert held_images(annotations.select(rows), fraction=fraction, seed=seed) == held
+
+
+def test_another_seed_holds_out_other_images():
+    annotations = annotations_of(long_tailed(images=200, label_count=5))
+    first, second = (held_images(annotations, fraction=0.2, seed=seed) for seed in (0, 1))
+    assert len(first) == len(second) == 40
+    assert first != second
+
+
+# --- by group ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    targets=matrices(),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 1000),
+    names=st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=60, max_size=60),
+)
+def test_no_group_is_parted(targets, fraction, seed, names):
+    groups = tuple(names[: len(targets)])
+    annotations = annotations_of(targets, groups=groups)
+    own = {group or image for group, image in zip(groups, annotations.images, strict=True)}
+    if len(own) < 2:
+        with pytest.raises(AnnotationError, match="cannot hold out a part of one"):
+            hold_out_images(annotations, fraction=fraction, seed=seed)
+        return
+    held = hold_out_images(annotations, fraction=fraction, seed=seed)
+    kept = set(range(len(targets))) - set(held.tolist())
+    assert 0 < len(held) < len(targets)
+    assert (np.diff(held) > 0).all()
+    assert not ({groups[row] for row in held} & {groups[row] for row in kept}) - {""}
+    np.testing.assert_array_equal(held, hold_out_images(annotations, fraction=fraction, seed=seed))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
 from twlcli.errors import AnnotationError
 
@@ -35,7 +36,7 @@ def unknowns_of(annotations):
 
 def error_of(path, **options):
     with pytest.raises(AnnotationError) as caught:
-        read_table(path, **options)
+        read_table(path, ReadOptions(**options))
     return str(caught.value).removeprefix(str(path.parent) + "/")
 
 
@@ -77,8 +78,8 @@ def test_lists_separator_is_one_for_the_file(tmp_path):
 
 def test_lists_separator_forced(tmp_path):
     path = write(tmp_path, 'image,labels\na.jpg,"x|y, [z]"\n')
-    assert labels_of(read_table(path, separator=",")) == {"a.jpg": ["[z]", "x|y"]}
-    assert labels_of(read_table(path, separator=" ")) == {"a.jpg": ["[z]", "x|y,"]}
+    assert labels_of(read_table(path, ReadOptions(separator=","))) == {"a.jpg": ["[z]", "x|y"]}
+    assert labels_of(read_table(path, ReadOptions(separator=" "))) == {"a.jpg": ["[z]", "x|y,"]}
 
 
 def test_lists_tagger_output_reads_back(tmp_path):
@@ -232,7 +233,7 @@ def test_names_of_the_column_of_lists(tmp_path, name):
 def test_no_image_column_is_refused_with_a_guess(tmp_path):
     text = "key,photograph,labels\n1,a.jpg,dog\n2,b.png,cat\n"
     assert error_of(write(tmp_path, text)).endswith(
-        "and holds: key, photograph, labels; 'photograph' holds names of images: call it image"
+        "and holds: key, photograph, labels; is 'photograph' the image?; `image_column` photograph"
     )
 
 
@@ -279,7 +280,14 @@ def test_columns_of_one_label_with_a_mistake_are_an_error(tmp_path):
 
 def test_columns_of_no_label_at_all_are_an_error(tmp_path):
     path = write(tmp_path, "image,age\na.jpg,33\nb.jpg,44\n")
-    assert error_of(path).startswith("photos.csv:2: column 'age' holds '33'")
+    assert error_of(path) == (
+        "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
+        "columns are: image, age"
+    )
+    path = write(tmp_path, "image,age,what\na.jpg,33,dog\nb.jpg,33,cat|dog\n")
+    assert error_of(path).endswith(
+        "the columns are: image, age, what; is 'what' the labels?; `labels_column` what"
+    )
 
 
 @pytest.mark.parametrize(
@@ -369,13 +377,13 @@ def test_rows_that_contradict_each_other(tmp_path):
 
 def test_rows_are_joined_on_demand(tmp_path):
     text = "image,label,unknown,split\na.jpg,dog,cat,val\nb.jpg,,,val\na.jpg,cat,cow,Valid\n"
-    annotations = read_table(write(tmp_path, text), join_rows=True)
+    annotations = read_table(write(tmp_path, text), ReadOptions(join_rows=True))
     assert annotations.vocabulary.names == ("cat", "cow", "dog")
     assert annotations.labels.dense().tolist() == [[1, -1, 1], [0, 0, 0]]
     assert annotations.splits == ("val", "val")
     path = write(tmp_path, text.replace("Valid", "train"))
     with pytest.raises(AnnotationError, match=r"is in split .train., and in .val. on line 2"):
-        read_table(path, join_rows=True)
+        read_table(path, ReadOptions(join_rows=True))
 
 
 def test_rows_joined_agree_with_single_ones(tmp_path):
@@ -388,7 +396,7 @@ def test_rows_joined_agree_with_single_ones(tmp_path):
     pairs += [(i, "") for i, row in enumerate(dense) if not row.any()]
     several = "".join(f"{i},{name}\n" for i, name in sorted(pairs, key=lambda pair: pair[0]))
     first = read_table(write(tmp_path, f"image,labels\n{single}"))
-    second = read_table(write(tmp_path, f"image,labels\n{several}"), join_rows=True)
+    second = read_table(write(tmp_path, f"image,labels\n{several}"), ReadOptions(join_rows=True))
     assert second.images == first.images
     np.testing.assert_array_equal(second.labels.dense(), first.labels.dense())
 
@@ -444,11 +452,15 @@ def test_text_long_cell(tmp_path):
         ("", "photos.csv: the file is empty"),
         ("image,labels\n", "photos.csv: names no image"),
         (
-            "a.jpg,dog|cat\nb.jpg,dog\n",
+            "a.jpg\nb.jpg\n",
             "photos.csv:1: no column is called image, file_name, filename, path or file; the first "
-            "line must name the columns, and holds: a.jpg, dog|cat",
+            "line must name the columns, and holds: a.jpg",
         ),
-        ("image\na.jpg\n", "photos.csv:1: expected a column 'labels' or one column per label"),
+        (
+            "image\na.jpg\n",
+            "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
+            "columns are: image",
+        ),
         ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
         ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
         (
@@ -569,6 +581,9 @@ fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
             "image,dog,cat\n",
             "image,label,confidence\n",
             "ImageID,fold,label1,label2,is_valid\n",
+            "a.jpg,dog\n",
+            "a.jpg 1 0 1\n",
+            "2\ndog cat\na.jpg 1 -1\n",
             '{"image": "a", "labels": ',
         ]
     ),
@@ -578,7 +593,13 @@ fragments = st.lists(st.sampled_from(words + marks), max_size=30).map("".join)
 def test_any_text_is_read_or_refused(tmp_path_factory, start, rest, encoding):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((start + rest).encode(encoding))
-    for read in (read_table, partial(read_table, join_rows=True), read_jsonl):
+    told = ReadOptions(ignore_columns="split", blank="unknown", minus_one="absent")
+    for read in (
+        read_table,
+        partial(read_table, options=ReadOptions(join_rows=True)),
+        partial(read_table, options=told),
+        read_jsonl,
+    ):
         try:
             annotations = read(path)
         except AnnotationError as error:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_label, normal_split
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
 from twlcli.annotations.write import write_table
 from twlcli.errors import AnnotationError, TwlError
@@ -174,3 +175,11 @@ def test_write_refusals(tmp_path):
         write_table(annotations, tmp_path / "labels.json")
     with pytest.raises(TwlError, match=r"labels\.csv: cannot be written \(No such file"):
         write_table(annotations, tmp_path / "none" / "labels.csv")
+
+
+def test_groups_are_written(tmp_path):
+    annotations = annotate(tmp_path, ["a.jpg", "b.jpg"], [[1], [0]], ["dog"])
+    write_table(replace(annotations, groups=("p 1", "")), tmp_path / "labels.csv")
+    assert (tmp_path / "labels.csv").read_text() == "image,labels,group\na.jpg,dog,p 1\nb.jpg,,\n"
+    again = read_table(tmp_path / "labels.csv", ReadOptions(group_column="group"))
+    assert again.groups == ("p 1", "")

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 
@@ -141,6 +142,71 @@ def test_convert_options_reach_the_reader(tmp_path):
     annotations = read_table(out)
     assert annotations.vocabulary.names == ("x|y", "z")
     assert annotations.images == ("photos/a.jpg",)
+
+
+SCANS = "Scan,Patient,Seen,View\na,p1,0|1,x\nb,p1,1,x\nc,p2,2,x\n"
+
+
+def test_columns_are_guessed_and_the_guess_works(tmp_path):
+    path = table(tmp_path, SCANS.replace("a,", "a.png,").replace("b,", "b.png,"))
+    result = run("show", path)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("; --image-column Scan --labels-column Seen\n")
+    path = table(tmp_path, "Image No,Who\na.png,dog\nb.png,dog\nc.png,cat\n")
+    result = run("show", path)
+    assert result.stderr.endswith("; --image-column 'Image No' --labels-column Who\n")
+    options = shlex.split(result.stderr.rstrip("\n").rpartition("; ")[2])
+    assert run("show", path, *options).exit_code == 0
+
+
+def test_every_option_of_tables(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\ndog\nnothing\n")
+    options = [
+        *("--image-column", "Scan", "--labels-column", "Seen", "--group-column", "Patient"),
+        *("--extension", ".png", "--names", tmp_path / "names.txt", "--ignore-label", "nothing"),
+        *("--ignore-columns", "View"),
+    ]
+    record = json.loads(run("show", table(tmp_path, SCANS), *options, "--json").stdout)
+    assert {name: each["present"] for name, each in record["labels"].items()} == {
+        "cat": 1,
+        "dog": 2,
+    }
+    assert record["missing_images"]["first"][0].endswith("a.png")
+    assert record["notes"] == []
+    out = tmp_path / "out.csv"
+    assert run("convert", tmp_path / "photos.csv", "--out", out, *options).exit_code == 0
+    assert read_table(out).images == ("a.png", "b.png", "c.png")
+
+
+def test_options_of_columns(tmp_path):
+    path = table(tmp_path, "image,x,is_cat,is_dog,part\na.jpg,5,1,-1,one\nb.jpg,6,0,,two\n")
+    options = ["--label-columns", "is_*", "--split-column", "part"]
+    record = json.loads(run("show", path, *options, "--json").stdout)
+    assert (record["unknown_entries"], record["splits"]) == (1, {"one": 1, "two": 1})
+    meant = ["--blank", "unknown", "--minus-one", "absent", "--ignore-label", "is_cat"]
+    record = json.loads(run("show", path, *options, *meant, "--json").stdout)
+    assert record["labels"] == {
+        "is_dog": {"present": 0, "unknown": 1, "splits": {"one": 0, "two": 0}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image-column", "imag"], "no column is called 'imag'; the columns are: image, labels"),
+        (["--blank", "none"], "invalid value for '--blank': 'none' is not one of"),
+        (["--blank", "absent"], "so the meaning of empty cells does not apply; leave out --blank"),
+        (["--ignore-label", "do"], "no label 'do' to ignore; did you mean 'dog'?"),
+        (["--format", "jsonl", "--label-columns", "a"], "'jsonl'; leave out --label-columns"),
+        (["--format", "jsonl", "--ignore-label", "a"], "column 1 is not JSON"),
+        (["--names", "nowhere.txt"], "nowhere.txt: no such file"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(tmp_path, options, message):
+    result = run("show", table(tmp_path), *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_sample_draws_a_set_that_shows(tmp_path):

@@ -88,6 +88,19 @@ def test_eval_as_json(model, table):
     assert [row["label"] for row in fields["labels"]] == ["red", "green", "blue"]
 
 
+def test_eval_reads_a_table_by_its_columns(model, tmp_path, table):
+    rows = "".join(f"{name},{color},{color}|no\n" for name, color in COLORS.items())
+    table.write_text("colour,labels,what\n" + rows)
+    options = ["--image-column", "colour", "--labels-column", "what", "--ignore-label", "no"]
+    fields = json_of(model, table, *options, "--extension", "png")
+    assert fields["map_class"] == {"value": 1.0, "lines": 3, "left_out": 0}
+
+
+def test_eval_refuses_columns_without_data(model):
+    text = refusal(model, "--image-column", "x", "--ignore-label", "y")
+    assert "an image column, labels to ignore" in text
+
+
 def test_eval_sorts_labels_by_name(model, table):
     lines = twl_eval(model, table, "--sort", "name").stdout.splitlines()
     assert [line.split()[0] for line in lines[-3:]] == ["blue", "green", "red"]
@@ -100,6 +113,7 @@ def test_eval_sorts_labels_by_name(model, table):
         (["--split", "train"], "train", 1),
         (["--split", "Validation"], "val", 2),
         (["--split", "all"], "all", 4),
+        (["--split", "test, Train"], "test,train", 2),
     ],
 )
 def test_eval_takes_a_split(model, split_table, arguments, split, images):

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from twlcli.annotations.read_options import DEFAULTS
 from twlcli.cli.app import app
 from twlcli.cli.recipe_options import resolved_recipe
 from twlcli.errors import RecipeError
@@ -28,7 +29,7 @@ def printed(*arguments: str | Path):
 
 
 def resolved(*settings: str, recipe: str | None = None, **flags) -> Recipe:
-    return resolved_recipe(Path("photos.csv"), recipe, flags, list(settings))
+    return resolved_recipe(Path("photos.csv"), recipe, DEFAULTS, flags, list(settings))
 
 
 def test_show_prints_every_key_and_so_does_the_help_of_train():

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from twlcli.cli.app import app
 from twlcli.io import locked_folder
+from twlcli.recipe import read_recipe
 
 pytest.importorskip("torch")
 
@@ -342,3 +343,27 @@ def test_a_name_that_is_too_long_is_one_line(photographs, tmp_path):
     result = train(photographs, "--out", tmp_path / ("x" * 300), *SMALL)
     assert result.exit_code == 2
     assert "cannot be written (File name too long)" in result.stderr.splitlines()[-1]
+
+
+def test_train_keeps_how_labels_are_read(tmp_path, photographs):
+    """A run on a table with columns of other names, resumed and evaluated without naming them."""
+    with photographs.open() as file:
+        rows = list(csv.DictReader(file))
+    table = tmp_path / "scans.csv"
+    lines = [
+        f"{(photographs.parent / row['image']).with_suffix('')},{row['labels']}|none"
+        for row in rows
+    ]
+    table.write_text("\n".join(["Scan,Seen", *lines]) + "\n")
+    suffix = Path(rows[0]["image"]).suffix
+    options = ["--image-column", "Scan", "--labels-column", "Seen", "--ignore-label", "none"]
+    out = tmp_path / "run"
+    result = train(table, "--epochs", 1, "--out", out, *options, "--extension", suffix, *SMALL)
+    assert result.exit_code == 0, result.output
+    recipe = read_recipe(out / "recipe.toml").data
+    assert (recipe.image_column, recipe.labels_column) == ("Scan", "Seen")
+    assert (recipe.ignore_labels, recipe.extension) == (("none",), suffix)
+    assert train("--resume", out, "--epochs", 2).exit_code == 0
+    evaluated = CliRunner().invoke(app, ["eval", str(out), "--json"])
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "none" not in {row["label"] for row in json.loads(evaluated.stdout)["labels"]}

@@ -260,7 +260,10 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
     written = RESOLVED_0_1_0.read_text("utf-8")
     later = (
         "join_rows = false\n",
-        'splits = ""\n',
+        *(f'{key}_column = ""\n' for key in ("image", "labels", "split", "group")),
+        *(f'{key}_columns = ""\n' for key in ("label", "ignore")),
+        *("ignore_labels = []\n", 'blank = "auto"\n', 'minus_one = "auto"\n'),
+        *('extension = ""\n', 'names = ""\n', 'splits = ""\n'),
         "save_minutes = 10.0\n",
     )  # keys that it did not have
     text = read.to_toml()
@@ -327,3 +330,21 @@ def test_recipes_that_come_with_twl_are_read_and_described(file):
     assert not read.data.path
     assert read.model.weights in ("default", "none")
     assert f"--recipe {file.parent.name}" in (file.parent / "CARD.md").read_text("utf-8")
+
+
+def test_lists_of_texts():
+    recipe = Recipe().with_settings(['data.ignore_labels=["a \\"b", "c"]'])
+    assert recipe.data.ignore_labels == ('a "b', "c")
+    assert Recipe.from_toml(recipe.to_toml(), place="x") == recipe
+    assert Recipe().with_settings(["data.ignore_labels=No Finding"]).data.ignore_labels == (
+        "No Finding",
+    )
+    with pytest.raises(RecipeError, match="ignore_labels is 3, expected a list of texts"):
+        Recipe().with_settings(["data.ignore_labels=3"])
+    with pytest.raises(RecipeError, match="expected a list of texts"):
+        Recipe().with_settings(["data.ignore_labels=[3]"])
+
+
+def test_splits_that_are_numbers():
+    data = Recipe().with_settings(["data.train_split=0,1", "data.validation_split=2"]).data
+    assert (data.train_split, data.validation_split) == ("0,1", "2")

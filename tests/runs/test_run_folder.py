@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twlcli.errors import AnnotationError, ModelError
-from twlcli.recipe import Recipe
+from twlcli.recipe import DataRecipe, Recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 
 
@@ -106,3 +106,94 @@ def test_folders_above_go_with_a_run_that_is_discarded(tmp_path, table):
     third.suited(images=5, labels=2).discard()
     assert not (tmp_path / "other").exists()
     assert tmp_path.is_dir()
+
+
+def test_a_run_reads_its_labels_as_it_was_told(tmp_path):
+    path, names = tmp_path / "scans.csv", tmp_path / "names.json"
+    path.write_text("Scan,Who,0,cat,dog\n" + "".join(f"{i},p{i},,{i % 2},1\n" for i in range(6)))
+    data = {
+        "image_column": "Scan",
+        "label_columns": "0:dog",
+        "ignore_columns": "Who",
+        "blank": "unknown",
+        "ignore_labels": ["dog"],
+        "extension": "jpg",
+    }
+    run = Run.create(tmp_path / "run", Recipe().with_values({"data": {"path": str(path), **data}}))
+    annotations = Run.open(run.folder).data()  # by way of recipe.toml
+    assert annotations.vocabulary.names == ("0", "cat")
+    assert annotations.images[0] == "0.jpg"
+    assert annotations.labels.dense().tolist() == [[-1, i % 2] for i in range(6)]
+    names.write_text('["cat", "dog"]')
+    path.write_text("Scan,Seen\na.jpg,0 1\nb.jpg,1\n")
+    recipe = DataRecipe(path=str(path), image_column="Scan", labels_column="Seen", names=str(names))
+    assert open_data(recipe).labels.dense().tolist() == [[1, 1], [0, 1]]
+
+
+def test_held_out_images_do_not_depend_on_the_order_of_rows(tmp_path, table):
+    _, held = new_run(tmp_path / "a", table).split_data()
+    header, *lines = table.read_text().splitlines()
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join([header, *sorted(lines, key=lambda line: line[::-1])]) + "\n")
+    _, again = new_run(tmp_path / "b", other).split_data()
+    assert set(again.images) == set(held.images)
+    assert len(held) == 2
+
+
+def test_no_group_is_held_out_in_part(tmp_path):
+    path = tmp_path / "scans.csv"
+    rows = [f"{number}.jpg,{'cat' if number % 3 else 'dog'},p{number // 4}" for number in range(40)]
+    path.write_text("\n".join(["image,labels,patient", *rows]) + "\n")
+    run = new_run(tmp_path / "run", path, group_column="patient")
+    train, validation = run.split_data()
+    assert len(validation) == 4
+    assert set(validation.groups).isdisjoint(train.groups)
+    assert run.data().groups[:5] == ("p0", "p0", "p0", "p0", "p1")
+    assert not any("groups" in note for note in train.notes)
+    splits = tmp_path / "splits.csv"
+    splits.write_text("image,split\n0.jpg,val\n39.jpg,val\n")
+    again = new_run(tmp_path / "again", path, group_column="patient", splits=str(splits))
+    train, _ = again.split_data()
+    assert train.notes[-1] == "groups that lie in several splits: 2, such as 'p0'"
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> Path:
+    path = tmp_path / "folds.csv"
+    rows = [f"{number}.jpg,{'cat' if number % 2 else 'dog'},{number % 5}" for number in range(20)]
+    path.write_text("\n".join(["image,labels,fold", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("train_split", ["fold 0,fold 1, fold 2", "0,1,fold 2"])
+@pytest.mark.parametrize("validation_split", ["fold 3", "3"])
+def test_several_folds(tmp_path, folds, train_split, validation_split):
+    data = {"train_split": train_split, "validation_split": validation_split}
+    run = new_run(tmp_path / "run", folds, **data)
+    train, validation = run.split_data()
+    assert {int(image.removesuffix(".jpg")) % 5 for image in train.images} == {0, 1, 2}
+    assert validation.images == ("3.jpg", "8.jpg", "13.jpg", "18.jpg")
+    assert not (run.folder / "split.csv").exists()
+
+
+def test_a_part_of_several_folds_is_held_out(tmp_path, folds):
+    run = new_run(tmp_path / "run", folds, train_split="0,1")
+    train, validation = run.split_data()
+    assert (len(train), len(validation)) == (7, 1)
+    again, held = Run.open(run.folder).split_data()
+    assert (again.images, held.images) == (train.images, validation.images)
+
+
+@pytest.mark.parametrize(
+    ("train_split", "validation_split", "message"),
+    [
+        ("0,7", "3", r"no image is in split '7' \(splits: fold 0, fold 1,"),
+        ("0,1", "3,7", r"no image is in split '7' \(splits: fold 0,"),
+        ("0,1", "8,9", r"no image is in split '8' \(splits: fold 0,"),
+        ("0,1", "fold 1", "split 'fold 1' is both for training and for validation"),
+    ],
+)
+def test_folds_that_are_not_there(tmp_path, folds, train_split, validation_split, message):
+    data = {"train_split": train_split, "validation_split": validation_split}
+    with pytest.raises(AnnotationError, match=message):
+        new_run(tmp_path / "run", folds, **data).split_data()

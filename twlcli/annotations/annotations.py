@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ class Annotations:
         labels: the matrix (N, C) of present, absent and unknown labels.
         vocabulary: the C label names.
         splits: N split names such as `train` and `val`; an empty string where the file names none.
+        groups: N names of what the images belong to, such as a patient; an empty string is of no
+            group. Empty where groups are not known.
         lines: N line numbers in `source`, counted from 1; None where the format has no lines.
         files: the label files in which `lines` count, where `source` is a folder of several.
         file_rows: N indices into `files`; None where `source` is the one file.
@@ -39,6 +41,7 @@ class Annotations:
     labels: LabelMatrix
     vocabulary: Vocabulary
     splits: tuple[str, ...]
+    groups: tuple[str, ...] = ()
     lines: NDArray[np.int64] | None = None
     files: tuple[Path, ...] = ()
     file_rows: NDArray[np.int32] | None = None
@@ -50,6 +53,8 @@ class Annotations:
     def records(self) -> list[dict[str, Any]]:
         """One dictionary per image: `image` (its path, str), `labels`, `unknown` and `split`.
 
+        Where groups are known, `group` too.
+
         `labels` and `unknown` are tuples of names in the order of the vocabulary; labels in neither
         are absent. `pandas.DataFrame(annotations.records())` makes a table of them.
         """
@@ -60,6 +65,7 @@ class Annotations:
                 "labels": tuple(names[column] for column in self.labels.present(row)),
                 "unknown": tuple(names[column] for column in self.labels.unknown(row)),
                 "split": self.splits[row],
+                **({"group": self.groups[row]} if self.groups else {}),
             }
             for row in range(len(self))
         ]
@@ -77,6 +83,14 @@ class Annotations:
         file = self.source if self.file_rows is None else self.files[self.file_rows[index]]
         return file, self.line(index)
 
+    def group_numbers(self) -> NDArray[np.int64]:
+        """The groups as numbers (N,), -1 for an image of none; all where groups are not known."""
+        number: dict[str, int] = {"": -1}
+        for group in self.groups:
+            number.setdefault(group, len(number) - 1)
+        named = self.groups or ("",) * len(self)
+        return np.array([number[group] for group in named], dtype=np.int64)
+
     def select(self, rows: NDArray[np.integer] | Sequence[int]) -> Annotations:
         """Some of the images, in the order given."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -85,6 +99,7 @@ class Annotations:
             images=tuple(self.images[row] for row in rows),
             labels=self.labels.select(rows),
             splits=tuple(self.splits[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
             lines=None if self.lines is None else self.lines[rows],
             file_rows=None if self.file_rows is None else self.file_rows[rows],
         )
@@ -93,16 +108,46 @@ class Annotations:
         """The splits that occur, in order of first appearance."""
         return tuple(dict.fromkeys(name for name in self.splits if name))
 
+    def has_split(self, name: str) -> bool:
+        """Whether some image is in a split, or in one of several."""
+        return any(each is not None for _, each in self._splits_called(name))
+
     def split(self, name: str) -> Annotations:
-        """The images of one split; `all` is every image.
+        """The images of one split, or of several with commas between; `all` is every image.
+
+        A number stands for the fold of that number where no split is called so.
 
         Raises:
             AnnotationError: no image is in that split; lists those there are.
         """
-        if name == "all":
-            return self
-        rows = [row for row, split in enumerate(self.splits) if split == name]
-        if not rows:
-            there = ", ".join(self.split_names()) or "none; only 'all'"
-            raise AnnotationError(f"{self.source}: no image is in split '{name}' (splits: {there})")
-        return self.select(rows)
+        return self if name == "all" else self.select(self.rows_in(name))
+
+    def rows_in(self, name: str) -> NDArray[np.int64]:
+        """The rows of the images of one split, or of several; as `split`."""
+        wanted = set()
+        for part, split in self._splits_called(name):
+            if split is None:
+                there = ", ".join(self.split_names()) or "none; only 'all'"
+                message = f"no image is in split '{part}' (splits: {there})"
+                raise AnnotationError(f"{self.source}: {message}")
+            wanted.add(split)
+        rows = [row for row, split in enumerate(self.splits) if split in wanted]
+        return np.array(rows, dtype=np.int64)
+
+    def _splits_called(self, name: str) -> list[tuple[str, str | None]]:
+        """Each name in a list with the split that is called so; None where there is none."""
+        names = self.split_names()
+        parts = [name] if name in names else [part.strip() for part in name.split(",")]
+        return [(part, split_called(part, names)) for part in parts]
+
+
+def split_called(name: str, names: Collection[str]) -> str | None:
+    """The split of that name, or the fold of that number; None where there is neither.
+
+    Example:
+        >>> [split_called(name, ("train", "fold 3")) for name in ("train", "3", "4")]
+        ['train', 'fold 3', None]
+    """
+    if name in names:
+        return name
+    return f"fold {name}" if name.isdecimal() and f"fold {name}" in names else None

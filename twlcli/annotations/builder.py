@@ -46,6 +46,16 @@ def normal_split(text: str) -> str:
     return SPLIT_NAMES.get(text.casefold(), text)
 
 
+def normal_splits(text: str) -> str:
+    """Names of splits with commas between, each as twl compares it.
+
+    Example:
+        >>> normal_splits("fold 0, Validation")
+        'fold 0,val'
+    """
+    return ",".join(map(normal_split, text.split(",")))
+
+
 class AnnotationBuilder:
     """Collects images with their labels, in flat arrays so that a million rows stay small."""
 
@@ -60,6 +70,7 @@ class AnnotationBuilder:
         self._lines = array("q")
         self._file_rows = array("i")
         self._splits: list[str] = []
+        self._groups: list[str] = []
         self._split_names: dict[str, str] = {}
         self._starts = array("q", [0])
         self._columns = array("i")
@@ -130,6 +141,7 @@ class AnnotationBuilder:
         unknown: Sequence[int] = (),
         *,
         split: str = "",
+        group: str = "",
         line: int | None = None,
     ) -> None:
         """Add one image with the columns of its present and unknown labels.
@@ -163,6 +175,7 @@ class AnnotationBuilder:
         if split not in self._split_names:
             self._split_names[split] = normal_split(split)
         self._splits.append(self._split_names[split])
+        self._groups.append(group)
 
     def finish(self) -> Annotations:
         """The annotations; labels stand in the declared order, or sorted by name without one.
@@ -186,6 +199,7 @@ class AnnotationBuilder:
             labels=self._matrix(order, len(vocabulary)),
             vocabulary=vocabulary,
             splits=tuple(self._splits),
+            groups=tuple(self._groups) if any(self._groups) else (),
             lines=lines if lines.any() else None,
             files=tuple(self._files),
             file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,

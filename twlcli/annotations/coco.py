@@ -38,7 +38,7 @@ def is_coco(path: Path) -> bool:
     )
 
 
-def read(path: Path, *, images: Path | None = None) -> Annotations:
+def read(path: Path, *, images: Path | str | None = None) -> Annotations:
     """Read COCO instances.
 
     The labels of an image are the categories of its annotations, `iscrowd` ones included, as the
@@ -66,7 +66,7 @@ def read(path: Path, *, images: Path | None = None) -> Annotations:
             f"{path}: holds no annotations/instances_*.json, instances_*.json or "
             "*/_annotations.coco.json"
         )
-    folders = [_image_folder(file, images) for file in files]
+    folders = [_image_folder(file, None if images is None else Path(images)) for file in files]
     root = Path(os.path.commonpath(folders))
     builder = AnnotationBuilder(path, format_name="coco", root=root)
     first_names: tuple[str, ...] | None = None

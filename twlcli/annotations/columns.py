@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twlcli.annotations.builder import SPLIT_NAMES
-from twlcli.images.image_file import is_image
+from twlcli.annotations.named_columns import NamedColumns
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
 # What a column may be called, the first name found wins; see `normal_name`.
@@ -78,6 +78,7 @@ class Columns:
         vocabulary: a list of all labels.
         confidence: 1 or 0: whether the label of the row is present.
         label_columns: of a label each.
+        group: what the images belong to.
         notes: what was decided that the user may want to know.
         written_by_twl: whether the table's cells are as `write_table` or `twl tag` writes them.
     """
@@ -89,6 +90,7 @@ class Columns:
     vocabulary: int | None = None
     confidence: int | None = None
     label_columns: tuple[int, ...] = ()
+    group: int | None = None
     notes: tuple[str, ...] = ()
     written_by_twl: bool = False
 
@@ -103,62 +105,69 @@ def image_column(header: Sequence[str]) -> int | None:
     return _place([normal_name(name) for name in header], IMAGE_COLUMNS)
 
 
-def find_columns(header: Sequence[str], image: int, sample: Sequence[Sequence[str]]) -> Columns:
-    """Which column holds what.
+def find_columns(
+    header: Sequence[str], image: int, sample: Sequence[Sequence[str]], named: NamedColumns
+) -> Columns:
+    """Which column holds what; neither lists nor columns of labels where none looks like labels.
 
     Args:
         header: the columns' names.
         image: the place of the images' paths.
         sample: some rows.
+        named: the columns that are known.
     """
+    hidden = named.ignored | {named.group, named.labels}
+    header = ["" if place in hidden else name for place, name in enumerate(header)]
     names = [normal_name(name) for name in header]
     cells = [[row[place].strip() for row in sample] for place in range(len(header))]
     cells = [[cell for cell in column if cell and cell not in MISSING] for column in cells]
     splits = [place for place in range(len(header)) if _is_split(names[place], cells[place])]
-    split = min(splits, key=lambda place: names[place] != "split", default=None)
-    taken = {image, *splits}
+    split = named.split
+    if split is None:
+        split = min(splits, key=lambda place: names[place] != "split", default=None)
+    taken = {image, split, *splits}
+    found = Columns(image=image, split=split, group=named.group)
+    if named.label_columns:
+        not_labels = (image, split, named.group)  # a pattern may be like their names too
+        places = tuple(place for place in named.label_columns if place not in not_labels)
+        return replace(found, label_columns=places)
     labels, note = _label_lists(names, cells, taken)
+    if named.labels is not None:
+        labels = (named.labels,)
     if labels:
-        return _of_lists(header, cells, image, split, labels)
+        return _of_lists(replace(found, labels=labels), header, cells)
     every = [place for place, name in enumerate(header) if name and place not in (image, split)]
-    named = [
-        place for place in every if place not in splits and not _UNNAMED.fullmatch(names[place])
+    marked = [
+        place
+        for place in every
+        if place not in splits
+        and not _UNNAMED.fullmatch(names[place])
+        and _holds_marks(cells[place])
     ]
-    marked = [place for place in named if _holds_marks(cells[place])]
     notes = [note] if note else []
-    if marked and (others := [header[place] for place in every if place not in marked]):
-        notes.append(f"columns left out because they are no label's: {_few(others)}")
-    return Columns(
-        image=image, split=split, label_columns=tuple(marked or named), notes=tuple(notes)
-    )
+    if others := [header[place] for place in every if place not in marked]:
+        notes.append(f"columns left out because they are no label's: {few(others)}")
+    return replace(found, label_columns=tuple(marked), notes=tuple(notes))
 
 
-def _of_lists(
-    header: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    image: int,
-    split: int | None,
-    labels: tuple[int, ...],
-) -> Columns:
+def _of_lists(found: Columns, header: Sequence[str], cells: Sequence[Sequence[str]]) -> Columns:
     names = [normal_name(name) for name in header]
     unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
     confidence = _place(names, ("confidence",))
     if confidence is not None and not all(map(_is_mark, cells[confidence])):
         confidence = None
-    read = {image, split, *labels, unknown, vocabulary, confidence}
+    read = {found.image, found.split, *found.labels, unknown, vocabulary, confidence}
     ignored = [
         name
         for place, name in enumerate(header)
         if place not in read and name and names[place] not in _OWN_COLUMNS
     ]
-    return Columns(
-        image=image,
-        split=split,
-        labels=labels,
+    return replace(
+        found,
         unknown=unknown,
         vocabulary=vocabulary,
         confidence=confidence,
-        notes=(f"columns that were not read: {_few(ignored)}",) if ignored else (),
+        notes=(f"columns that were not read: {few(ignored)}",) if ignored else (),
         written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
     )
 
@@ -181,19 +190,8 @@ def split_name(column: str, cell: str) -> str:
     return cell
 
 
-def holds_images(header: Sequence[str], sample: Sequence[Sequence[str]]) -> str | None:
-    """The name of the first column most of whose cells are names of image files."""
-    if any(map(is_image, header)):  # it is a row as well
-        return None
-    for place, name in enumerate(header):
-        count = sum(is_image(row[place].strip()) for row in sample)
-        if name and 2 * count > len(sample):
-            return name
-    return None
-
-
 def _label_lists(
-    names: Sequence[str], cells: Sequence[Sequence[str]], taken: set[int]
+    names: Sequence[str], cells: Sequence[Sequence[str]], taken: set[int | None]
 ) -> tuple[tuple[int, ...], str]:
     """The columns of lists of labels, and a note where one so called is a label itself."""
 
@@ -259,7 +257,8 @@ def _holds_text(cells: Sequence[str]) -> bool:
     return 2 * sum(cell in CELL_VALUES for cell in cells) < len(cells)
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 

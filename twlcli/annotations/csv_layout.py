@@ -10,16 +10,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from twlcli.annotations.builder import normal_label
-from twlcli.annotations.columns import Columns, find_columns, holds_images, image_column
+from twlcli.annotations.columns import CELL_VALUES, Columns, find_columns, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
+from twlcli.annotations.guess import guess_image, guess_labels, question
+from twlcli.annotations.named_columns import find_named, listed, place_of
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError
+from twlcli.images.image_file import is_image
 
 _SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
 
 DELIMITERS = (",", "\t", ";")  # between cells
+BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
+_COUNT = 32  # characters in which a number of images fits
+_MOST = 0.9  # share of the cells and rows that show what a table without a header holds
 
 # A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
 _LONGEST_CELL = 2**31 - 1
@@ -46,76 +54,181 @@ def long_cells() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table's text is cut into cells, and which column holds what."""
+    """How a table's text is cut into cells, and which column holds what.
+
+    Attributes:
+        encoding: of the text.
+        delimiter: between cells; `BLANKS` is any number of blanks and tabs.
+        header: the columns' names.
+        columns: which of them holds what.
+        rows_before: rows above the first image: 1 for a header, 0 where there is none.
+        ragged: whether rows may be shorter than the header.
+        notes: what was decided that the user may want to know.
+    """
 
     encoding: str
     delimiter: str
     header: tuple[str, ...]
     columns: Columns
+    rows_before: int = 1
+    ragged: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def find_layout(path: Path, delimiter: str | None = None) -> Layout:
-    """The layout that a table's header tells.
+def find_layout(
+    path: Path, options: ReadOptions = DEFAULTS, *, delimiter: str | None = None
+) -> Layout:
+    """The layout that a table's header tells, or its first row where that is an image already.
 
     Args:
         path: the table.
+        options: those that name columns.
         delimiter: what stands between cells; without it, the one of `DELIMITERS` by which the
             header has an image column and the most columns.
 
     Raises:
-        AnnotationError: the file is not text, or its header names no image or no labels.
+        AnnotationError: the file is not text, or its header names no image or no labels; lists the
+            header, and asks about the columns that look like them.
     """
     encoding = find_encoding(path)
-    headers = {
-        each: _read_header(path, encoding, each)
-        for each in ([delimiter] if delimiter else DELIMITERS)
-    }
-    images = {each: image_column(cells) for each, cells in headers.items()}
+    table = _Table(path, encoding, options)
+    if delimiter is None and (counted := _below_a_count(table)):
+        return counted
+    headers = {each: table.first_row(each) for each in ([delimiter] if delimiter else DELIMITERS)}
+    images = {each: _image_place(header, options) for each, header in headers.items()}
     if all(image is None for image in images.values()):
-        widest = max(headers, key=lambda each: len(headers[each]))
-        header = headers[widest]
-        sample = _sample(path, encoding, widest, header)
-        raise AnnotationError.at(path, 1, _header_message(header, holds_images(header, sample)))
-    chosen = max(
-        (each for each in headers if images[each] is not None), key=lambda each: len(headers[each])
-    )
-    header, image = headers[chosen], images[chosen]
-    assert image is not None
-    _check_names_once(path, header)
-    columns = find_columns(header, image, _sample(path, encoding, chosen, header))
-    if not columns.labels and not columns.label_columns:
-        raise AnnotationError.at(path, 1, "expected a column 'labels' or one column per label")
-    return Layout(encoding, chosen, header, columns)
+        if without := _without_header(table, [delimiter] if delimiter else [*DELIMITERS, BLANKS]):
+            return without
+        raise _no_image_column(table, max(headers, key=lambda each: len(headers[each])))
+    places = {each: image for each, image in images.items() if image is not None}
+    chosen = max(places, key=lambda each: len(headers[each]))
+    return table.layout(chosen, headers[chosen], places[chosen])
 
 
-def _header_message(header: Sequence[str], images: str | None) -> str:
+@dataclass(frozen=True)
+class _Table:
+    """A table whose layout is to be found."""
+
+    path: Path
+    encoding: str
+    options: ReadOptions
+
+    def first_row(self, delimiter: str) -> tuple[str, ...]:
+        with long_cells(), open_text(self.path, self.encoding) as file:
+            try:
+                cells = next((cells for _, cells in _cut(file, delimiter) if cells), [])
+            except csv.Error as error:
+                message = f"the header is not a row of cells ({error})"
+                raise AnnotationError.at(self.path, 1, message) from error
+        return tuple(cell.strip() for cell in cells)
+
+    def sample(self, delimiter: str, header: Sequence[str] | None = None) -> list[list[str]]:
+        """Some rows; with a header those that come after it and have its number of cells."""
+        rows: list[list[str]] = []
+        with long_cells(), open_text(self.path, self.encoding) as file, suppress(csv.Error):
+            for _, cells in islice(_cut(file, delimiter), SAMPLE_ROWS):
+                if header is None:
+                    rows += [cells] if any(cells) else []
+                elif len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
+                    rows.append(cells)
+        return rows
+
+    def layout(
+        self,
+        delimiter: str,
+        header: tuple[str, ...],
+        image: int,
+        *,
+        rows_before: int = 1,
+    ) -> Layout:
+        """The layout of a table with this header."""
+        _check_names_once(self.path, header)
+        named = find_named(self.path, header, self.options)
+        sample = self.sample(delimiter, header)
+        columns = find_columns(header, image, sample, named)
+        if not columns.labels and not columns.label_columns:
+            taken = (image, columns.split, columns.group, *named.ignored)
+            asked, hint = question(header, image=None, labels=guess_labels(header, sample, taken))
+            message = (
+                "expected a column 'labels', or columns of 1 and 0 for each label; the columns "
+                f"are: {listed(header)}{asked}"
+            )
+            raise AnnotationError.at(self.path, rows_before, message, hint=hint)
+        return Layout(self.encoding, delimiter, header, columns, rows_before)
+
+
+def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
+    if options.image_column is None:
+        return image_column(header)
+    return header.index(options.image_column) if options.image_column in header else None
+
+
+def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
+    header, options = table.first_row(delimiter), table.options
+    if options.image_column is not None:
+        place_of(table.path, header, options.image_column)  # raises
+    asked, hint = "", ""
+    if not any(map(is_image, header)):  # it would be a row as well
+        sample = table.sample(delimiter, header)
+        image = guess_image(header, sample, Path(options.images or table.path.parent))
+        if image is not None:
+            named = find_named(table.path, header, options)
+            columns = find_columns(header, image, sample, named)
+            labels = None
+            if not columns.labels and not columns.label_columns:
+                taken = (image, columns.split, columns.group, *named.ignored)
+                labels = guess_labels(header, sample, taken)
+            asked, hint = question(header, image=image, labels=labels)
     message = (
         "no column is called image, file_name, filename, path or file; the first line must name "
-        f"the columns, and holds: {', '.join(header[:6])}"
+        f"the columns, and holds: {listed(header)}{asked}"
     )
-    return message + (f"; '{images}' holds names of images: call it image" if images else "")
+    return AnnotationError.at(table.path, 1, message, hint=hint)
 
 
-def _sample(path: Path, encoding: str, delimiter: str, header: Sequence[str]) -> list[list[str]]:
-    """Some rows after the header that have its number of cells."""
-    rows: list[list[str]] = []
-    with long_cells(), open_text(path, encoding) as file, suppress(csv.Error):
-        for cells in islice(csv.reader(file, delimiter=delimiter), SAMPLE_ROWS):
-            if len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
-                rows.append(cells)
-    return rows
+def _below_a_count(table: _Table) -> Layout | None:
+    """The layout of lists of attributes as CelebA's: the number of images, the names, the rows."""
+    with open_text(table.path, table.encoding) as file:
+        if not file.readline(_COUNT).strip().isdecimal():
+            return None
+        names, first = file.readline().split(), file.readline().split()
+    if not first or not is_image(first[0]):
+        return None
+    if len(first) == len(names) + 1:
+        names = ["image", *names]
+    if len(first) != len(names) or len(names) < 2:
+        return None
+    named = table.options.image_column
+    place = 0 if named is None else place_of(table.path, names, named)
+    return table.layout(BLANKS, tuple(names), place, rows_before=2)
 
 
-def _read_header(path: Path, encoding: str, delimiter: str) -> tuple[str, ...]:
-    with long_cells(), open_text(path, encoding) as file:
-        try:
-            rows = csv.reader(file, delimiter=delimiter)
-            cells = next((row for row in rows if row and not _SEP_LINE.fullmatch("".join(row))), [])
-        except csv.Error as error:
-            raise AnnotationError.at(
-                path, 1, f"the header is not a row of cells ({error})"
-            ) from error
-    return tuple(cell.strip() for cell in cells)
+def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
+    """The layout of a table whose first row is an image and its labels."""
+    if any(name.endswith(("_column", "_columns")) for name in table.options.given()):
+        return None
+    for delimiter in delimiters:
+        first = table.first_row(delimiter)
+        if len(first) > 1 and is_image(first[0]):
+            break
+    else:
+        return None
+    rows = table.sample(delimiter)
+    values = [cell.strip() for row in rows for cell in row[1:]]
+    marks = sum(value in CELL_VALUES or not value for value in values)
+    same = sum(len(row) == len(first) for row in rows)
+    note = f"the first row is no header: it begins with the image '{first[0]}'"
+    if len(first) > 2 and marks >= _MOST * len(values) and same >= _MOST * len(rows):
+        header = ("image", *map(str, range(1, len(first))))
+        columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
+        return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
+    width = len(first)
+    with long_cells(), open_text(table.path, table.encoding) as file:
+        for _, cells in _cut(file, delimiter, strict=table.path):
+            width = max(width, len(cells))
+    columns = Columns(image=0, labels=tuple(range(1, width)))
+    header = ("image", *["labels"] * (width - 1))
+    return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=(note,))
 
 
 def _check_names_once(path: Path, header: Sequence[str]) -> None:
@@ -128,28 +241,52 @@ def _check_names_once(path: Path, header: Sequence[str]) -> None:
 
 def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
-    width = len(layout.header)
+    width, before = len(layout.header), layout.rows_before
     with long_cells(), open_text(path, layout.encoding) as file:
-        reader = csv.reader(file, delimiter=layout.delimiter, strict=True)
-        line, header_seen = 1, False
-        try:
-            for cells in reader:
-                if not header_seen and _SEP_LINE.fullmatch("".join(cells)):
-                    cells = []
-                if header_seen and any(cells):
-                    if len(cells) != width:
-                        raise AnnotationError.at(path, line, _width_message(len(cells), width))
-                    yield line, cells
-                header_seen = header_seen or bool(cells)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise AnnotationError.at(path, line, _csv_message(error)) from error
+        for line, cells in _cut(file, layout.delimiter, strict=path):
+            if before:
+                before -= bool(cells)
+            elif any(cells):
+                if len(cells) < width and layout.ragged:
+                    cells += [""] * (width - len(cells))
+                if len(cells) != width:
+                    raise AnnotationError.at(path, line, _width_message(len(cells), layout))
+                yield line, cells
 
 
-def _width_message(count: int, width: int) -> str:
-    cells = "1 cell" if count == 1 else f"{count} cells"
-    message = f"{cells} where the header names {width}"
-    if count > width:
+def _cut(
+    file: TextIO, delimiter: str, *, strict: Path | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the line on which it begins; none for what Excel takes as the delimiter.
+
+    Args:
+        file: the table's text.
+        delimiter: between cells.
+        strict: the table's path, where quotes that do not match are an error of it.
+    """
+    if delimiter == BLANKS:
+        for line, text in enumerate(file, start=1):
+            yield line, text.split()
+        return
+    reader = csv.reader(file, delimiter=delimiter, strict=strict is not None)
+    line, begun = 1, False
+    try:
+        for cells in reader:
+            if not begun and cells:
+                begun = not _SEP_LINE.fullmatch("".join(cells))
+            yield line, cells if begun else []
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if strict is None:
+            raise
+        raise AnnotationError.at(strict, line, _csv_message(error)) from error
+
+
+def _width_message(count: int, layout: Layout) -> str:
+    cells, width = "1 cell" if count == 1 else f"{count} cells", len(layout.header)
+    names = "the header names" if layout.rows_before else "the first row has"
+    message = f"{cells} where {names} {width}"
+    if count > width and layout.delimiter != BLANKS:
         message += "; a cell that holds the delimiter must stand in double quotes"
     return message
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import Literal, Unpack
 
 from twlcli.annotations import coco, nus_wide, voc
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.csv_layout import find_layout
 from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
+from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
+from twlcli.annotations.json_list import read_json_list
 from twlcli.annotations.jsonl import read_jsonl
-from twlcli.annotations.located import located
+from twlcli.annotations.label_studio import is_label_studio, read_label_studio
+from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
+from twlcli.annotations.read_options import (
+    DEFAULTS,
+    EVERY,
+    OF_RECORDS,
+    OF_TABLES,
+    ReadKeywords,
+    ReadOptions,
+)
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
+from twlcli.annotations.vocabulary import with_vocabulary, without_labels
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
-from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What may be said about a format's details; see `read_labels`."""
-
-    separator: str | None = None
-    images: Path | None = None
-    join_rows: bool = False
+from twlcli.labels import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,56 +44,32 @@ class Format:
 
     read: Callable[[Path, ReadOptions], Annotations]
     lies_in: Literal["file", "folder", "either"]
-    separator: bool = False
-    images: bool = False
-    join_rows: bool = False
+    options: frozenset[str]
 
+
+_OF_IMAGES = EVERY | {"images"}
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(
-        lambda path, options: read_table(
-            path, separator=options.separator, join_rows=options.join_rows
-        ),
-        lies_in="file",
-        separator=True,
-        images=True,
-        join_rows=True,
+    "csv": Format(read_table, "file", OF_TABLES),
+    "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
+    "jsonl": Format(read_jsonl, "file", OF_RECORDS),
+    "json": Format(read_json_list, "file", OF_RECORDS),
+    "label-studio": Format(
+        read_label_studio, "file", EVERY | {"images", "image_column", "labels_column", "extension"}
     ),
-    "tsv": Format(
-        lambda path, options: read_table(
-            path, separator=options.separator, delimiter="\t", join_rows=options.join_rows
-        ),
-        lies_in="file",
-        separator=True,
-        images=True,
-        join_rows=True,
-    ),
-    "jsonl": Format(
-        lambda path, options: read_jsonl(path, separator=options.separator),
-        lies_in="file",
-        separator=True,
-        images=True,
-    ),
-    "imagefolder": Format(
-        lambda path, options: read_imagefolder(path, separator=options.separator),
-        lies_in="folder",
-        separator=True,
-        images=True,
-    ),
+    "imagefolder": Format(read_imagefolder, "folder", OF_TABLES - {"join_rows"}),
     "coco": Format(
-        lambda path, options: coco.read(path, images=options.images),
-        lies_in="either",
-        images=True,
+        lambda path, options: coco.read(path, images=options.coco_images or options.images),
+        "either",
+        _OF_IMAGES | {"coco_images"},
     ),
-    "voc": Format(lambda path, _: voc.read(path), lies_in="folder", images=True),
-    "nus-wide": Format(lambda path, _: nus_wide.read(path), lies_in="folder", images=True),
-    "sidecars": Format(
-        lambda path, options: read_sidecars(path, separator=options.separator),
-        lies_in="folder",
-        separator=True,
-    ),
-    "folders": Format(lambda path, _: read_folders(path), lies_in="folder"),
+    "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
+    "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
+    "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
+    "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
+# Formats whose files name images that may lie elsewhere; see `located`.
+_LISTS = ("csv", "tsv", "jsonl", "json")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
@@ -103,12 +82,8 @@ FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": 
 def read_labels(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     vocabulary: Vocabulary | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> Annotations:
     """Read labels from a file or folder.
 
@@ -117,88 +92,81 @@ def read_labels(
 
     Args:
         path: a label file, or a folder that a format describes or that holds `labels.csv`.
-        format: one of `FORMATS`; found by name and content without it.
-        images: the folder that image paths are relative to, where it is not the label file's.
-        coco_images: the folder of the images of a COCO file.
-        separator: what stands between labels in a cell; see `table.read_table`.
-        join_rows: whether an image may have several rows of a table, which together list its
-            labels.
         vocabulary: the labels of an existing model; the columns then are these, in this order.
             Without it they are sorted by name, or stand in the order that the format gives.
+        options: each may be left out:
+
+            - `format`: one of `FORMATS`; found by name and content without it.
+            - `images`: the folder that image paths are relative to, where it is not the label
+              file's.
+            - `coco_images`: the folder of the images of a COCO file.
+            - `separator`: what stands between labels in a cell; see `table.read_table`.
+            - `join_rows`: whether an image may have several rows of a table, which together list
+              its labels.
+            - `image_column`, `labels_column`, `split_column`: the columns of a table, or the keys
+              of objects in JSON, that hold images, lists of labels and splits.
+            - `label_columns`: the columns of a label each: names, ranges `first:last` and patterns
+              such as `label_*`, separated by commas.
+            - `ignore_columns`: columns that are not read, in the same form.
+            - `group_column`: the column of what images belong to, such as a patient. Held-out
+              images are drawn so that no group lies in both parts.
+            - `ignore_labels`: labels that are left out.
+            - `blank`, `minus_one`: `absent` or `unknown`: what an empty cell and -1 mean in columns
+              of labels, instead of the rule in `table.read_table`.
+            - `extension`: added to the names of images without an ending, such as `.jpg`.
+            - `names`: a file of label names, for labels that are numbers; see
+              `label_names.LabelNames`.
 
     Raises:
         AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
             to the format, or an image has a label that is not in `vocabulary`.
     """
-    path = Path(path)
-    images = None if images is None else Path(images)
-    coco_images = None if coco_images is None else Path(coco_images)
-    if format is not None and format not in FORMATS:
-        hint = did_you_mean(format, FORMATS) or f"; formats are {', '.join(FORMATS)}"
-        raise AnnotationError(f"there is no format '{format}'{hint}")
-    if format is None or FORMATS[format].lies_in == "file":
+    return read_with(path, ReadOptions(**options), vocabulary=vocabulary)
+
+
+def read_with(
+    path: Path | str, options: ReadOptions, *, vocabulary: Vocabulary | None = None
+) -> Annotations:
+    """Read labels as `read_labels` does, with the options as one value."""
+    path, name = Path(path), options.format
+    if name is not None and name not in FORMATS:
+        hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"
+        raise AnnotationError(f"there is no format '{name}'{hint}")
+    if name is None or FORMATS[name].lies_in == "file":
         path = _table_inside(path)
-    name = format if format is not None else find_format(path)
+    if name is None:
+        name = find_format(path, options)
     _check_place(path, name)
-    _check_options(
-        path,
-        name,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
-    options = ReadOptions(separator, coco_images or images, join_rows)
+    options.check(path, name, FORMATS[name].options)
     annotations = FORMATS[name].read(path, options)
-    if images is not None and name != "coco":
-        annotations = replace(annotations, root=images)
+    if options.images is not None and name != "coco":
+        annotations = replace(annotations, root=Path(options.images))
     annotations = with_forward_slashes(annotations)
-    if FORMATS[name].join_rows or name == "jsonl":
+    if options.extension is not None:
+        annotations = with_extension(annotations, options.extension)
+    if name in _LISTS:
         annotations = located(annotations)
+    if options.ignore_labels:
+        annotations = without_labels(
+            annotations, options.ignore_labels, must_occur=vocabulary is None
+        )
+    annotations = with_note_of_parted_groups(annotations)
     return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
 
 
-def find_format(path: Path) -> str:
+def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:
     """The format of a label file or folder, a key of `FORMATS`.
+
+    Args:
+        path: the file or folder.
+        options: those that name a table's columns.
 
     Raises:
         AnnotationError: nothing there looks like labels; says what was expected.
     """
     with readable(path):
         path.stat()
-    return _folder_format(path) if path.is_dir() else _file_format(path)
-
-
-def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
-    """The same annotations with the columns of another vocabulary.
-
-    A label of `vocabulary` that the annotations do not know is absent everywhere.
-
-    Raises:
-        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
-    """
-    if annotations.vocabulary == vocabulary:
-        return annotations
-    labels = annotations.labels
-    column_of = {name: column for column, name in enumerate(vocabulary)}
-    order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)
-    columns = order[labels.columns]
-    rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))
-    outside = np.flatnonzero((columns < 0) & (labels.values == PRESENT))
-    if len(outside):
-        name = annotations.vocabulary.names[labels.columns[outside[0]]]
-        try:
-            vocabulary.column(name)
-        except AnnotationError as error:
-            place = annotations.place(int(rows[outside[0]]))
-            raise AnnotationError.at(*place, str(error)) from None
-    kept = np.flatnonzero(columns >= 0)
-    kept = kept[np.lexsort((columns[kept], rows[kept]))]
-    starts = np.concatenate(([0], np.cumsum(np.bincount(rows[kept], minlength=len(labels)))))
-    matrix = LabelMatrix(
-        starts.astype(np.int64), columns[kept], labels.values[kept], len(vocabulary)
-    )
-    return replace(annotations, labels=matrix, vocabulary=vocabulary)
+    return _folder_format(path) if path.is_dir() else _file_format(path, options)
 
 
 def _table_inside(path: Path) -> Path:
@@ -213,34 +181,6 @@ def _check_place(path: Path, name: str) -> None:
     lies_in, found = FORMATS[name].lies_in, "folder" if path.is_dir() else "file"
     if lies_in not in (found, "either"):
         raise AnnotationError(f"{path}: is a {found}; the format '{name}' is read from a {lies_in}")
-
-
-def _check_options(
-    path: Path,
-    name: str,
-    *,
-    images: Path | None,
-    coco_images: Path | None,
-    separator: str | None,
-    join_rows: bool,
-) -> None:
-    refused = [
-        ("a separator", "separator", separator, FORMATS[name].separator),
-        ("a folder of images", "images", images, FORMATS[name].images),
-        ("a folder of COCO images", "coco_images", coco_images, name == "coco"),
-        ("joining rows", "join_rows", join_rows or None, FORMATS[name].join_rows),
-    ]
-    for what, option, value, understood in refused:
-        if value is not None and not understood:
-            raise AnnotationError(
-                f"{path}: {what} does not apply to the format '{name}'",
-                hint=f"leave out {{{option}}}",
-            )
-    if separator == "":
-        raise AnnotationError("the separator is empty")
-    for folder in (images, coco_images):
-        if folder is not None and not folder.is_dir():
-            raise AnnotationError(f"{folder}: there is no such folder of images")
 
 
 def _folder_format(path: Path) -> str:
@@ -263,7 +203,7 @@ def _folder_format(path: Path) -> str:
     )
 
 
-def _file_format(path: Path) -> str:
+def _file_format(path: Path, options: ReadOptions) -> str:
     suffix = path.suffix.lower()
     if suffix in FORMAT_OF_SUFFIX:
         return FORMAT_OF_SUFFIX[suffix]
@@ -278,11 +218,24 @@ def _file_format(path: Path) -> str:
             "jsonl" if _is_object(start.replace("\r", "\n").split("\n", 1)[0]) else "coco"
         )  # which says what is wrong
     if suffix != ".json":
-        find_layout(path)  # says what is wrong with it, if it is not a table
+        find_layout(path, options)  # says what is wrong with it, if it is not a table
         return "csv"
+    if start.startswith("["):
+        return "label-studio" if is_label_studio(_first_in(start)) else "json"
     raise AnnotationError.at(
-        path, 1, "expected a COCO instances file or one JSON object per line, beginning with {"
+        path,
+        1,
+        "expected a COCO instances file, a list of objects, or one JSON object per line",
     )
+
+
+def _first_in(text: str) -> object:
+    """The first value of a list in JSON; None where it is cut off or there is none."""
+    try:
+        value: object = json.JSONDecoder().raw_decode(text[1:].lstrip())[0]
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 def _is_object(line: str) -> bool:

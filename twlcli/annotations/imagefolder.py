@@ -9,6 +9,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import readable
 from twlcli.annotations.jsonl import add_jsonl
+from twlcli.annotations.read_options import DEFAULTS, OF_RECORDS, OF_TABLES, ReadOptions
 from twlcli.annotations.table import add_table
 from twlcli.errors import AnnotationError
 
@@ -20,7 +21,7 @@ def is_imagefolder(path: Path) -> bool:
     return path.is_dir() and next(_metadata(path), None) is not None
 
 
-def read_imagefolder(path: Path, *, separator: str | None = None) -> Annotations:
+def read_imagefolder(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     """Read a folder with `metadata.*`, or with `train/metadata.*`, `val/metadata.*` and such.
 
     A metadata file is a table or JSON Lines file whose image column is `file_name`, relative to
@@ -38,8 +39,10 @@ def read_imagefolder(path: Path, *, separator: str | None = None) -> Annotations
         builder.begin_file(file)
         split = "" if file.parent == path else file.parent.name
         folder = f"{split}/" if split else ""
-        add = add_jsonl if file.suffix == ".jsonl" else add_table
-        add(builder, file, separator=separator, folder=folder, split=split)
+        is_jsonl = file.suffix == ".jsonl"
+        options.check(file, file.suffix[1:], OF_RECORDS if is_jsonl else OF_TABLES)
+        add = add_jsonl if is_jsonl else add_table
+        add(builder, file, options, folder=folder, split=split)
     return builder.finish()
 
 

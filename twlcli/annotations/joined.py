@@ -14,6 +14,7 @@ from twlcli.errors import AnnotationError
 class _Joined:
     line: int
     split: str
+    group: str
     present: set[int] = field(default_factory=set)
     absent: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
@@ -46,17 +47,23 @@ class JoinedRows:
         *,
         absent: Sequence[int] = (),
         split: str = "",
+        group: str = "",
         line: int,
     ) -> None:
         """Add a row, as to a builder.
 
         Raises:
-            AnnotationError: another row of the image names another split.
+            AnnotationError: another row of the image names another split or group.
         """
-        row = self._rows.setdefault(normal_image(image), _Joined(line, split))
+        row = self._rows.setdefault(normal_image(image), _Joined(line, split, group))
         if normal_split(row.split) != normal_split(split):
             message = (
                 f"image '{image}' is in split '{split}', and in '{row.split}' on line {row.line}"
+            )
+            raise AnnotationError.at(self._path, line, message)
+        if row.group != group:
+            message = (
+                f"image '{image}' is in group '{group}', and in '{row.group}' on line {row.line}"
             )
             raise AnnotationError.at(self._path, line, message)
         row.present.update(present)
@@ -81,5 +88,6 @@ class JoinedRows:
                 sorted(row.present),
                 sorted(unknown - row.present),
                 split=row.split,
+                group=row.group,
                 line=row.line,
             )

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
 from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
-from twlcli.annotations.separators import find_separator
-from twlcli.annotations.table import cell_splitter
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
+from twlcli.annotations.records import Records
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
-SplitText = Callable[[], Callable[[str], list[str]]]
 
-
-def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
+def read_jsonl(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     r"""Read a file with one JSON object per line.
 
     The image's path stands under `image` (or another of `IMAGE_COLUMNS`), relative to the file's
@@ -39,15 +36,15 @@ def read_jsonl(path: Path, *, separator: str | None = None) -> Annotations:
         AnnotationError: with the line, and the column where a line is not JSON.
     """
     builder = AnnotationBuilder(path, format_name="jsonl", root=path.parent)
-    add_jsonl(builder, path, separator=separator)
+    add_jsonl(builder, path, options)
     return builder.finish()
 
 
 def add_jsonl(
     builder: AnnotationBuilder,
     path: Path,
+    options: ReadOptions,
     *,
-    separator: str | None = None,
     folder: str = "",
     split: str = "",
 ) -> None:
@@ -56,21 +53,25 @@ def add_jsonl(
     if encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
 
-    @cache
-    def split_text() -> Callable[[str], list[str]]:
-        """Found out only where labels are strings: it takes a pass over the file."""
-        if separator is not None:
-            return cell_splitter(separator)
-        found = find_separator(_strings(path, encoding), of=path.name)
-        for note in found.notes:
-            builder.note(note)
-        return cell_splitter(found.text)
+    def strings() -> Iterator[tuple[int, str]]:
+        for line, record in _records(path, encoding):
+            with _at(path, line):
+                labels = records.labels_of(record)
+            if isinstance(labels, str):
+                yield line, labels
 
+    records = Records(builder, options, strings, of=path.name, folder=folder, split=split)
     for line, record in _records(path, encoding):
-        try:
-            _add_record(builder, record, line, split_text, folder, split)
-        except ValueError as error:
-            raise AnnotationError.at(path, line, str(error)) from error
+        with _at(path, line):
+            records.add(record, line)
+
+
+@contextmanager
+def _at(path: Path, line: int) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise AnnotationError.at(path, line, str(error)) from error
 
 
 def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,21 +80,9 @@ def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for line, text in enumerate(file, start=1):
             if not text.strip():
                 continue
-            try:
-                yield line, _parse(text)
-            except ValueError as error:
-                raise AnnotationError.at(path, line, str(error)) from error
-
-
-def _strings(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """The labels that are strings, with their lines."""
-    for line, record in _records(path, encoding):
-        try:
-            labels = _value(record, LABEL_COLUMNS, "labels")
-        except ValueError as error:
-            raise AnnotationError.at(path, line, str(error)) from error
-        if isinstance(labels, str):
-            yield line, labels
+            with _at(path, line):
+                record = _parse(text)
+            yield line, record
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -108,84 +97,3 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError('expected an object such as {"image": "a.jpg", "labels": ["dog"]}')
     return record
-
-
-def _add_record(
-    builder: AnnotationBuilder,
-    record: Mapping[str, Any],
-    line: int,
-    split_text: SplitText,
-    folder: str,
-    split: str,
-) -> None:
-    image = _value(record, IMAGE_COLUMNS, "image")
-    if not isinstance(image, str):
-        raise ValueError(f"the image's path is {_kind(image)}, not a string")
-    if record.get("vocabulary") is not None:
-        builder.declare(_names(record["vocabulary"], "vocabulary"), line=line)
-    present, unknown = _labels(builder, _value(record, LABEL_COLUMNS, "labels"), split_text)
-    if record.get("unknown") is not None:
-        unknown += builder.columns(_names(record["unknown"], "unknown"))
-    name = record.get("split") or split
-    if not isinstance(name, str):
-        raise ValueError(f"'split' is {_kind(name)}, not a string")
-    builder.add(folder + image if image else "", present, unknown, split=name, line=line)
-
-
-def _value(record: Mapping[str, Any], names: tuple[str, ...], what: str) -> Any:
-    for name in names:
-        if name in record:
-            return record[name]
-    keys = {normal_name(key): key for key in reversed(list(record))}
-    for name in names:
-        if name in keys:
-            return record[keys[name]]
-    there = ", ".join(f"'{key}'" for key in list(record)[:6]) or "none"
-    raise ValueError(f"there is no key '{what}' (keys: {there})")
-
-
-def _labels(
-    builder: AnnotationBuilder, labels: Any, split_text: SplitText
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if isinstance(labels, dict):
-        return _from_values(builder, labels)
-    if isinstance(labels, str):
-        labels = split_text()(labels)
-    return builder.columns(_names([] if labels is None else labels, "labels")), ()
-
-
-def _from_values(
-    builder: AnnotationBuilder, values: Mapping[str, Any]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    present, unknown = [], []
-    for name, value in values.items():
-        if value is not None and not isinstance(value, int | float):
-            raise ValueError(f"the value of label '{name}' is {_kind(value)}, not a number")
-        builder.column(name)  # a label that is 0 everywhere is in the vocabulary all the same
-        if value is None or value == -1:
-            unknown.append(name)
-        elif value > 0:
-            present.append(name)
-        elif value != 0:
-            raise ValueError(f"the value of label '{name}' is {value}; expected 0 to 1, or -1")
-    return builder.columns(present), builder.columns(unknown)
-
-
-def _names(names: Any, what: str) -> list[str]:
-    if not isinstance(names, list):
-        raise ValueError(f"'{what}' is {_kind(names)}, not a list of label names")
-    for name in names:
-        if not isinstance(name, str):
-            raise ValueError(f"'{what}' holds {json.dumps(name)}, which is not a label name")
-    return names
-
-
-def _kind(value: Any) -> str:
-    return {
-        type(None): "null",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-    }.get(type(value), "an object")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -39,6 +41,22 @@ def located(annotations: Annotations) -> Annotations:
         return annotations
     note = _note(annotations.images, images, finder.folder)
     return replace(annotations, images=images, notes=(*annotations.notes, note))
+
+
+def with_extension(annotations: Annotations, extension: str) -> Annotations:
+    """The annotations with an ending, such as `.jpg`, at names of images that have none.
+
+    Raises:
+        AnnotationError: it is no ending of an image, or makes one name of two.
+    """
+    ending = f".{extension.removeprefix('.')}"
+    if not is_image(f"a{ending}"):
+        raise AnnotationError(f"'{extension}' is no ending of image files, such as .jpg")
+    images = tuple(image if is_image(image) else f"{image}{ending}" for image in annotations.images)
+    if len(set(images)) < len(images):
+        twice = next(image for image, count in Counter(images).items() if count > 1)
+        raise AnnotationError(f"{annotations.source}: '{twice}' is named with and without {ending}")
+    return replace(annotations, images=images)
 
 
 class _Finder:

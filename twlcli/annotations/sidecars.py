@@ -11,8 +11,9 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.encoding import read_text
 from twlcli.annotations.folders import has_class_folders, text_beside, walk
+from twlcli.annotations.list_cells import cell_splitter
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import find_separator
-from twlcli.annotations.table import cell_splitter
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
@@ -35,7 +36,7 @@ def is_sidecars(path: Path) -> bool:
     return not has_class_folders([*with_text, *without])
 
 
-def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
+def read_sidecars(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     """Read images with tags in `a.txt` or `a.jpg.txt` beside `a.jpg`, at any depth.
 
     Tags are separated by commas and line breaks, or by `separator` and line breaks; by blanks where
@@ -47,6 +48,7 @@ def read_sidecars(path: Path, *, separator: str | None = None) -> Annotations:
         AnnotationError: no image has a text file, or one holds boxes instead of tags.
     """
     builder = AnnotationBuilder(path, format_name="sidecars", root=path)
+    separator = options.separator
     if separator is None:
         found = find_separator(  # a tag may begin with a bracket, and be of several words
             _lines(path), of=path.name, separators=(",",), may_be_list=False, least_cells=3

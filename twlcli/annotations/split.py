@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
 from twlcli.labels import PRESENT, LabelMatrix
 
@@ -22,6 +23,30 @@ Rows = NDArray[np.int64]
 
 # Swaps take time in proportion to all entries; few are needed, and few of these are worth it.
 _MOST_SWAPS, _WORTH_A_SWAP = 200, 1e-3
+
+
+def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> Rows:
+    """The rows of a stratified hold-out part of some images, ascending; no group lies in both.
+
+    Drawn by the images' paths: in whatever order the same images come, the same ones are held out.
+
+    Args:
+        annotations: N images. An image of no group is one of its own.
+        fraction: share of the images to hold out, between 0 and 1.
+        seed: the same seed gives the same images.
+
+    Raises:
+        AnnotationError: as `hold_out`.
+    """
+    images = annotations.images
+    order = np.array(sorted(range(len(images)), key=images.__getitem__), dtype=np.int64)
+    groups = None
+    if annotations.groups:
+        groups = annotations.group_numbers()[order]
+        alone = groups < 0
+        groups[alone] = len(images) + np.flatnonzero(alone)
+    labels = annotations.labels.select(order)
+    return np.sort(order[hold_out(labels, fraction=fraction, seed=seed, groups=groups)])
 
 
 def hold_out(

@@ -35,6 +35,7 @@ class Summary:
         root: the folder that image paths are relative to.
         images: number of images.
         splits: number of images in each split; the empty name for those in none.
+        groups: number of groups that images belong to.
         labels: one count per label, most frequent first.
         labels_per_image_mean: mean number of present labels over all images.
         labels_per_image_max: the largest number of present labels of one image.
@@ -50,6 +51,7 @@ class Summary:
     root: str
     images: int
     splits: dict[str, int]
+    groups: int
     labels: tuple[LabelCount, ...]
     labels_per_image_mean: float
     labels_per_image_max: int
@@ -67,6 +69,7 @@ class Summary:
             "root": self.root,
             "images": self.images,
             "splits": self.splits,
+            "groups": self.groups,
             "labels": {
                 each.name: {
                     "present": each.present,
@@ -105,6 +108,7 @@ def summarize(annotations: Annotations) -> Summary:
         root=str(annotations.root),
         images=len(annotations),
         splits=_split_sizes(annotations),
+        groups=len({group for group in annotations.groups if group}),
         labels=_label_counts(annotations),
         labels_per_image_mean=float(per_image.mean()) if len(per_image) else 0.0,
         labels_per_image_max=int(per_image.max(initial=0)),

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -16,27 +11,17 @@ from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
-from twlcli.annotations.separators import (
-    BLANK,
-    CHOICES,
-    JSON_LIST,
-    LIST,
-    find_separator,
-)
+from twlcli.annotations.label_names import LabelNames
+from twlcli.annotations.list_cells import cell_splitter, json_names, shortened
+from twlcli.annotations.mark_cells import Parse, mark_parser
+from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
+from twlcli.annotations.separators import find_separator
 from twlcli.errors import AnnotationError
-from twlcli.io import parse_json
-from twlcli.labels import ABSENT, PRESENT, UNKNOWN
-
-_NUMPY = re.compile(r"""\[\s*(?:"[^"]*"|'[^']*')(?:\s+(?:"[^"]*"|'[^']*'))*\s*\]""")
-_QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
+from twlcli.labels import ABSENT, PRESENT
 
 
 def read_table(
-    path: Path,
-    *,
-    separator: str | None = None,
-    delimiter: str | None = None,
-    join_rows: bool = False,
+    path: Path, options: ReadOptions = DEFAULTS, *, delimiter: str | None = None
 ) -> Annotations:
     """Read a CSV or TSV file with a header and one row per image, in one of two forms.
 
@@ -61,14 +46,20 @@ def read_table(
 
     In both, the image's path stands in a column `image` (or another of `IMAGE_COLUMNS`), relative
     to the table's folder, and an optional column `split` names its part. Cells are separated by
-    the one of comma, tab and semicolon that the header uses.
+    the one of comma, tab and semicolon that the header uses. Options name other columns, and say
+    what empty cells and -1 mean.
+
+    **Without a header**, where the first row begins with the name of an image, the other cells are
+    labels; where they are 1 and 0, each column is a label, and `options.names` names them. Cells
+    may then be separated by blanks, too. A list of attributes as CelebA's, whose first line counts
+    the images and whose second names the attributes, is a table with a column for each.
 
     Args:
         path: the file, in UTF-8, UTF-16 with its mark or Windows-1252, with any line ends.
-        separator: what stands between labels in a cell, instead of the rule above; `json` means
-            JSON lists.
+        options: those of `OF_TABLES`. `separator` stands between labels in a cell, instead of the
+            rule above (`json` means JSON lists), and with `join_rows` an image may have several
+            rows, which together list its labels.
         delimiter: what stands between cells, instead of what the header uses.
-        join_rows: whether an image may have several rows, which together list its labels.
 
     Raises:
         AnnotationError: with the line of what is wrong.
@@ -77,47 +68,46 @@ def read_table(
         path, format_name="tsv" if delimiter == "\t" else "csv", root=path.parent
     )
     builder.duplicate_hint = "{join_rows} joins the rows of an image"
-    add_table(builder, path, separator=separator, delimiter=delimiter, join_rows=join_rows)
+    add_table(builder, path, options, delimiter=delimiter)
     return builder.finish()
 
 
 def add_table(
     builder: AnnotationBuilder,
     path: Path,
+    options: ReadOptions,
     *,
-    separator: str | None = None,
     delimiter: str | None = None,
     folder: str = "",
     split: str = "",
-    join_rows: bool = False,
 ) -> None:
     """Add a table's rows to a builder; see `read_table`.
 
     Args:
         builder: where the rows go.
         path: the file.
-        separator: as for `read_table`.
+        options: as for `read_table`.
         delimiter: as for `read_table`.
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
-        join_rows: as for `read_table`.
     """
-    layout = find_layout(path, delimiter)
+    layout = find_layout(path, options, delimiter=delimiter)
     if layout.encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
     columns = layout.columns
-    for note in columns.notes:
+    for note in (*layout.notes, *columns.notes):
         builder.note(note)
-    if not columns.labels:
-        if separator is not None:
-            message = "has one column per label, so there are no lists to separate"
-            raise AnnotationError.at(path, 1, message, hint="leave out {separator}")
-        parse = _value_parser(builder, path, layout)
+    _check_form(path, layout, options)
+    names = None if options.names is None else LabelNames.read(Path(options.names))
+    if names is not None:
+        builder.declare(names, line=None)
+    if columns.labels:
+        parse = _list_parser(builder, path, layout, options.separator, names)
     else:
-        parse = _list_parser(builder, path, layout, separator)
+        parse = mark_parser(builder, path, layout, options, names)
     is_present = _confidence(builder, path, layout)
     joined = None
-    if join_rows or is_present is not None:
+    if options.join_rows or is_present is not None:
         joined = JoinedRows(builder, path, others_unknown=is_present is not None)
     splits = {"": split}
     for line, cells in iterate_rows(path, layout):
@@ -128,14 +118,29 @@ def add_table(
         if name not in splits:
             assert columns.split is not None
             splits[name] = split_name(layout.header[columns.split], name) or split
+        group = "" if columns.group is None else cells[columns.group].strip()
         if joined is None:
-            builder.add(image, present, unknown, split=splits[name], line=line)
+            builder.add(image, present, unknown, split=splits[name], group=group, line=line)
         elif is_present is None or is_present(line, cells):
-            joined.add(image, present, unknown, split=splits[name], line=line)
+            joined.add(image, present, unknown, split=splits[name], group=group, line=line)
         else:
-            joined.add(image, absent=present, split=splits[name], line=line)
+            joined.add(image, absent=present, split=splits[name], group=group, line=line)
     if joined is not None:
         joined.finish()
+
+
+def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
+    """Raise AnnotationError for an option that is of the other of the two forms."""
+    if layout.columns.labels:
+        form, foreign = "has lists of labels", {"blank", "minus_one"}
+    else:
+        form, foreign = "has one column per label", {"separator"}
+        if layout.rows_before:
+            foreign |= {"names"}
+    for option in options.given():
+        if option in foreign:
+            message = f"{form}, so {WHAT[option]} does not apply"
+            raise AnnotationError.at(path, 1, message, hint=f"leave out {{{option}}}")
 
 
 def _confidence(
@@ -157,28 +162,29 @@ def _confidence(
     def is_present(line: int, cells: list[str]) -> bool:
         value = CELL_VALUES.get(cells[place].strip())
         if value not in (PRESENT, ABSENT):
-            message = f"'{layout.header[place]}' is '{_shortened(cells[place])}'; expected 1 or 0"
+            message = f"'{layout.header[place]}' is '{shortened(cells[place])}'; expected 1 or 0"
             raise AnnotationError.at(path, line, message)
         return value == PRESENT
 
     return is_present
 
 
-# --- lists of labels -----------------------------------------------------------------------------
-
-Parse = Callable[[int, list[str]], tuple[tuple[int, ...], tuple[int, ...]]]
-
-
 def _list_parser(
-    builder: AnnotationBuilder, path: Path, layout: Layout, separator: str | None
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    separator: str | None,
+    names: LabelNames | None,
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
     labels, unknown = layout.columns.labels, layout.columns.unknown
     vocabulary = layout.columns.vocabulary
     (first, *others) = labels
     if separator is None:
-        separator = _find_separator(builder, path, layout)
+        separator = _find_separator(builder, path, layout, may_be_blank=names is None)
     split_cell = cell_splitter(separator)
+    if names is not None:
+        split_cell = names.splitter(split_cell)
 
     def columns(line: int, cell: str) -> tuple[int, ...]:
         if cell.strip() in MISSING:
@@ -192,7 +198,7 @@ def _list_parser(
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if vocabulary is not None and cells[vocabulary]:
             try:
-                builder.declare(_json_names(cells[vocabulary]), line=line)
+                builder.declare(json_names(cells[vocabulary]), line=line)
             except ValueError as error:
                 raise AnnotationError.at(path, line, f"vocabulary: {error}") from error
         present = columns(line, cells[first])
@@ -203,7 +209,9 @@ def _list_parser(
     return parse
 
 
-def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> str:
+def _find_separator(
+    builder: AnnotationBuilder, path: Path, layout: Layout, *, may_be_blank: bool
+) -> str:
     """The separator by the rule in `read_table`; one pass over the file."""
     columns = [*layout.columns.labels]
     if layout.columns.unknown is not None:
@@ -211,158 +219,8 @@ def _find_separator(builder: AnnotationBuilder, path: Path, layout: Layout) -> s
     cells = (
         (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
     )
-    by_blanks = not layout.columns.written_by_twl
-    separator = find_separator(cells, of=path.name, may_be_blank=by_blanks)
+    may_be_blank = may_be_blank and not layout.columns.written_by_twl
+    separator = find_separator(cells, of=path.name, may_be_blank=may_be_blank)
     for note in separator.notes:
         builder.note(note)
     return separator.text
-
-
-def cell_splitter(separator: str) -> Callable[[str], list[str]]:
-    """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
-    parsers = {JSON_LIST: _json_names, CHOICES: _names_or_one, BLANK: _words}
-    return parsers.get(separator) or _splitter(separator)
-
-
-def _words(cell: str) -> list[str]:
-    return cell.split()
-
-
-def _splitter(separator: str) -> Callable[[str], list[str]]:
-    return lambda cell: cell.split(separator)
-
-
-def _json_names(cell: str) -> list[str]:
-    if not cell.strip():
-        return []
-    why = ""
-    try:
-        names = parse_json(cell)
-    except ValueError as error:
-        names = _as_programs_write(cell.strip())
-        why = str(error)
-        if isinstance(error, json.JSONDecodeError):
-            why = f"{error.msg} at character {error.pos + 1}"
-    if isinstance(names, dict) and isinstance(names.get("choices"), list):  # Label Studio
-        names = names["choices"]
-    if isinstance(names, set | frozenset):
-        names = sorted(names, key=str)
-    if isinstance(names, list | tuple) and all(type(name) in (str, int) for name in names):
-        return [str(name) for name in names]
-    because = f" ({why})" if why else ""
-    raise ValueError(
-        f"'{_shortened(cell)}' is not a JSON list of labels{because}; where one cell begins with "
-        "'[' all are read as JSON lists unless a separator is given"
-    )
-
-
-def _names_or_one(cell: str) -> list[str]:
-    """Label Studio writes a single choice without its braces."""
-    return _json_names(cell) if LIST.match(cell) else [cell]
-
-
-def _as_programs_write(cell: str) -> object:
-    """A list as Python and pandas write it, `['dog', "cat's"]`, or NumPy, `['dog' 'cat']`.
-
-    None if it is neither.
-    """
-    if _NUMPY.fullmatch(cell):  # Python would make one text of all of them
-        return [one or other for one, other in _QUOTED.findall(cell)]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's, of an escape that it does not know
-            return ast.literal_eval(cell)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
-def _shortened(cell: str) -> str:
-    return cell if len(cell) <= 60 else cell[:57] + "..."
-
-
-# --- one column per label ------------------------------------------------------------------------
-
-
-def _value_parser(builder: AnnotationBuilder, path: Path, layout: Layout) -> Parse:
-    """From a row's cells to the columns of its present and of its unknown labels."""
-    places = layout.columns.label_columns
-    columns = [builder.columns([layout.header[place]])[0] for place in places]
-    meaning = _meaning(builder, path, layout)
-
-    def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        present, unknown = [], []
-        for place, column in zip(places, columns, strict=True):
-            cell = cells[place]
-            if cell == "0":  # nearly all of them
-                continue
-            value = CELL_VALUES.get(cell)
-            if value is None:
-                cell = cell.strip()
-                is_empty = not cell or cell in MISSING
-                value = meaning.empty[place] if is_empty else CELL_VALUES.get(cell)
-                if is_empty and value == UNKNOWN:
-                    builder.note(meaning.of_empty)
-            if value is None:
-                raise AnnotationError.at(path, line, _value_message(cell, layout.header[place]))
-            if value == PRESENT:
-                present.append(column)
-            elif value == UNKNOWN and (not cell or meaning.minus_one == UNKNOWN):
-                unknown.append(column)
-        return tuple(present), tuple(unknown)
-
-    return parse
-
-
-@dataclass(frozen=True)
-class _Meaning:
-    """What cells of a table with a column for each label mean, by the rule in `read_table`.
-
-    Attributes:
-        empty: of an empty cell, by column.
-        minus_one: of -1.
-        of_empty: a note where empty cells are unknown.
-    """
-
-    empty: Mapping[int, int]
-    minus_one: int = UNKNOWN
-    of_empty: str = "empty cells were read as unknown: absent is written as 0"
-
-
-def _meaning(builder: AnnotationBuilder, path: Path, layout: Layout) -> _Meaning:
-    """Find it out; reads until every column has held a 0."""
-    every = layout.columns.label_columns
-    without_zero, with_empty, has_minus_one = set(every), set[int](), False
-    for _, cells in iterate_rows(path, layout):
-        for place in list(without_zero):
-            cell = cells[place].strip()
-            value = CELL_VALUES.get(cell)
-            if value == ABSENT:
-                without_zero.discard(place)
-            elif value == UNKNOWN:
-                has_minus_one = True
-            elif not cell or cell in MISSING:
-                with_empty.add(place)
-        if not without_zero:
-            break
-    if len(without_zero) < len(every):
-        if marked := sorted(layout.header[place] for place in with_empty & without_zero):
-            more = f" and {len(marked) - 5} more" if len(marked) > 5 else ""
-            builder.note(
-                "empty cells were read as absent in columns that never hold a 0: "
-                f"{', '.join(marked[:5])}{more}"
-            )
-        return _Meaning({place: ABSENT if place in without_zero else UNKNOWN for place in every})
-    if has_minus_one:
-        builder.note("-1 was read as absent: no cell holds a 0")
-        note = "empty cells were read as unknown: absent is written as -1"
-        return _Meaning(dict.fromkeys(every, UNKNOWN), ABSENT, note)
-    if with_empty:
-        builder.note("empty cells were read as absent: no cell holds a 0")
-    return _Meaning(dict.fromkeys(every, ABSENT))
-
-
-def _value_message(cell: str, name: str) -> str:
-    return (
-        f"column '{name}' holds '{_shortened(cell)}', which is not 1, 0, -1 or empty; without a "
-        "column 'labels' every column besides the image and 'split' is taken for a label"
-    )

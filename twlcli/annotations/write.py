@@ -25,10 +25,11 @@ _ROWS_AT_ONCE = 4096
 def write_table(annotations: Annotations, path: Path) -> None:
     r"""Write a CSV (or, to a name ending in `.tsv`, TSV) file that holds everything.
 
-    The columns are `image,labels`, then those of `split`, `unknown` and `vocabulary` that are
-    needed: where an image is in a split, where a label is unknown in an image, and where the
-    sorted labels that occur are not the vocabulary, or a blank in a label might be taken for a
-    separator. Reading the file gives the same images, labels, unknowns, splits and vocabulary.
+    The columns are `image,labels`, then those of `split`, `group`, `unknown` and `vocabulary` that
+    are needed: where an image is in a split or a group, where a label is unknown in an image, and
+    where the sorted labels that occur are not the vocabulary, or a blank in a label might be taken
+    for a separator. Reading the file gives the same images, labels, unknowns, splits and
+    vocabulary, and with `group_column="group"` the same groups.
     Labels are separated by `|`; where a label holds a separator itself or begins with `[`, all
     cells are JSON lists. Images' paths are relative to the new file's folder, or absolute where
     there is no relative one (another drive).
@@ -68,18 +69,27 @@ def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
     # With a vocabulary nobody asks whether blanks separate labels, or only belong to them.
     has_blanks = any(len(name.split()) > 1 for name in names) and not _has_lists(labels)
     has_vocabulary = occurring != list(names) or has_blanks
-    optional = (("split", has_splits), ("unknown", has_unknown), ("vocabulary", has_vocabulary))
+    groups = annotations.groups or ("",) * len(annotations)
+    has_groups = any(groups)
+    optional = (
+        ("split", has_splits),
+        ("group", has_groups),
+        ("unknown", has_unknown),
+        ("vocabulary", has_vocabulary),
+    )
     yield ["image", "labels", *(name for name, needed in optional if needed)]
     cell = _cell_writer(names)
     folder = _folder_prefix(annotations.root, path.parent)
     vocabulary = _json(names)
-    for image, split, (present, unknown) in zip(
-        annotations.images, annotations.splits, _label_names(labels, names), strict=True
+    for image, split, group, (present, unknown) in zip(
+        annotations.images, annotations.splits, groups, _label_names(labels, names), strict=True
     ):
         absolute = os.path.isabs(image)  # noqa: PTH117 -- a Path for each of a million is slow
         cells = [image if absolute else folder + image, cell(present)]
         if has_splits:
             cells.append(split)
+        if has_groups:
+            cells.append(group)
         if has_unknown:
             cells.append(cell(unknown))
         if has_vocabulary:

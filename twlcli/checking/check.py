@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import read_labels
+from twlcli.annotations.read_options import ReadKeywords
 from twlcli.checking.doubtful import doubtful_labels
 from twlcli.checking.files import file_findings
 from twlcli.checking.finding import Finding, Item, counted, worst_first
@@ -85,11 +86,6 @@ class Checked:
 def check_labels(
     data: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     look_at_images: bool = True,
     near: int | None = None,
     scores: Path | str | None = None,
@@ -97,18 +93,14 @@ def check_labels(
     accept_damaged: bool = False,
     workers: int | None = None,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> Checked:
     """Look for what is wrong with labelled images, before time is spent on training.
 
     Images are read in separate processes: a decoder that crashes or hangs costs one image.
 
     Args:
-        data: a label file or folder, see `read_labels`; likewise what follows.
-        format: of the data.
-        images: the folder that image paths are relative to.
-        coco_images: the folder of a COCO file's images.
-        separator: between labels in a table's cell.
-        join_rows: whether an image may have several rows of a table.
+        data: a label file or folder.
         look_at_images: whether to read the images; otherwise only the labels are looked at.
         near: how many of the 64 bits of two images' perceptual hashes may differ for them to look
             the same; 0..16. None is 6 where the `check` extra is installed, else none are compared.
@@ -119,6 +111,7 @@ def check_labels(
         workers: processes that read images; None for one per core.
         watcher: called with the number of images; returns a context manager whose value is called
             with the number of images done since the last call.
+        options: how the data are read, with the keywords of `read_labels`.
 
     Raises:
         AnnotationError: the labels cannot be read, or the scores are of other images or labels.
@@ -130,14 +123,7 @@ def check_labels(
     check_count("max_pixels", max_pixels)
     bits = near_bits(near) if look_at_images else None
     scored = None if scores is None else read_scores(Path(scores))
-    annotations = read_labels(
-        data,
-        format=format,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
+    annotations = read_labels(data, **options)
     doubts = [] if scored is None else list(score_findings(annotations, scored, str(scores)))
     findings: list[Finding] = []
     if look_at_images:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import read_labels
+from twlcli.annotations.read_options import ReadKeywords
 from twlcli.annotations.split import hold_out
 from twlcli.checking.files import members
 from twlcli.checking.look import look, near_bits
@@ -109,11 +110,6 @@ def split_labels(
     seed: int = 0,
     group_by: Literal["folder"] | None = None,
     groups: Sequence[Hashable] | None = None,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     look_at_images: bool = True,
     near: int | None = None,
     max_pixels: int | None = None,
@@ -121,6 +117,7 @@ def split_labels(
     workers: int | None = None,
     force: bool = False,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> DataSplit:
     """Split images so that labels keep their shares and what belongs together stays together.
 
@@ -128,7 +125,7 @@ def split_labels(
     split. The order of the label file makes no difference, and neither do splits that it names.
 
     Args:
-        data: a label file or folder, see `read_labels`.
+        data: a label file or folder.
         out: a table `image,split` to write, which `train` and `evaluate` take as `splits`.
         val: share of the images for validation; 0 for none.
         test: share of the images for testing; 0 for none.
@@ -136,11 +133,6 @@ def split_labels(
         group_by: `folder` keeps the images of one folder together.
         groups: one value for each image in the order of `read_labels`; images with the same value
             stay together, those with None may be anywhere. Beside `group_by` both hold.
-        format: of the data; see `check_labels`, as for what follows.
-        images: the folder that image paths are relative to.
-        coco_images: the folder of a COCO file's images.
-        separator: between labels in a table's cell.
-        join_rows: whether an image may have several rows of a table.
         look_at_images: whether to read the images; otherwise no copies are found.
         near: how many bits of perceptual hashes may differ; see `check_labels`.
         max_pixels: see `evaluate`.
@@ -148,6 +140,7 @@ def split_labels(
         workers: processes that read images; None for one per core.
         force: replace `out` if it exists.
         watcher: see `check_labels`.
+        options: how the data are read, with the keywords of `read_labels`.
 
     Raises:
         AnnotationError: the labels cannot be read, or there are fewer groups than splits.
@@ -162,14 +155,7 @@ def split_labels(
     if out is not None:
         check_free(Path(out), force=force)
     bits = near_bits(near) if look_at_images else None
-    annotations = read_labels(
-        data,
-        format=format,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
+    annotations = read_labels(data, **options)
     numberings = list(_asked_for(annotations, group_by, groups))
     unreadable = None
     if look_at_images:
@@ -253,7 +239,8 @@ def _asked_for(
     group_by: Literal["folder"] | None,
     groups: Sequence[Hashable] | None,
 ) -> list[Rows]:
-    """The groups that the caller names, as numbers (N,); -1 for an image that is in none."""
+    """The groups of the label file and the caller, as numbers (N,); -1 for an image of none."""
+    numberings = [annotations.group_numbers()]
     named: list[Sequence[Hashable]] = []
     if group_by is not None:
         if group_by != "folder":
@@ -268,7 +255,6 @@ def _asked_for(
         if len(groups) != len(annotations):
             raise TwlError(f"there are {len(groups):,} groups for {len(annotations):,} images")
         named.append(groups)
-    numberings = []
     for values in named:
         number: dict[Hashable, int] = {}
         numbers = [-1 if each is None else number.setdefault(each, len(number)) for each in values]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
+from twlcli.cli.label_options import with_label_options
 from twlcli.errors import TwlError
 from twlcli.recipe.names import LOSS_NAMES
 
@@ -57,6 +59,7 @@ Pdf = Annotated[bool, typer.Option("--pdf", help="Also write the plots as PDF, f
 AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead of a table.")]
 
 
+@with_label_options
 def compare(
     data: shared.Data,
     losses: Losses = "two-way,softmax,bce,asl",
@@ -78,11 +81,7 @@ def compare(
     workers: options.Workers = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
-    format_: shared.Format = None,
-    images: shared.Images = None,
-    coco_images: shared.CocoImages = None,
-    separator: shared.Separator = None,
-    join_rows: shared.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     splits: options.Splits = None,
 ) -> None:
     """Train several losses under one recipe and compare them.
@@ -103,11 +102,6 @@ def compare(
     from twlcli.errors import InterruptedRunError
 
     flags = {
-        "format": format_,
-        "images": images,
-        "coco-images": coco_images,
-        "separator": separator,
-        "join-rows": join_rows or None,
         "splits": splits,
         "backbone": backbone,
         "weights": weights,
@@ -125,7 +119,7 @@ def compare(
     try:
         with ComparisonBar() as bar, interrupts:
             compared = compare_candidates(
-                options.resolved_recipe(data, recipe, flags, settings),
+                options.resolved_recipe(data, recipe, reading, flags, settings),
                 losses=LOSS_NAMES if losses == "all" else _listed(losses),
                 seeds=seeds,
                 grid=_grid(grid or []),

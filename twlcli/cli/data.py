@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
 from twlcli.cli.command import Command
 from twlcli.cli.data_check import check
 from twlcli.cli.data_split import split
+from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import printable
 from twlcli.errors import AnnotationError
 
@@ -29,13 +31,10 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
+@with_label_options
 def show(
     data: options.Data,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     all_labels: Annotated[
         bool,
         typer.Option("--all", help=f"List every label, not only the {LABELS_SHOWN} most frequent."),
@@ -48,17 +47,10 @@ def show(
     """
     import json
 
-    from twlcli.annotations.detect import read_labels
+    from twlcli.annotations.detect import read_with
     from twlcli.annotations.summary import summarize
 
-    annotations = read_labels(
-        data,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
+    annotations = read_with(data, reading)
     summary = summarize(annotations)
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False, indent=2))
@@ -71,6 +63,7 @@ app.command(cls=Command)(check)
 
 
 @app.command(cls=Command)
+@with_label_options
 def convert(
     data: options.Data,
     out: Annotated[
@@ -79,11 +72,7 @@ def convert(
             metavar="FILE", help="The table to write: a .csv or .tsv.", show_default=False
         ),
     ],
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Convert labels of any format to one table.
@@ -93,20 +82,13 @@ def convert(
 
     Example: twl data convert VOCdevkit/VOC2007 --out voc.csv
     """
-    from twlcli.annotations.detect import read_labels
+    from twlcli.annotations.detect import read_with
     from twlcli.annotations.write import write_table
     from twlcli.cli.console import err
 
     if out.exists() and not force:
         raise AnnotationError(f"{out}: exists already", hint="use {force} to replace it")
-    annotations = read_labels(
-        data,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
-    )
+    annotations = read_with(data, reading)
     write_table(annotations, out)
     images_count, labels_count = annotations.labels.shape
     err.print(
@@ -157,6 +139,7 @@ def _print_facts(summary: Summary) -> None:
     mean, most = summary.labels_per_image_mean, summary.labels_per_image_max
     rows = [
         ("images", summary.images, splits if any(summary.splits) else "no splits"),
+        *([("groups", summary.groups, "")] if summary.groups else []),
         ("labels", len(summary.labels), f"{mean:.3f} per image on average, at most {most}"),
         ("images without labels", summary.unlabelled, ""),
         ("unknown entries", summary.unknown, ""),

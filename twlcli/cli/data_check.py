@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
+from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -38,13 +40,10 @@ Workers = Annotated[
 ]
 
 
+@with_label_options
 def check(
     data: options.Data,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     no_images: NoImages = False,
     near: Near = None,
     scores: Annotated[
@@ -88,11 +87,6 @@ def check(
 
     checked = check_labels(
         data,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
         look_at_images=not no_images,
         near=near,
         scores=scores,
@@ -100,6 +94,7 @@ def check(
         accept_damaged=accept_damaged,
         workers=workers,
         watcher=counting_bar,
+        **reading.given(),
     )
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), ensure_ascii=False, indent=2))

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
 from twlcli.cli.data_check import Near, Workers
+from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 LABELS_SHOWN = 5
 
 
+@with_label_options
 def split(
     data: options.Data,
     out: Annotated[
@@ -40,11 +43,7 @@ def split(
         Literal["folder"] | None,
         typer.Option(metavar="folder", help="Keep the images of one folder together."),
     ] = None,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     no_images: Annotated[
         bool,
         typer.Option("--no-images", help="Do not read the images; copies are then not noticed."),
@@ -77,11 +76,6 @@ def split(
         test=test,
         seed=seed,
         group_by=group_by,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
         look_at_images=not no_images,
         near=near,
         max_pixels=max_pixels,
@@ -89,6 +83,7 @@ def split(
         workers=workers,
         force=force,
         watcher=counting_bar,
+        **reading.given(),
     )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False, indent=2))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
+from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import print_caveats, print_unreadable
 from twlcli.cli.recipe_options import Splits
 
@@ -53,16 +55,13 @@ Device = Annotated[
 ]
 
 
+@with_label_options
 def evaluate(
     model: Model,
     data: Data = None,
     split: options.Split = None,
     threshold: options.Threshold = None,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     splits: Splits = None,
     as_json: AsJson = False,
     scores: Scores = None,
@@ -91,11 +90,7 @@ def evaluate(
         data,
         split=split,
         threshold=threshold,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
+        **reading.given(),
         splits=splits,
         scores=scores,
         force=force,

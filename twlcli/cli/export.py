@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
+from twlcli.cli.label_options import flags_of, with_label_options
 from twlcli.cli.printable import print_unreadable
 from twlcli.errors import TwlError, needs_extra
 
@@ -53,6 +55,7 @@ AcceptDrop = Annotated[
 ]
 
 
+@with_label_options
 def export(
     run: RunArgument,
     out: Out = None,
@@ -60,11 +63,7 @@ def export(
     int8: Int8 = False,
     calibrate: Calibrate = None,
     split: options.Split = None,
-    format_: options.Format = None,
-    images: options.Images = None,
-    coco_images: options.CocoImages = None,
-    separator: options.Separator = None,
-    join_rows: options.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     max_drop: MaxDrop = None,
     accept_drop: AcceptDrop = False,
     workers: options.Threads = None,
@@ -79,11 +78,7 @@ def export(
     for name, value in {
         "calibrate": calibrate,
         "split": split,
-        "format": format_,
-        "images": images,
-        "coco-images": coco_images,
-        "separator": separator,
-        "join-rows": join_rows or None,
+        **flags_of(reading),
         "max-drop": max_drop,
         "accept-drop": accept_drop or None,
         "workers": workers,
@@ -105,11 +100,7 @@ def export(
         out,
         data=calibrate,
         split=split,
-        format=format_,
-        images=images,
-        coco_images=coco_images,
-        separator=separator,
-        join_rows=join_rows,
+        **reading.given(),
         max_drop=MAX_DROP if max_drop is None else max_drop,
         accept_drop=accept_drop,
         force=force,

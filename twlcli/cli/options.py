@@ -13,45 +13,12 @@ DATA_HELP = "A label file, or a folder with labels; `twl data show DATA` prints 
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help=f"Labelled images. {DATA_HELP}", show_default=False)
 ]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="NAME",
-        help="Format of the labels: csv, tsv, jsonl, imagefolder, coco, voc, nus-wide, sidecars or "
-        "folders [default: detected]",
-    ),
-]
-Images = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder that image paths are relative to [default: the folder of the label file]",
-    ),
-]
-CocoImages = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder with the images of a COCO file.")
-]
-Separator = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="Separator between the labels in a cell, or json [default: the first of | ; , found, "
-        "or blanks]",
-    ),
-]
-JoinRows = Annotated[
-    bool,
-    typer.Option(
-        "--join-rows",
-        help="An image may have several rows of a table, each with some of its labels.",
-    ),
-]
 Split = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A split of the labelled images, or all [default: val; all where there are no splits]",
+        help="A split of the labelled images, several with commas between, or all [default: val; "
+        "all where there are no splits]",
     ),
 ]
 

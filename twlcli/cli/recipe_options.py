@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twlcli.annotations.read_options import ReadOptions
+from twlcli.cli.label_options import LABEL_OPTIONS, flags_of
+
 if TYPE_CHECKING:
     from twlcli.recipe import Recipe, Setting
 
@@ -94,11 +97,7 @@ Settings = Annotated[
 ]
 # Where the flags stand in a recipe.
 _KEYS = {
-    "format": ("data", "format"),
-    "images": ("data", "images"),
-    "coco-images": ("data", "coco_images"),
-    "separator": ("data", "separator"),
-    "join-rows": ("data", "join_rows"),
+    **{option.flag[2:]: ("data", name) for name, option in LABEL_OPTIONS.items()},
     "splits": ("data", "splits"),
     "backbone": ("model", "backbone"),
     "weights": ("model", "weights"),
@@ -115,11 +114,14 @@ _KEYS = {
 }
 
 
-def settings_of(flags: Mapping[str, Any], settings: list[str] | None) -> list[Setting]:
+def settings_of(
+    reading: ReadOptions, flags: Mapping[str, Any], settings: list[str] | None
+) -> list[Setting]:
     """What flags and `--set` change in a recipe; of both for the same key, `--set` counts.
 
     Args:
-        flags: values by the flag's name without its dashes; None where it was not given.
+        reading: how labels are read.
+        flags: other values by the flag's name without its dashes; None where it was not given.
         settings: of `--set`.
 
     Raises:
@@ -127,6 +129,7 @@ def settings_of(flags: Mapping[str, Any], settings: list[str] | None) -> list[Se
     """
     from twlcli.recipe import Setting
 
+    flags = {**flags_of(reading), **flags}
     given = ((flag, value) for flag, value in flags.items() if value is not None)
     return [
         *(Setting(*_KEYS[flag], _plain(value), f"--{flag}") for flag, value in given),
@@ -139,9 +142,13 @@ def _plain(value: Any) -> Any:
 
 
 def resolved_recipe(
-    data: Path, name: str | None, flags: Mapping[str, Any], settings: list[str] | None
+    data: Path,
+    name: str | None,
+    reading: ReadOptions,
+    flags: Mapping[str, Any],
+    settings: list[str] | None,
 ) -> Recipe:
     """The recipe that a command line asks for: `--recipe`, changed by flags and `--set`."""
     from twlcli.runs.resolve import resolved_recipe as resolved
 
-    return resolved(data, name, settings_of(flags, settings), place="DATA")
+    return resolved(data, name, settings_of(reading, flags, settings), place="DATA")

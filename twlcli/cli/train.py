@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
+from twlcli.cli.label_options import with_label_options
 from twlcli.cli.recipe import show_keys
 from twlcli.errors import TwlError, check_extra
 from twlcli.recipe.names import LOSS_NAMES
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from twlcli.runs.run_folder import Run
 
 
+@with_label_options
 def train(
     data: Annotated[
         Path | None,
@@ -75,11 +78,7 @@ def train(
             "--help-recipe", callback=show_keys, is_eager=True, help="Show every key of a recipe."
         ),
     ] = False,
-    format_: shared.Format = None,
-    images: shared.Images = None,
-    coco_images: shared.CocoImages = None,
-    separator: shared.Separator = None,
-    join_rows: shared.JoinRows = False,
+    reading: ReadOptions = DEFAULTS,
     splits: options.Splits = None,
 ) -> None:
     """Train a tagger on labelled images.
@@ -89,11 +88,6 @@ def train(
     Example: twl train photos.csv --backbone resnet50 --epochs 20 --out runs/photos
     """
     flags = {
-        "format": format_,
-        "images": images,
-        "coco-images": coco_images,
-        "separator": separator,
-        "join-rows": join_rows or None,
         "splits": splits,
         "backbone": backbone,
         "weights": weights,
@@ -131,7 +125,7 @@ def train(
         with TrainingBars() as bars, interrupts:
             if resume is not None:
                 err.print(f"continuing {resume}")
-                changes = options.settings_of(flags, settings)
+                changes = options.settings_of(reading, flags, settings)
                 run = resume_run(
                     *(resume, data),
                     settings=changes,
@@ -141,7 +135,7 @@ def train(
                 )
             else:
                 assert data is not None
-                wanted = options.resolved_recipe(data, recipe, flags, settings)
+                wanted = options.resolved_recipe(data, recipe, reading, flags, settings)
                 err.print(f"reading {data}")
                 run = train_new(
                     wanted, out=out, device=device, watcher=bars, should_stop=interrupts

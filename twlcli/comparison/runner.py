@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.split import hold_out
+from twlcli.annotations.split import hold_out_images
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
@@ -170,7 +170,7 @@ class _Images:
         final = dict.fromkeys(train.images, train_split)
         tuning = dict(final)
         final |= dict.fromkeys(validation.images, validation_split)
-        held = hold_out(train.labels, fraction=_TUNING_SHARE, seed=0)
+        held = hold_out_images(train, fraction=_TUNING_SHARE, seed=0)
         tuning |= {train.images[row]: validation_split for row in held}
         return cls(
             data,
@@ -191,7 +191,8 @@ def _at_most(limit: int | None, part: Annotations) -> Annotations:
     """A stratified sample of the images, or all where there are no more than the limit."""
     if limit is None or len(part) <= limit:
         return part
-    return part.select(hold_out(part.labels, fraction=limit / len(part), seed=0))
+    alone = replace(part, groups=())  # a group may be larger than the limit
+    return part.select(hold_out_images(alone, fraction=limit / len(part), seed=0))
 
 
 @dataclass(frozen=True)

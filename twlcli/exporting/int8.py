@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Unpack
 
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.exporting.int8_graph import replace_spec, write_int8
 from twlcli.exporting.onnx import beside, check_out, export
@@ -23,7 +25,7 @@ from twlcli.labels import PRESENT
 from twlcli.model.checkpoint import read_spec
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.model.spec import ModelSpec
-from twlcli.runs.labelled import Labelled, ReadOptions, open_labelled
+from twlcli.runs.labelled import Labelled, open_labelled
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
@@ -90,16 +92,12 @@ def export_int8(
     *,
     data: Path | str | None = None,
     split: str | None = None,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     max_drop: float = MAX_DROP,
     accept_drop: bool = False,
     force: bool = False,
     workers: int | None = None,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> Quantized:
     """Export to int8, measured against float32 on labelled images; see `quantize`.
 
@@ -109,17 +107,13 @@ def export_int8(
         data: labelled images that the model was not trained on; None for the validation split that
             the run had.
         split: a split of the data, or `all`.
-        format: of the data, see `read_labels`.
-        images: the folder that image paths are relative to.
-        coco_images: the folder of a COCO file's images.
-        separator: between labels in a table's cell.
-        join_rows: whether an image may have several rows of a table.
         max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
         accept_drop: accept any loss.
         force: replace an existing file.
         workers: threads that decode and predict; None is one for each core.
         watcher: told how many images there are, those of both models counted; gives a context
             whose value is told how many more of them are done.
+        options: how the data are read, with the keywords of `read_labels`.
 
     Raises:
         AnnotationError: the data cannot be read, or have no labels.
@@ -132,7 +126,7 @@ def export_int8(
     source = Path(source)
     out = beside(source, "model.int8.onnx") if out is None else Path(out)
     check_out(out, force=force)
-    how = ReadOptions(format, images, coco_images, separator, join_rows=join_rows or None)
+    how = ReadOptions(**options)
     labelled = open_labelled(source, data, split, read_spec(source).vocabulary, how)
     annotations = labelled.annotations
     with nullcontext() if watcher is None else watcher(2 * len(annotations)) as progress:

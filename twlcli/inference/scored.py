@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.detect import with_vocabulary
 from twlcli.annotations.missing import check_images
+from twlcli.annotations.vocabulary import with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile

@@ -106,6 +106,8 @@ def expected(field: FieldInfo) -> str:
         return "true or false"
     if kind is str:
         return "text"
+    if get_origin(kind) is tuple:
+        return "a list of texts"
     bounds = {
         name: f"{getattr(each, name):{'d' if kind is int else 'g'}}"
         for each in field.metadata
@@ -118,7 +120,7 @@ def expected(field: FieldInfo) -> str:
 
 
 def in_toml(value: object) -> str:
-    r"""A text, number or truth value as TOML.
+    r"""A text, number or truth value, or a list of these, as TOML.
 
     Example:
         >>> print(in_toml(True), in_toml(1e-05), in_toml('a "b"\n'))
@@ -129,6 +131,8 @@ def in_toml(value: object) -> str:
     if isinstance(value, str):
         # JSON's escapes are valid TOML but for those of surrogates; TOML also escapes DEL.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(in_toml, value))}]"
     return str(value)
 
 

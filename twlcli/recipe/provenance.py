@@ -9,7 +9,7 @@ from typing import Any
 from twlcli.errors import ModelError, RecipeError
 from twlcli.recipe.recipe import Recipe
 
-_PATHS = {"data": ("path", "images", "coco_images"), "model": ("weights",)}
+_PATHS = {"data": ("path", "images", "coco_images", "names"), "model": ("weights",)}
 
 
 def portable_tables(recipe: Recipe) -> dict[str, Any]:

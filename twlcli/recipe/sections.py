@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from twlcli.recipe.base import Section
 
@@ -27,6 +34,24 @@ def _of_unicode(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_of_unicode)]
+
+
+def _number_as_text(value: Any) -> Any:
+    """A number as TOML reads `--set data.train_split=0`, as the name of a split."""
+    return str(value) if type(value) is int else value
+
+
+SplitNames = Annotated[Text, BeforeValidator(_number_as_text)]
+
+
+def _tuple(values: Any) -> Any:
+    """A list as TOML has it, or a text alone, as a tuple."""
+    if isinstance(values, list):
+        return tuple(values)
+    return (values,) if isinstance(values, str) and values else values
+
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_tuple)]
 
 
 class DataRecipe(Section):
@@ -55,10 +80,54 @@ class DataRecipe(Section):
         description="Whether an image may have several rows of a table, which list its labels "
         "together.",
     )
-    train_split: Text = Field(default="train", description="The split to train on.")
-    validation_split: Text = Field(
+    image_column: Text = Field(
+        default="",
+        description="Column of a table, or key in JSON, of the images; empty goes by the header.",
+    )
+    labels_column: Text = Field(
+        default="", description="Column or key of the lists of labels; empty goes by the header."
+    )
+    label_columns: Text = Field(
+        default="",
+        description="Columns of a label each: names, ranges `first:last` and patterns such as "
+        "`label_*`, separated by commas; empty goes by the cells.",
+    )
+    ignore_columns: Text = Field(
+        default="", description="Columns that are not read, in the form of `label_columns`."
+    )
+    split_column: Text = Field(
+        default="", description="Column or key of the splits; empty goes by the header."
+    )
+    group_column: Text = Field(
+        default="",
+        description="Column or key of what images belong to, such as a patient. Held-out images "
+        "are drawn so that no group is parted.",
+    )
+    ignore_labels: Texts = Field(default=(), description="Labels that are left out.")
+    blank: Literal["auto", "absent", "unknown"] = Field(
+        default="auto",
+        description="What empty cells mean in columns of labels; auto is unknown in columns with a "
+        "0, and absent in others.",
+    )
+    minus_one: Literal["auto", "absent", "unknown"] = Field(
+        default="auto",
+        description="What -1 means in columns of labels; auto is unknown in tables with a 0, and "
+        "absent in others.",
+    )
+    extension: Text = Field(
+        default="", description="Ending of image names that have none, such as .jpg."
+    )
+    names: Text = Field(
+        default="", description="File of the names of labels that are numbers; empty for none."
+    )
+    train_split: SplitNames = Field(
+        default="train",
+        description="The split to train on, or several with commas between; a number is the fold "
+        "of that number.",
+    )
+    validation_split: SplitNames = Field(
         default="val",
-        description="The split that is scored while training, and to which calibration and "
+        description="The split, or splits, scored while training, and to which calibration and "
         "thresholds are fitted.",
     )
     splits: Text = Field(
@@ -71,7 +140,7 @@ class DataRecipe(Section):
         gt=0,
         lt=1,
         description="Share of the training images that is held out where there is no validation "
-        "split.",
+        "split: the same images for a seed, in whatever order they come.",
     )
     unlabelled: Literal["negative", "drop"] = Field(
         default="negative",

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.builder import normal_split
-from twlcli.annotations.detect import read_labels
+from twlcli.annotations.builder import normal_splits
+from twlcli.annotations.detect import read_with
+from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
 from twlcli.runs.run_folder import Run, split_again
 
 DEFAULT_SPLIT = "val"
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How labels are read; see `read_labels` and `split_again`. None where nothing was said."""
-
-    format: str | None = None
-    images: Path | str | None = None
-    coco_images: Path | str | None = None
-    separator: str | None = None
-    splits: Path | str | None = None
-    join_rows: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,9 @@ def open_labelled(
     data: Path | str | None,
     split: str | None,
     vocabulary: Vocabulary,
-    options: ReadOptions | None = None,
+    options: ReadOptions = DEFAULTS,
+    *,
+    splits: Path | str | None = None,
 ) -> Labelled:
     """The images to measure a model on.
 
@@ -51,28 +42,19 @@ def open_labelled(
             there are no splits.
         vocabulary: the model's labels.
         options: how to read the data.
+        splits: a run folder, or a table of image and split; see `split_again`.
 
     Raises:
         TwlError: there are no data, they cannot be read, or have no such split or other labels.
     """
-    options = options or ReadOptions()
     if data is not None:
-        annotations = read_labels(
-            data,
-            format=options.format,
-            images=options.images,
-            coco_images=options.coco_images,
-            separator=options.separator,
-            join_rows=bool(options.join_rows),
-            vocabulary=vocabulary,
-        )
-        if options.splits is not None:
-            annotations = split_again(annotations, options.splits)
+        annotations = read_with(data, options, vocabulary=vocabulary)
+        if splits is not None:
+            annotations = split_again(annotations, splits)
         default = DEFAULT_SPLIT
-    elif any(value is not None for value in astuple(options)):
+    elif said := [WHAT[name] for name in options.given()] + ["splits"] * (splits is not None):
         raise TwlError(
-            "a format, a folder of images, a separator, joined rows and splits say how to read "
-            "labels, and no labels are named",
+            f"how to read labels is said ({', '.join(said)}), and no labels are named",
             hint="name them with {data}",
         )
     elif not model.is_dir():
@@ -82,7 +64,7 @@ def open_labelled(
     else:
         run = Run.open(model)
         annotations, default = run.data(), run.splits[1]
-    name = normal_split(split) if split is not None else _default_split(annotations, default)
+    name = normal_splits(split) if split is not None else _default_split(annotations, default)
     return Labelled(annotations.split(name), name)
 
 
@@ -90,7 +72,7 @@ def _default_split(annotations: Annotations, default: str) -> str:
     names = annotations.split_names()
     if not names:
         return "all"
-    if default not in names:
+    if not annotations.has_split(default):
         raise TwlError(
             f"{annotations.source}: there is no split '{default}'",
             hint=f"{{split}} can be {', '.join(names)} or all",

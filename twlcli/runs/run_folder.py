@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.builder import normal_split
-from twlcli.annotations.detect import read_labels
-from twlcli.annotations.split import hold_out
+from twlcli.annotations.annotations import Annotations, split_called
+from twlcli.annotations.builder import normal_split, normal_splits
+from twlcli.annotations.detect import read_with
+from twlcli.annotations.groups import with_note_of_parted_groups
+from twlcli.annotations.read_options import WHAT, ReadOptions
+from twlcli.annotations.split import hold_out_images
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import write_errors, write_whole
 from twlcli.model.backbone_names import check_backbone
@@ -117,9 +119,9 @@ class Run:
 
     @property
     def splits(self) -> tuple[str, str]:
-        """The names of the training and validation split, as readers write them."""
+        """The names of the training and validation splits, as `Annotations.split` takes them."""
         data = self.recipe.data
-        return normal_split(data.train_split), normal_split(data.validation_split)
+        return normal_splits(data.train_split), normal_splits(data.validation_split)
 
     def write_metrics(self, history: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON object per epoch."""
@@ -176,7 +178,7 @@ class Run:
         annotations = self.data() if data is None else data
         if not annotations.split_names():
             annotations = replace(annotations, splits=(train_split,) * len(annotations))
-        if validation_split not in annotations.split_names():
+        if not annotations.has_split(validation_split) and "," not in validation_split:
             annotations = self._held_out(annotations)
         elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
             write_splits(self.folder / SPLITS_NAME, annotations.images, annotations.splits)
@@ -193,16 +195,18 @@ class Run:
         validation = annotations.split(validation_split)
         if not validation.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no validation image has a label")
+        both = set(train.splits) & set(validation.splits)
+        if both and "all" not in self.splits:
+            message = f"split '{min(both)}' is both for training and for validation"
+            raise AnnotationError(f"{annotations.source}: {message}")
         return train, validation
 
     def _held_out(self, annotations: Annotations) -> Annotations:
         """A share of the training split becomes the validation split, in the same proportions."""
         train_split, validation_split = self.splits
-        train = np.flatnonzero(np.array(annotations.splits) == train_split)
-        if not len(train):
-            annotations.split(train_split)  # says which splits there are
-        held = hold_out(
-            annotations.labels.select(train),
+        train = annotations.rows_in(train_split)
+        held = hold_out_images(
+            annotations.select(train),
             fraction=self.recipe.data.holdout,
             seed=self.recipe.train.seed,
         )
@@ -263,14 +267,11 @@ def check_network(recipe: Recipe) -> None:
 
 def read_data(recipe: DataRecipe) -> Annotations:
     """Open the labels that a recipe's `[data]` section names."""
-    return read_labels(
-        Path(recipe.path),
-        format=recipe.format or None,
-        images=Path(recipe.images) if recipe.images else None,
-        coco_images=Path(recipe.coco_images) if recipe.coco_images else None,
-        separator=recipe.separator or None,
-        join_rows=recipe.join_rows,
-    )
+    defaults = DataRecipe()
+    said = {
+        name: value for name in WHAT if (value := getattr(recipe, name)) != getattr(defaults, name)
+    }
+    return read_with(Path(recipe.path), ReadOptions(**said))
 
 
 def split_again(
@@ -282,7 +283,7 @@ def split_again(
         annotations: the images.
         splits: a table of image and split, or a run folder with one; images that it does not name
             are for training.
-        train_split: what that split is called.
+        train_split: what that split is called; the first of several.
 
     Raises:
         AnnotationError: there is no such table, it lacks a column, or names none of the images.
@@ -294,10 +295,10 @@ def split_again(
     split_of = _read_splits(path)
     if not any(image in split_of for image in annotations.images):
         raise AnnotationError(f"{path}: names no image of {annotations.source}")
-    train = normal_split(train_split)
-    return replace(
-        annotations, splits=tuple(split_of.get(image, train) for image in annotations.images)
-    )
+    train, _, _ = normal_splits(train_split).partition(",")
+    train = split_called(train, set(split_of.values())) or train
+    again = tuple(split_of.get(image, train) for image in annotations.images)
+    return with_note_of_parted_groups(replace(annotations, splits=again))
 
 
 def open_data(recipe: DataRecipe) -> Annotations:

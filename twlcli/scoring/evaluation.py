@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
+from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError
 from twlcli.images.decoding import MAX_PIXELS, Caveat, Decoding
 from twlcli.images.image_file import Failure
@@ -24,7 +26,7 @@ from twlcli.model.decisions import (
 )
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
-from twlcli.runs.labelled import ReadOptions, open_labelled
+from twlcli.runs.labelled import open_labelled
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.average_precision import (
     MeanOverLines,
@@ -161,11 +163,6 @@ def evaluate(
     *,
     split: str | None = None,
     threshold: str | float | None = None,
-    format: str | None = None,  # noqa: A002  the word for it everywhere
-    images: Path | str | None = None,
-    coco_images: Path | str | None = None,
-    separator: str | None = None,
-    join_rows: bool = False,
     splits: Path | str | None = None,
     scores: Path | str | None = None,
     force: bool = False,
@@ -177,6 +174,7 @@ def evaluate(
     provider: str | None = None,
     device: str | None = None,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> Evaluation:
     """Measure a model on labelled images: mAP, precision, recall, F1 and calibration.
 
@@ -188,11 +186,6 @@ def evaluate(
         split: a split of the data, or `all`; None for the run's validation split, of data for
             `val`, and for all where there are no splits.
         threshold: see `decisions.thresholds_of`.
-        format: of the data, see `read_labels`.
-        images: the folder that image paths are relative to.
-        coco_images: the folder of a COCO file's images.
-        separator: between labels in a table's cell.
-        join_rows: whether an image may have several rows of a table.
         splits: a run folder, or a table of image and split: the split to use.
         scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
         force: replace `scores` if it exists.
@@ -205,6 +198,7 @@ def evaluate(
         device: the device of a run or checkpoint.
         watcher: called with the number of images; returns a context manager whose value is called
             with the number of images done since the last call.
+        options: how the data are read, with the keywords of `read_labels`.
 
     Raises:
         TwlError: the threshold or the file of scores is wrong.
@@ -222,8 +216,14 @@ def evaluate(
         raise AnnotationError(f"{data}: no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device)
     check_scorable(predictor.spec, threshold)
-    how = ReadOptions(format, images, coco_images, separator, splits, join_rows or None)
-    labelled = open_labelled(Path(model), data, split, predictor.spec.vocabulary, how)
+    labelled = open_labelled(
+        Path(model),
+        data,
+        split,
+        predictor.spec.vocabulary,
+        ReadOptions(**options),
+        splits=splits,
+    )
     with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
         scored = score_images(
             predictor,

@@ -1,0 +1,130 @@
+import pytest
+
+from twlcli.annotations.detect import read_labels
+from twlcli.annotations.label_names import LabelNames
+from twlcli.errors import AnnotationError
+
+YAML = """path: ../data  # where
+names:
+  0: cat
+  1: 'teddy bear'  # a toy
+
+  # none
+  3: "dog"
+nc: 4
+"""
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def labels_of(annotations):
+    names = annotations.vocabulary.names
+    return {
+        image: [names[column] for column in annotations.labels.present(row)]
+        for row, image in enumerate(annotations.images)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("names.txt", "cat\n teddy bear \n\n", {0: "cat", 1: "teddy bear"}),
+        ("names", "cat", {0: "cat"}),
+        ("names.json", '["cat", "dog"]', {0: "cat", 1: "dog"}),
+        ("names.json", '{"2": "cat", "0": "dog"}', {0: "dog", 2: "cat"}),
+        ("names.json", '{"cat": 1, "dog": 0}', {0: "dog", 1: "cat"}),
+        ("config.json", '{"model": "x", "id2label": {"0": "cat"}}', {0: "cat"}),
+        ("data.yaml", YAML, {0: "cat", 1: "teddy bear", 3: "dog"}),
+        ("data.yml", "nc: 2\nnames: [cat, 'teddy bear']\n", {0: "cat", 1: "teddy bear"}),
+        ("data.yaml", "names:\n- cat\n- dog's\nval: x\n", None),
+        ("data.yaml", "names:\n- cat\n- 10-gallon hat\n", {0: "cat", 1: "10-gallon hat"}),
+    ],
+)
+def test_files_of_names(tmp_path, name, text, expected):
+    path = write(tmp_path, name, text)
+    if expected is None:
+        with pytest.raises(AnnotationError, match=r"data\.yaml:3: 'dog's' is not understood"):
+            LabelNames.read(path)
+    else:
+        names = LabelNames.read(path)
+        assert names.by_number == expected
+        assert list(names) == [expected[number] for number in sorted(expected)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("names.txt", "\n\n", "holds no names"),
+        ("names.txt", "cat\n\ndog\n", "the name of number 1 is empty"),
+        ("names.json", "{", ":1: not valid JSON"),
+        ("names.json", "[1, 2]", "expected a list of names"),
+        ("names.json", '{"cat": 0, "dog": 0}', "expected a list of names"),
+        ("names.json", "7", "expected a list of names"),
+        ("data.yaml", "nc: 3\n", "has no key 'names'"),
+        ("data.yaml", "names: *other\n", ":1: '*other' is not understood"),
+        ("data.yaml", "names: ['a, b']\n", ":1: ''a' is not understood"),
+        ("data.yaml", "names:\n  - [a, b]\n", ":2: '[a, b]' is not understood"),
+        ("data.yaml", "names:\n  one: a\n", ":2: 'one: a' is not understood"),
+        ("data.yaml", "names:\n  - true: a\n", ":2: 'true: a' is not understood"),
+    ],
+)
+def test_files_without_names(tmp_path, name, text, message):
+    path = write(tmp_path, name, text)
+    with pytest.raises(AnnotationError) as caught:
+        LabelNames.read(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("photos.csv", "image,labels\na.jpg,2|0\nb.jpg,\nc.jpg,2.0\n"),
+        ("photos.csv", "image,labels\na.jpg,2 0\nb.jpg,\nc.jpg,2\n"),
+        ("photos.csv", 'image,labels\na.jpg,"[2, 0]"\nb.jpg,[]\nc.jpg,[2]\n'),
+        ("photos.csv", "image,labels\na.jpg,dog|0\nb.jpg,\nc.jpg,dog\n"),
+        (
+            "photos.jsonl",
+            '{"image": "a.jpg", "labels": [2, "0"]}\n{"image": "b.jpg", "labels": null}\n'
+            '{"image": "c.jpg", "labels": 2}\n',
+        ),
+        (
+            "photos.jsonl",
+            '{"image": "a.jpg", "labels": "2 0"}\n{"image": "b.jpg", "labels": {"1": 0}}\n'
+            '{"image": "c.jpg", "labels": {"2": 0.9}}\n',
+        ),
+    ],
+)
+def test_numbers_become_names(tmp_path, name, text):
+    names = write(tmp_path, "names.txt", "cat\ncow\ndog\n")
+    annotations = read_labels(write(tmp_path, name, text), names=names)
+    assert labels_of(annotations) == {"a.jpg": ["cat", "dog"], "b.jpg": [], "c.jpg": ["dog"]}
+    assert annotations.vocabulary.names == ("cat", "cow", "dog")  # in the file's order
+    assert annotations.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("photos.csv", "image,labels\na.jpg,1\nb.jpg,2\n", 3),
+        ("photos.csv", "image,labels\na.jpg,1\nb.jpg,dgo\n", 3),
+        ("photos.csv", "image,labels\na.jpg,-1\n", 2),
+        ("photos.jsonl", '{"image": "a.jpg", "labels": [1]}\n{"image": "b", "labels": [2]}\n', 2),
+    ],
+)
+def test_numbers_without_a_name_are_an_error_with_their_line(tmp_path, name, text, line):
+    path, names = write(tmp_path, name, text), write(tmp_path, "names.txt", "cat\ndog\n")
+    with pytest.raises(AnnotationError) as caught:
+        read_labels(path, names=names)
+    assert str(caught.value).startswith(f"{path}:{line}: '")
+    assert str(caught.value).endswith(f"is no label of {names}, which has 0 to 1")
+
+
+def test_names_do_not_apply_to_named_columns(tmp_path):
+    names = write(tmp_path, "names.txt", "cat\n")
+    with pytest.raises(AnnotationError, match="a file of label names does not apply"):
+        read_labels(write(tmp_path, "photos.csv", "image,dog\na.jpg,1\n"), names=names)

@@ -1,0 +1,138 @@
+import pytest
+
+from twlcli.annotations.detect import find_format, read_labels
+from twlcli.errors import AnnotationError
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def labels_of(annotations):
+    names = annotations.vocabulary.names
+    return {
+        image: [names[column] for column in annotations.labels.present(row)]
+        for row, image in enumerate(annotations.images)
+    }
+
+
+def error_of(path, **options):
+    with pytest.raises(AnnotationError) as caught:
+        read_labels(path, **options)
+    return str(caught.value).removeprefix(f"{path.parent}/")
+
+
+NOTE = "the first row is no header: it begins with the image 'p/a.jpg'"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("photos.csv", "p/a.jpg,dog|cat\np/b.jpg,\np/c.jpg,dog\n"),
+        ("photos.csv", "p/a.jpg;dog,cat\n\np/b.jpg;\np/c.jpg;dog\n"),
+        ("photos.csv", "sep=;\np/a.jpg;dog|cat\np/b.jpg;\np/c.jpg;dog\n"),
+        ("photos.tsv", "p/a.jpg\tdog;cat\np/b.jpg\t\np/c.jpg\tdog\n"),
+        ("photos.csv", "p/a.jpg,dog\np/b.jpg\np/c.jpg,dog\n".replace("dog\np/b", "dog,cat\np/b")),
+        ("photos.txt", "p/a.jpg dog  cat\np/b.jpg\np/c.jpg\tdog\n"),
+    ],
+)
+def test_lists(tmp_path, name, text):
+    annotations = read_labels(write(tmp_path, name, text))
+    assert labels_of(annotations) == {
+        "p/a.jpg": ["cat", "dog"],
+        "p/b.jpg": [],
+        "p/c.jpg": ["dog"],
+    }
+    assert NOTE in annotations.notes
+    assert annotations.line(0) == (2 if text.startswith("sep") else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("photos.csv", "p/a.jpg,1,0,1\np/b.jpg,0,0,0\n"),
+        ("photos.txt", "p/a.jpg 1 0 1\np/b.jpg 0 0 0\n"),
+        ("photos.txt", "p/a.jpg\t1\t0\t1\np/b.jpg\t0\t0\t0\n"),
+    ],
+)
+def test_columns_need_names(tmp_path, name, text):
+    path = write(tmp_path, name, text)
+    assert find_format(path) == "csv"
+    assert error_of(path) == (
+        f"{name}:1: no header names the 3 columns of labels; `names` names a file that does"
+    )
+    annotations = read_labels(path, names=write(tmp_path, "names", "dog\ncow\ncat\n"))
+    assert labels_of(annotations) == {"p/a.jpg": ["dog", "cat"], "p/b.jpg": []}
+    names = write(tmp_path, "names", "dog\ncow\n")
+    assert error_of(path, names=names).endswith("has 2 names for 3 columns of labels")
+
+
+def test_columns_with_a_mistake_are_an_error(tmp_path):
+    names = write(tmp_path, "names", "dog\ncow\n")
+    rows = "".join(f"{i}.jpg,1,0\n" for i in range(20))
+    path = write(tmp_path, "photos.csv", f"{rows}x.jpg,1\n")
+    assert error_of(path, names=names) == "photos.csv:21: 2 cells where the first row has 3"
+    path = write(tmp_path, "photos.csv", f"{rows}x.jpg,1,7\n")
+    assert error_of(path, names=names).startswith("photos.csv:21: column '2' holds '7'")
+
+
+def test_numbers_without_names_stay_numbers(tmp_path):
+    path = write(tmp_path, "train.txt", "a.jpg 3 7\nb.jpg 7\n")
+    assert labels_of(read_labels(path)) == {"a.jpg": ["3", "7"], "b.jpg": ["7"]}
+    names = write(tmp_path, "names.json", '{"3": "cat", "7": "dog"}')
+    assert labels_of(read_labels(path, names=names)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
+
+
+def test_columns_cannot_be_named_where_there_is_no_header(tmp_path):
+    path = write(tmp_path, "photos.csv", "a.jpg,dog\n")
+    message = "no column is called 'image'; the columns are: a.jpg, dog"
+    assert error_of(path, image_column="image") == f"photos.csv:1: {message}"
+    assert error_of(path, split_column="split").endswith("and holds: a.jpg, dog")
+
+
+# --- lists of attributes, as CelebA's ------------------------------------------------------------
+
+CELEBA = """4
+Bald Male  Young
+000001.jpg -1  1  1
+000002.jpg  1 -1 -1
+000003.jpg -1 -1 -1
+000004.jpg -1  1 -1
+"""
+
+
+def test_attributes_below_a_count(tmp_path):
+    path = write(tmp_path, "list_attr.txt", CELEBA)
+    assert find_format(path) == "csv"
+    annotations = read_labels(path)
+    assert labels_of(annotations) == {
+        "000001.jpg": ["Male", "Young"],
+        "000002.jpg": ["Bald"],
+        "000003.jpg": [],
+        "000004.jpg": ["Male"],
+    }
+    assert (annotations.labels.dense() >= 0).all()
+    assert annotations.notes == ("-1 was read as absent: no cell holds a 0",)
+    assert annotations.line(0) == 3
+    annotations = read_labels(path, ignore_columns="Young", minus_one="unknown")
+    assert annotations.vocabulary.names == ("Bald", "Male")
+    assert annotations.labels.dense().tolist() == [[-1, 1], [1, -1], [-1, -1], [-1, 1]]
+
+
+def test_attributes_with_a_name_for_the_image(tmp_path):
+    path = write(tmp_path, "list.txt", "1\r\nimage_name Bald Male\r\nimg/a.jpg 1 -1\r\n")
+    assert labels_of(read_labels(path)) == {"img/a.jpg": ["Bald"]}
+
+
+def test_attributes_of_an_image_column_that_is_not_there(tmp_path):
+    path = write(tmp_path, "list.txt", CELEBA)
+    assert labels_of(read_labels(path, image_column="image"))["000002.jpg"] == ["Bald"]
+    message = "list.txt:1: no column is called 'imag'; the columns are: image, Bald, Male, Young"
+    assert error_of(path, image_column="imag") == f"{message}; did you mean 'image'?"
+
+
+def test_attributes_with_a_short_row_are_an_error(tmp_path):
+    path = write(tmp_path, "list.txt", CELEBA.replace("000003.jpg -1 -1 -1", "000003.jpg -1 -1"))
+    assert error_of(path) == "list.txt:5: 3 cells where the header names 4"

@@ -1,0 +1,173 @@
+"""Names of labels that a label file knows by number alone, from a file of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twlcli.annotations.encoding import read_text
+from twlcli.errors import AnnotationError
+from twlcli.io import parse_json
+
+_NUMBER = re.compile(r"(\d+)(\.0)?")
+_NUMBERS = re.compile(r"\d+(\s+\d+)+")
+_KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
+
+# What the `names:` of a data set for YOLO looks like; nothing else of YAML is understood.
+_YAML_ITEM = re.compile(r"(?:- |(\d+) ?: )\s*(.+)")
+_YAML_PLAIN = re.compile(r"[^\s'\"\[\]{},&*!|>%@`#:-][^'\"\[\]{}#:]*")
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """Names by number.
+
+    Attributes:
+        path: the file that they stand in.
+        by_number: in ascending order of the numbers.
+    """
+
+    path: Path
+    by_number: dict[int, str]
+
+    @classmethod
+    def read(cls, path: Path) -> LabelNames:
+        """Read a text file with a name on each line, beginning with number 0; JSON; or YAML.
+
+        JSON holds a list of names, an object of names by number or numbers by name, or one of these
+        under `names` or `id2label`. Of YAML the key `names` is read, as data sets for YOLO have it.
+
+        Raises:
+            AnnotationError: the file cannot be read, or holds no such names.
+        """
+        suffix, text = path.suffix.lower(), read_text(path)
+        if suffix == ".json":
+            names = _from_json(path, text)
+        elif suffix in (".yaml", ".yml"):
+            names = dict(_from_yaml(path, text))
+        else:
+            lines = text.rstrip().splitlines()
+            names = {number: line.strip() for number, line in enumerate(lines)}
+        if not names:
+            raise AnnotationError(f"{path}: holds no names")
+        if empty := [number for number, name in names.items() if not name]:
+            raise AnnotationError(f"{path}: the name of number {empty[0]} is empty")
+        return cls(path, dict(sorted(names.items())))
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_number.values())
+
+    def name(self, text: str) -> str:
+        """The name of a number; a name stays as it is.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        number = _NUMBER.fullmatch(text)
+        if number and int(number[1]) in self.by_number:
+            return self.by_number[int(number[1])]
+        if text in self.by_number.values():
+            return text
+        first, last = min(self.by_number), max(self.by_number)
+        message = f"'{text}' is no label of {self.path}, which has {first} to {last}"
+        raise ValueError(message)
+
+    def splitter(self, split_cell: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+        """From a cell to its labels' names; whole numbers may also stand between blanks."""
+
+        def split(cell: str) -> list[str]:
+            names: list[str] = []
+            for text in filter(None, map(str.strip, split_cell(cell))):
+                names += map(self.name, text.split() if _NUMBERS.fullmatch(text) else [text])
+            return names
+
+        return split
+
+
+def _from_json(path: Path, text: str) -> dict[int, str]:
+    try:
+        content = parse_json(text)
+    except json.JSONDecodeError as error:
+        raise AnnotationError.at(path, error.lineno, f"not valid JSON ({error.msg})") from None
+    except ValueError as error:
+        raise AnnotationError(f"{path}: cannot read its JSON: {error}") from None
+    if isinstance(content, dict):
+        inside = (content[key] for key in _KEYS if isinstance(content.get(key), dict | list))
+        content = next(inside, content)
+    names = _by_number(content)
+    if names is None:
+        raise AnnotationError(
+            f'{path}: expected a list of names, or an object such as {{"0": "dog"}} or {{"dog": 0}}'
+        )
+    return names
+
+
+def _by_number(content: Any) -> dict[int, str] | None:
+    if isinstance(content, list):
+        pairs = list(enumerate(content))
+    elif not isinstance(content, dict):
+        return None
+    elif all(type(number) is int for number in content.values()):
+        pairs = [(number, name) for name, number in content.items()]
+    elif all(key.isdecimal() for key in content):
+        pairs = [(int(key), name) for key, name in content.items()]
+    else:
+        return None
+    names = dict(pairs)
+    if len(names) < len(pairs) or not all(isinstance(name, str) for name in names.values()):
+        return None
+    return {number: name.strip() for number, name in names.items()}
+
+
+def _from_yaml(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """The names below `names:`, on its line in brackets, or one on each line below it."""
+    lines = text.splitlines()
+    start = next((at for at, line in enumerate(lines) if line.startswith("names:")), None)
+    if start is None:
+        raise AnnotationError(f"{path}: has no key 'names'")
+    inline = _without_comment(lines[start].removeprefix("names:"))
+    if inline:
+        if not (inline.startswith("[") and inline.endswith("]")):
+            raise _not_understood(path, start + 1, inline)
+        for number, item in enumerate(inline[1:-1].split(",")):
+            yield number, _scalar(path, start + 1, item.strip())
+        return
+    count = 0
+    for at, line in enumerate(lines[start + 1 :], start + 2):
+        item = _without_comment(line)
+        if not item:
+            continue
+        if not line.startswith((" ", "-")):  # the next key
+            return
+        found = _YAML_ITEM.fullmatch(item)
+        if not found:
+            raise _not_understood(path, at, item)
+        number = count if found[1] is None else int(found[1])
+        yield number, _scalar(path, at, found[2])
+        count += 1
+
+
+def _without_comment(text: str) -> str:
+    return re.sub(r"(^|\s)#.*", "", text).strip()
+
+
+def _scalar(path: Path, line: int, text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        inner = text[1:-1]
+        if text[0] not in inner and "\\" not in inner:
+            return inner.strip()
+    elif _YAML_PLAIN.fullmatch(text):
+        return text
+    raise _not_understood(path, line, text)
+
+
+def _not_understood(path: Path, line: int, text: str) -> AnnotationError:
+    message = f"'{text[:60]}' is not understood; write the names into a text file, one on a line"
+    return AnnotationError.at(path, line, message)

@@ -1,0 +1,174 @@
+"""Objects of JSON that describe an image each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from twlcli.annotations.builder import AnnotationBuilder
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
+from twlcli.annotations.label_names import LabelNames
+from twlcli.annotations.list_cells import cell_splitter
+from twlcli.annotations.read_options import ReadOptions
+from twlcli.annotations.separators import find_separator
+
+Record = Mapping[str, Any]
+
+
+class Records:
+    """Adds records to a builder; see `jsonl.read_jsonl` for what they hold.
+
+    All methods raise ValueError for a record that is wrong; who knows its place adds that.
+    """
+
+    def __init__(
+        self,
+        builder: AnnotationBuilder,
+        options: ReadOptions,
+        strings: Callable[[], Iterable[tuple[int, str]]],
+        *,
+        of: str,
+        folder: str = "",
+        split: str = "",
+    ) -> None:
+        """Begin with no record.
+
+        Args:
+            builder: where the images go.
+            options: those that say where a record holds what.
+            strings: gives the labels that are strings with their places, which show what separates
+                them; called where there are any, for it takes a pass over the file.
+            of: the file's name, for notes.
+            folder: put before every image's path, empty or ending with `/`.
+            split: the split of records that name none.
+        """
+        self._builder = builder
+        self._options = options
+        self._strings = strings
+        self._of = of
+        self._folder = folder
+        self._split = split
+        self._names = None if options.names is None else LabelNames.read(Path(options.names))
+        if self._names is not None:
+            builder.declare(self._names, line=None)
+
+    def add(self, record: Record, line: int | None = None) -> None:
+        """Add the image of a record."""
+        builder, options = self._builder, self._options
+        image = _value(record, _own(options.image_column) or IMAGE_COLUMNS, "image")
+        if not isinstance(image, str):
+            raise ValueError(f"the image's path is {_kind(image)}, not a string")
+        if record.get("vocabulary") is not None:
+            builder.declare(_listed(record["vocabulary"], "vocabulary"), line=line)
+        present, unknown = self._labels(self.labels_of(record))
+        if record.get("unknown") is not None:
+            unknown += builder.columns(self._label_names(record["unknown"], "unknown"))
+        builder.add(
+            self._folder + image if image else "",
+            present,
+            unknown,
+            split=self._text(record, options.split_column, "split") or self._split,
+            group=self._text(record, options.group_column, ""),
+            line=line,
+        )
+
+    def labels_of(self, record: Record) -> Any:
+        """The labels as the record has them."""
+        return _value(record, _own(self._options.labels_column) or LABEL_COLUMNS, "labels")
+
+    def _text(self, record: Record, key: str | None, usual: str) -> str:
+        if key is not None and key not in record:
+            raise ValueError(_no_key(record, key))
+        value = record.get(key or usual)
+        if key is not None and type(value) is int:
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"'{key or usual}' is {_kind(value)}, not a string")
+        return value or ""
+
+    @cached_property
+    def _split_text(self) -> Callable[[str], list[str]]:
+        separator = self._options.separator
+        if separator is None:
+            found = find_separator(self._strings(), of=self._of, may_be_blank=self._names is None)
+            for note in found.notes:
+                self._builder.note(note)
+            separator = found.text
+        split = cell_splitter(separator)
+        return split if self._names is None else self._names.splitter(split)
+
+    def _labels(self, labels: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if isinstance(labels, dict):
+            return self._from_values(labels)
+        if isinstance(labels, str):
+            return self._builder.columns(self._split_text(labels)), ()
+        if self._names is not None and type(labels) is int:
+            labels = [labels]
+        names = self._label_names([] if labels is None else labels, "labels")
+        return self._builder.columns(names), ()
+
+    def _from_values(self, values: Record) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        present, unknown = [], []
+        for key, value in values.items():
+            if value is not None and not isinstance(value, int | float):
+                raise ValueError(f"the value of label '{key}' is {_kind(value)}, not a number")
+            name = key if self._names is None else self._names.name(key)
+            # A label that is 0 everywhere is in the vocabulary all the same.
+            self._builder.column(name)
+            if value is None or value == -1:
+                unknown.append(name)
+            elif value > 0:
+                present.append(name)
+            elif value != 0:
+                raise ValueError(f"the value of label '{key}' is {value}; expected 0 to 1, or -1")
+        return self._builder.columns(present), self._builder.columns(unknown)
+
+    def _label_names(self, labels: Any, what: str) -> list[str]:
+        if self._names is None or not isinstance(labels, list):
+            return _listed(labels, what)
+        texts = [str(label) if type(label) is int else label for label in labels]
+        return [self._names.name(text.strip()) for text in _listed(texts, what)]
+
+
+def _own(key: str | None) -> tuple[str, ...]:
+    return () if key is None else (key,)
+
+
+def _value(record: Record, names: tuple[str, ...], what: str) -> Any:
+    for name in names:
+        if name in record:
+            return record[name]
+    if len(names) > 1:  # none was named, and what it is called may be written in another way
+        keys = {normal_name(key): key for key in reversed(list(record))}
+        for name in names:
+            if name in keys:
+                return record[keys[name]]
+    raise ValueError(_no_key(record, what if len(names) > 1 else names[0]))
+
+
+def _no_key(record: Record, what: str) -> str:
+    there = ", ".join(f"'{key}'" for key in list(record)[:6]) or "none"
+    return f"there is no key '{what}' (keys: {there})"
+
+
+def _listed(names: Any, what: str) -> list[str]:
+    if not isinstance(names, list):
+        raise ValueError(f"'{what}' is {_kind(names)}, not a list of label names")
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"'{what}' holds {json.dumps(name)}, which is not a label name")
+    return names
+
+
+def _kind(value: Any) -> str:
+    return {
+        type(None): "null",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+    }.get(type(value), "an object")

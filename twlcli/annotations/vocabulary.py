@@ -1,0 +1,71 @@
+"""Annotations with the labels of another vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.builder import normal_label
+from twlcli.errors import AnnotationError, did_you_mean
+from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+
+
+def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """The same annotations with the columns of another vocabulary.
+
+    A label of `vocabulary` that the annotations do not know is absent everywhere.
+
+    Raises:
+        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
+    """
+    if annotations.vocabulary == vocabulary:
+        return annotations
+    labels = annotations.labels
+    known = np.array([name in vocabulary for name in annotations.vocabulary], dtype=np.bool_)
+    outside = np.flatnonzero(~known[labels.columns] & (labels.values == PRESENT))
+    if len(outside):
+        name = annotations.vocabulary.names[labels.columns[outside[0]]]
+        row = int(np.searchsorted(labels.starts, outside[0], side="right")) - 1
+        try:
+            vocabulary.column(name)
+        except AnnotationError as error:
+            raise AnnotationError.at(*annotations.place(row), str(error)) from None
+    return _mapped(annotations, vocabulary)
+
+
+def without_labels(
+    annotations: Annotations, names: Collection[str], *, must_occur: bool = True
+) -> Annotations:
+    """The same annotations without some labels.
+
+    Raises:
+        AnnotationError: with `must_occur` one of them is not there, or no label is left.
+    """
+    ignored = {normal_label(name) for name in ([names] if isinstance(names, str) else names)}
+    vocabulary = annotations.vocabulary
+    for name in sorted(ignored - set(vocabulary)) if must_occur else ():
+        hint = did_you_mean(name, vocabulary)
+        raise AnnotationError(f"{annotations.source}: there is no label '{name}' to ignore{hint}")
+    kept = tuple(name for name in vocabulary if name not in ignored)
+    if not kept:
+        raise AnnotationError(f"{annotations.source}: no label is left")
+    return _mapped(annotations, Vocabulary(kept))
+
+
+def _mapped(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """With the columns of `vocabulary`; entries of other labels are dropped."""
+    labels = annotations.labels
+    column_of = {name: column for column, name in enumerate(vocabulary)}
+    order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)
+    columns = order[labels.columns]
+    rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))
+    kept = np.flatnonzero(columns >= 0)
+    kept = kept[np.lexsort((columns[kept], rows[kept]))]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(rows[kept], minlength=len(labels)))))
+    matrix = LabelMatrix(
+        starts.astype(np.int64), columns[kept], labels.values[kept], len(vocabulary)
+    )
+    return replace(annotations, labels=matrix, vocabulary=vocabulary)
