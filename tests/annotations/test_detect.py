@@ -169,6 +169,7 @@ def test_vocabulary_orders_the_columns(tmp_path):
     assert annotations.vocabulary is vocabulary
     assert annotations.labels.dense().tolist() == [[0, 1, -1, 1], [0, 0, 1, 0]]
     assert annotations.labels.present(0).tolist() == [1, 3]
+    assert annotations.unlisted == ("zebra",)
 
 
 def test_vocabulary_label_outside(tmp_path):

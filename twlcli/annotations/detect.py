@@ -125,9 +125,16 @@ def read_labels(
 
 
 def read_with(
-    path: Path | str, options: ReadOptions, *, vocabulary: Vocabulary | None = None
+    path: Path | str,
+    options: ReadOptions,
+    *,
+    vocabulary: Vocabulary | None = None,
+    ignore_unknown: bool = False,
 ) -> Annotations:
-    """Read labels as `read_labels` does, with the options as one value."""
+    """Read labels as `read_labels` does, with the options as one value.
+
+    With `ignore_unknown`, labels outside `vocabulary` are left out; see `with_vocabulary`.
+    """
     path, name = Path(path), options.format
     if name is not None and name not in FORMATS:
         hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"
@@ -151,7 +158,9 @@ def read_with(
             annotations, options.ignore_labels, must_occur=vocabulary is None
         )
     annotations = with_note_of_parted_groups(annotations)
-    return annotations if vocabulary is None else with_vocabulary(annotations, vocabulary)
+    if vocabulary is None:
+        return annotations
+    return with_vocabulary(annotations, vocabulary, ignore_unknown=ignore_unknown)
 
 
 def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:

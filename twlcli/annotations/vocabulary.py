@@ -9,20 +9,31 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_label
-from twlcli.errors import AnnotationError, did_you_mean
-from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+from twlcli.errors import AnnotationError, UnknownLabelError, did_you_mean
+from twlcli.labels import PRESENT, LabelMatrix, Vocabulary, some_of
 
 
-def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+def with_vocabulary(
+    annotations: Annotations, vocabulary: Vocabulary, *, ignore_unknown: bool = False
+) -> Annotations:
     """The same annotations with the columns of another vocabulary.
 
-    A label of `vocabulary` that the annotations do not know is absent everywhere.
+    Labels of `vocabulary` that the annotations do not know are `unlisted`.
+
+    Args:
+        annotations: the images.
+        vocabulary: the labels in their order.
+        ignore_unknown: leave out labels outside `vocabulary`, with a note.
 
     Raises:
-        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
+        AnnotationError: a label outside `vocabulary` is present in an image; names the first. Or
+            no label is in both.
     """
     if annotations.vocabulary == vocabulary:
         return annotations
+    unlisted = tuple(name for name in vocabulary if name not in annotations.vocabulary)
+    if ignore_unknown:
+        annotations = _without_unknown(annotations, vocabulary)
     labels = annotations.labels
     known = np.array([name in vocabulary for name in annotations.vocabulary], dtype=np.bool_)
     outside = np.flatnonzero(~known[labels.columns] & (labels.values == PRESENT))
@@ -32,8 +43,22 @@ def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotat
         try:
             vocabulary.column(name)
         except AnnotationError as error:
-            raise AnnotationError.at(*annotations.place(row), str(error)) from None
-    return _mapped(annotations, vocabulary)
+            raise UnknownLabelError.at(*annotations.place(row), str(error)) from None
+    return replace(_mapped(annotations, vocabulary), unlisted=unlisted)
+
+
+def _without_unknown(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    unknown = [name for name in annotations.vocabulary if name not in vocabulary]
+    if not unknown:
+        return annotations
+    if len(unknown) == len(annotations.vocabulary):
+        raise AnnotationError(
+            f"{annotations.source}: none of its labels ({some_of(unknown)}) is one of the model's "
+            f"({some_of(vocabulary.names)})"
+        )
+    note = f"labels that the model does not know were left out: {some_of(unknown)}"
+    annotations = without_labels(annotations, unknown)
+    return replace(annotations, notes=(*annotations.notes, note))
 
 
 def without_labels(
