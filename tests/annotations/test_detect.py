@@ -39,6 +39,11 @@ LAYOUTS = {
     "label-studio": {"tasks.json": '[{"image": "a.jpg", "choice": {"choices": ["dog"]}}]'},
     "imagefolder": {"train/metadata.csv": "file_name,labels\na.jpg,dog\n", "train/a.jpg": ""},
     "coco": {"annotations/instances_val2017.json": coco("dog", "cat"), "val2017/a.jpg": ""},
+    "yolo": {
+        "images/train/a.jpg": "",
+        "labels/train/a.txt": "0 0.5 0.5 0.1 0.1",
+        "data.yaml": "names: [dog, cat]",
+    },
     "voc": {
         "ImageSets/Main/train.txt": "a\n",
         "ImageSets/Main/dog_train.txt": "a  1\n",

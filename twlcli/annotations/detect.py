@@ -32,6 +32,7 @@ from twlcli.annotations.read_options import (
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
 from twlcli.annotations.vocabulary import with_vocabulary, without_labels
+from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
@@ -63,6 +64,7 @@ FORMATS: dict[str, Format] = {
         "either",
         _OF_IMAGES | {"coco_images"},
     ),
+    "yolo": Format(read_yolo, "either", EVERY | {"names"}),
     "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
@@ -198,6 +200,7 @@ def _folder_format(path: Path) -> str:
         "voc": voc.is_voc,
         "coco": coco.is_coco,
         "nus-wide": nus_wide.is_nus_wide,
+        "yolo": is_yolo,
         "sidecars": is_sidecars,
         "folders": is_folders,
     }
@@ -208,7 +211,7 @@ def _folder_format(path: Path) -> str:
     what = "holds images but no labels" if images else "holds neither labels nor images"
     raise AnnotationError(
         f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each image, "
-        "a folder per class, or the layout of VOC, COCO or NUS-WIDE"
+        "a folder per class, or the layout of VOC, COCO, YOLO or NUS-WIDE"
     )
 
 
@@ -220,6 +223,8 @@ def _file_format(path: Path, options: ReadOptions) -> str:
         raise AnnotationError(f"{path}: is an image; expected a label file or a folder")
     if coco.is_coco(path):
         return "coco"
+    if is_yolo(path):
+        return "yolo"
     with open_text(path, find_encoding(path)) as file:
         start = file.read(_START).lstrip()
     if start.startswith("{"):

@@ -43,7 +43,7 @@ LABEL_OPTIONS = {
     "format": LabelOption(
         "--format",
         str,
-        "Format of the labels: csv, tsv, jsonl, json, label-studio, imagefolder, coco, voc, "
+        "Format of the labels: csv, tsv, jsonl, json, label-studio, imagefolder, coco, yolo, voc, "
         "nus-wide, sidecars or folders [default: detected]",
         "NAME",
     ),
