@@ -1,5 +1,6 @@
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ def make(folder, files):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if isinstance(text, str):
+            path.write_text(text)
+        else:
+            text(path)
 
 
 def coco(*names):
@@ -31,7 +35,24 @@ def coco(*names):
 
 VOC_XML = "<annotation><object><name>dog</name><difficult>0</difficult></object></annotation>"
 
-LAYOUTS = {
+
+def parquet(path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.table({"image": ["a.jpg"], "labels": [["dog"]]}), path
+    )
+
+
+def workbook(path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (["image", "dog", "cat"], ["a.jpg", 1, 0]):
+        book.active.append(row)
+    book.save(path)
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "parquet": {"photos.parquet": parquet},
+    "xlsx": {"photos.xlsx": workbook},
     "csv": {"photos.csv": "image,labels\na.jpg,dog\n"},
     "tsv": {"photos.tsv": "image\tlabels\na.jpg\tdog\n"},
     "jsonl": {"photos.jsonl": '{"image": "a.jpg", "labels": ["dog"]}\n'},

@@ -53,6 +53,8 @@ _OF_IMAGES = EVERY | {"images"}
 FORMATS: dict[str, Format] = {
     "csv": Format(read_table, "file", OF_TABLES),
     "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
+    "parquet": Format(read_table, "file", OF_TABLES),
+    "xlsx": Format(read_table, "file", OF_TABLES),
     "jsonl": Format(read_jsonl, "file", OF_RECORDS),
     "json": Format(read_json_list, "file", OF_RECORDS),
     "label-studio": Format(
@@ -71,14 +73,21 @@ FORMATS: dict[str, Format] = {
     "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
-_LISTS = ("csv", "tsv", "jsonl", "json")
+_LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
 
 _START = 1 << 16  # characters that show what a file is
 
-FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMAT_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
 
 
 def read_labels(

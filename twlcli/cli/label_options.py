@@ -43,8 +43,8 @@ LABEL_OPTIONS = {
     "format": LabelOption(
         "--format",
         str,
-        "Format of the labels: csv, tsv, jsonl, json, label-studio, imagefolder, coco, yolo, voc, "
-        "nus-wide, sidecars or folders [default: detected]",
+        "Format of the labels: csv, tsv, parquet, xlsx, jsonl, json, label-studio, imagefolder, "
+        "coco, yolo, voc, nus-wide, sidecars or folders [default: detected]",
         "NAME",
     ),
     "images": LabelOption(
