@@ -79,7 +79,7 @@ class Annotations:
 
     def line(self, index: int) -> int | None:
         """The line of its label file that describes image `index`, if the format has lines."""
-        return None if self.lines is None else int(self.lines[index])
+        return None if self.lines is None else int(self.lines[index]) or None
 
     def place(self, index: int) -> tuple[Path, int | None]:
         """The label file and line that describe image `index`, for error messages."""

@@ -29,6 +29,7 @@ from twlcli.annotations.read_options import (
     ReadKeywords,
     ReadOptions,
 )
+from twlcli.annotations.several import several_as_one
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
 from twlcli.annotations.vocabulary import with_vocabulary, without_labels
@@ -146,6 +147,27 @@ def read_with(
 
     With `ignore_unknown`, labels outside `vocabulary` are left out; see `with_vocabulary`.
     """
+    annotations = _read_one(path, replace(options, ignore_labels=None))
+    alike = replace(options, ignore_labels=None, val_data=None, test_data=None)
+    others = [
+        (split, _read_one(other, alike))
+        for split, other in (("val", options.val_data), ("test", options.test_data))
+        if other is not None
+    ]
+    if others:
+        annotations = several_as_one(annotations, others)
+    if options.ignore_labels:
+        annotations = without_labels(
+            annotations, options.ignore_labels, must_occur=vocabulary is None
+        )
+    annotations = with_note_of_parted_groups(annotations)
+    if vocabulary is None:
+        return annotations
+    return with_vocabulary(annotations, vocabulary, ignore_unknown=ignore_unknown)
+
+
+def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
+    """One label file or folder, as far as it goes by itself."""
     path, name = Path(path), options.format
     if name is not None and name not in FORMATS:
         hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"
@@ -162,16 +184,7 @@ def read_with(
     annotations = with_forward_slashes(annotations)
     if options.extension is not None:
         annotations = with_extension(annotations, options.extension)
-    if name in _LISTS:
-        annotations = located(annotations)
-    if options.ignore_labels:
-        annotations = without_labels(
-            annotations, options.ignore_labels, must_occur=vocabulary is None
-        )
-    annotations = with_note_of_parted_groups(annotations)
-    if vocabulary is None:
-        return annotations
-    return with_vocabulary(annotations, vocabulary, ignore_unknown=ignore_unknown)
+    return located(annotations) if name in _LISTS else annotations
 
 
 def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:

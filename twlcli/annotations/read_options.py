@@ -27,9 +27,11 @@ WHAT = {
     "minus_one": "the meaning of -1",
     "extension": "an ending of image names",
     "names": "a file of label names",
+    "val_data": "a label file of the validation split",
+    "test_data": "a label file of the test split",
 }
 # Those that mean something to every format, to objects of JSON, and to tables.
-EVERY = frozenset(("format", "ignore_labels"))
+EVERY = frozenset(("format", "ignore_labels", "val_data", "test_data"))
 OF_RECORDS = EVERY | {
     *("images", "separator", "image_column", "labels_column", "split_column", "group_column"),
     *("extension", "names"),
@@ -63,6 +65,8 @@ class ReadOptions:
     minus_one: Meaning | None = None
     extension: str | None = None
     names: Path | str | None = None
+    val_data: Path | str | None = None
+    test_data: Path | str | None = None
 
     def given(self) -> dict[str, Any]:
         """What is said, by name."""
@@ -115,6 +119,8 @@ class ReadKeywords(TypedDict, total=False):
     minus_one: Meaning | None
     extension: str | None
     names: Path | str | None
+    val_data: Path | str | None
+    test_data: Path | str | None
 
 
 DEFAULTS = ReadOptions()

@@ -44,7 +44,7 @@ def with_vocabulary(
             vocabulary.column(name)
         except AnnotationError as error:
             raise UnknownLabelError.at(*annotations.place(row), str(error)) from None
-    return replace(_mapped(annotations, vocabulary), unlisted=unlisted)
+    return replace(in_vocabulary(annotations, vocabulary), unlisted=unlisted)
 
 
 def _without_unknown(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
@@ -77,11 +77,11 @@ def without_labels(
     kept = tuple(name for name in vocabulary if name not in ignored)
     if not kept:
         raise AnnotationError(f"{annotations.source}: no label is left")
-    return _mapped(annotations, Vocabulary(kept))
+    return in_vocabulary(annotations, Vocabulary(kept))
 
 
-def _mapped(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
-    """With the columns of `vocabulary`; entries of other labels are dropped."""
+def in_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """The annotations with the columns of `vocabulary`; entries of other labels are dropped."""
     labels = annotations.labels
     column_of = {name: column for column, name in enumerate(vocabulary)}
     order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)

@@ -109,7 +109,7 @@ def _rows(
     )
     yield ["image", "labels", *(name for name, needed in optional if needed)]
     cell = cell or _cell_writer(names)
-    folder = _folder_prefix(annotations.root, path.parent)
+    folder = folder_prefix(annotations.root, path.parent)
     vocabulary = _json(names)
     for image, split, group, (present, unknown) in zip(
         annotations.images, annotations.splits, groups, _label_names(labels, names), strict=True
@@ -170,7 +170,7 @@ def _quoted(cell: str, delimiter: str) -> str:
     return cell
 
 
-def _folder_prefix(root: Path, folder: Path) -> str:
+def folder_prefix(root: Path, folder: Path) -> str:
     """What leads from `folder` to `root`: empty, or a path that ends with a slash."""
     # Both without links, for '..' in a relative path leads to the parent of a link's target.
     base, start = os.path.realpath(root), os.path.realpath(folder)

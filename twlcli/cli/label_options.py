@@ -121,6 +121,12 @@ LABEL_OPTIONS = {
         "with a key names.",
         "FILE",
     ),
+    "val_data": LabelOption(
+        "--val-data", Path, "Label file or folder of the validation split, beside DATA.", "DATA"
+    ),
+    "test_data": LabelOption(
+        "--test-data", Path, "Label file or folder of the test split, beside DATA.", "DATA"
+    ),
 }
 
 

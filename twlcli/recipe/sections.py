@@ -120,6 +120,11 @@ class DataRecipe(Section):
     names: Text = Field(
         default="", description="File of the names of labels that are numbers; empty for none."
     )
+    val_data: Text = Field(
+        default="",
+        description="Label file or folder of the validation split; empty where `path` holds it.",
+    )
+    test_data: Text = Field(default="", description="Likewise of the test split.")
     train_split: SplitNames = Field(
         default="train",
         description="The split to train on, or several with commas between; a number is the fold "
