@@ -1,5 +1,8 @@
 import errno
 import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -141,3 +144,25 @@ def test_threads_write_one_file_without_mixing(tmp_path):
         list(pool.map(write, contents))
     assert path.read_bytes() in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_ends_with_the_process_that_took_it(tmp_path):
+    """Also where processes that it started live on, such as those that load images."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from twlcli.io import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1])):\n"
+        "    child = os.fork()\n"
+        "    if not child: time.sleep(60); os._exit(0)\n"
+        "    print(child, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    child = int(process.stdout)
+    try:
+        with locked_folder(tmp_path):
+            os.kill(child, 0)  # it is there
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -207,11 +207,24 @@ def locked_folder(folder: Path) -> Iterator[None]:
         return
     with write_errors(folder):
         descriptor = os.open(folder, os.O_RDONLY)
+    _held_here.add(descriptor)
     try:
         lock(descriptor, folder)
         yield
     finally:
+        _held_here.discard(descriptor)
         os.close(descriptor)
+
+
+def _leave_locks_behind() -> None:
+    """In a forked process: a lock ends with the process that took it, not with its children."""
+    while _held_here:
+        os.close(_held_here.pop())
+
+
+_held_here: set[int] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_locks_behind)
 
 
 @contextmanager

@@ -199,6 +199,14 @@ def test_an_empty_argument_is_no_path(words, message):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_without_standard_error_images_are_read(photographs):
+    command = ["sh", "-c", 'exec "$@" 2>&- <&-', "sh", sys.executable, "-m", "twlcli"]
+    command += ["data", "check", str(photographs), "--near", "0"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert "30 images, 3 labels" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 @pytest.mark.parametrize("words", [["version"], ["doctor"], ["--help"]])
 def test_without_standard_output_there_is_an_error(words):
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "twlcli", *words]

@@ -173,7 +173,7 @@ def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, n
     epochs = len(history(out))
     result = train("--resume", out, "--device", "cpu", "--epochs", epochs + 2)
     assert result.exit_code == 0, result.output
-    assert "weights: those of the interrupted run" in result.stderr
+    assert "weights: those that were saved" in result.stderr
     assert [record["epoch"] for record in history(out)] == list(range(1, epochs + 3))
 
 
@@ -368,3 +368,23 @@ def test_train_keeps_how_labels_are_read(tmp_path, photographs):
     evaluated = CliRunner().invoke(app, ["eval", str(out), "--json"])
     assert evaluated.exit_code == 0, evaluated.output
     assert "none" not in {row["label"] for row in json.loads(evaluated.stdout)["labels"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}\n{bad\n', r"metrics\.jsonl:2: is damaged; expected a JSON"),
+        ("recipe.toml", "", r"recipe\.toml: is damaged; it names no data"),
+        ("split.csv", "image,split\n", r"split\.csv: names no image"),
+        ("split.csv", "image,split\n0.png,val\n1.png\n", r"split\.csv:3: '1\.png' has no split"),
+        ("split.csv", "a,b\n", r"split\.csv: names no image"),
+    ],
+)
+def test_damaged_files_of_a_run_are_one_line(trained, tmp_path, name, content, message):
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    (run / name).write_text(content)
+    result = train("--resume", run, "--epochs", 3)
+    assert result.exit_code == 2
+    assert re.search(message, result.stderr), result.stderr
+    assert result.stderr.count("\n") == 1

@@ -174,3 +174,18 @@ def test_stream_keeps_groups_of_any_size(files):
     assert [chunk.group for chunk in chunks] == groups
     assert [chunk.logits.shape for chunk in chunks] == [(len(group), 3) for group in groups]
     assert sorted(sizes) == [1, 3, len(files) - 4]
+
+
+def test_an_image_without_finite_numbers_is_an_error_in_its_place(files):
+    def broken(images):
+        logits = mean_color(images)
+        logits[logits[:, 0] == logits[:, 0].max(), 1] = np.nan
+        return logits
+
+    chunks = list(run(files, broken))
+    for chunk in chunks:
+        failed = [place for place, error in enumerate(chunk.errors) if error is not None]
+        assert len(failed) >= 1
+        assert all(np.isnan(chunk.logits[place]).any() for place in failed)
+        assert "numbers for it that are not finite" in str(chunk.errors[failed[0]])
+    assert sum(len(chunk.errors) for chunk in chunks) == len(files)

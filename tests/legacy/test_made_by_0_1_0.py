@@ -70,7 +70,7 @@ def test_run_is_resumed_to_its_end(made, expected, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(made / "run", run)
     result = twl("train", "--resume", run, "--device", "cpu")
-    assert "weights: those of the interrupted run" in result.stderr
+    assert "weights: those that were saved" in result.stderr
     lines = (run / "metrics.jsonl").read_text().splitlines()
     history = [json.loads(line) for line in lines]
     assert len(history) == 30

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twlcli.annotations.detect import read_labels
-from twlcli.runs.seen import SAMPLE, SEEN_KEY, Seen, hashes_of, sample_of, seen_among
+from twlcli.runs.seen import SAMPLE, SEEN_KEY, Seen, hashes_of, sample_of, seen_among, with_sample
 
 
 def hashes(count: int, first: int = 0) -> np.ndarray:
@@ -74,3 +74,20 @@ def test_an_image_is_known_by_name_and_size_wherever_it_lies(tmp_path: Path):
     second = hashes_of(read_labels(tmp_path / "b" / "images" / "labels.csv"))
     assert (first == second).tolist() == [True, False, True]
     assert len(set(first.tolist())) == 3
+
+
+@given(st.integers(0, SAMPLE), st.integers(1, SAMPLE), st.integers(0, 2 * SAMPLE))
+def test_two_samples_are_that_of_both_sets(own, others, first):
+    """What a model was trained on, with what the model that it starts from was trained on."""
+    one, other = hashes(own), hashes(others, first)
+    whole = np.union1d(one, other)
+    both = with_sample(sample_of(one), sample_of(other))
+    assert both["sample"] == sample_of(whole)["sample"]
+    if len(whole) <= SAMPLE:
+        assert both["images"] == len(whole)
+    assert with_sample(sample_of(one), {"images": "many"}) == sample_of(one)
+
+
+def test_two_large_samples_are_estimated():
+    both = with_sample(sample_of(hashes(20_000)), sample_of(hashes(20_000, 10_000)))
+    assert both["images"] == pytest.approx(30_000, rel=0.1)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from twlcli.annotations.detect import read_labels
 from twlcli.errors import (
     AnnotationError,
     DeviceError,
@@ -23,6 +24,7 @@ from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe, recipe_of
 from twlcli.runs.run_folder import Run
+from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.runs.states import read_state
 from twlcli.training.devices import Ranks
 from twlcli.training.loader import TrainingImages
@@ -308,7 +310,7 @@ def test_state_is_saved_within_an_epoch_and_continues_to_the_same_weights(
     looks = iter(range(1000))
 
     def killed() -> bool:
-        if next(looks) == 4:  # two in each epoch's steps, one in its validation
+        if next(looks) == 5:  # one before all, two in each epoch's steps, one in its validation
             raise Killed
         return False
 
@@ -325,7 +327,7 @@ def test_state_is_saved_within_an_epoch_and_continues_to_the_same_weights(
 def test_a_stop_while_validating_keeps_the_epoch(finished, tmp_path, photographs):
     trainer = begin(tmp_path / "run", photographs)
     with pytest.raises(InterruptedRunError, match="epoch 1 after step 2"):
-        trainer.train(stop_after(3))
+        trainer.train(stop_after(4))
     assert read_state(tmp_path / "run", ALONE.device).values["progress"]["epoch"] == 0
     resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent(), resumed=True)
     resumed.train()
@@ -397,3 +399,53 @@ def test_the_moving_average_warms_up():
         expected = decay * expected + (1 - decay) * step if step else 0.0
         [actual] = average.model.module.parameters()
         assert actual.item() == pytest.approx(expected, rel=1e-5)
+
+
+def resumed_with(folder: Path, epochs: int, watcher: Watcher | None = None) -> Trainer:
+    run = Run.open(folder)
+    recipe = run.recipe.with_values({"schedule": {"epochs": epochs}})
+    return Trainer(Run(folder, recipe), ALONE, watcher or Silent(), resumed=True)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_without_its_best_weights_a_run_keeps_the_best_to_come(
+    finished, tmp_path, photographs, damage
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished.run.folder, run)
+    damage(run / "model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors: .*; more `epochs` make another"):
+        resumed_with(run, 3)
+    watcher = Silent()
+    trainer = resumed_with(run, 4, watcher)
+    assert [note for note in watcher.notes if "the best of the epochs to come is kept" in note]
+    trainer.train()
+    assert load_checkpoint(run)[1].provenance["validation"]["epoch"] == 4
+
+
+def test_a_save_that_fails_leaves_a_run_that_can_begin_again(tmp_path, photographs, monkeypatch):
+    def full(folder: Path, values: object) -> None:
+        raise TwlError("the disk is full")
+
+    monkeypatch.setattr("twlcli.training.trainer.write_state", full)
+    trainer = begin(tmp_path / "run", photographs)
+    with pytest.raises(TwlError, match="the disk is full"):
+        trainer.train()
+    assert trainer.run.history() == ()
+
+
+def test_images_that_the_first_weights_have_seen_are_said_and_remembered(
+    finished, tmp_path, photographs
+):
+    watcher = Silent()
+    turned = photographs.read_text().replace("train", "?").replace("val", "train")
+    table = photographs.parent / "turned.csv"
+    table.write_text(turned.replace("?", "val"))
+    trainer = begin(
+        tmp_path / "run", table, f"model.weights={finished.run.folder}", watcher=watcher
+    )
+    note = f"{finished.run.folder} was trained on 20 of the 20 validation images, so that scores "
+    assert any(each.startswith(note) for each in watcher.notes)
+    trainer.train()
+    provenance = load_checkpoint(tmp_path / "run")[1].provenance
+    assert seen_among(provenance, hashes_of(read_labels(photographs))).training == 30

@@ -41,6 +41,8 @@ COMMANDS = {
     "version": ("help:version", "Show the version."),
 }
 
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, on which schedulers can be told to run a job again
+STOPPED = (TRY_AGAIN, 130)
 MAY_BE_EMPTY = ("--title", "--separator", "--set")  # texts
 
 _UsageError: Any = typer.BadParameter.__base__  # of the copy of Click inside Typer
@@ -167,9 +169,14 @@ class _Unfailing(TextIOWrapper):
 
 def main() -> None:
     """Entry point of the console script."""
+    # No file shall take the number of a stream that whoever called has closed.
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
     closed = sys.stdout is None
-    if closed:  # writing to it shall fail, and no file take its number
+    if closed:  # writing to it shall fail
         sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
     if isinstance(sys.stderr, TextIOWrapper):
         form: Any = {"encoding": sys.stderr.encoding, "errors": "backslashreplace"}
         sys.stderr = _Unfailing(sys.stderr.detach(), line_buffering=True, **form)
@@ -178,6 +185,12 @@ def main() -> None:
     try:
         try:
             app(prog_name="twl")
+        except SystemExit as end:
+            if end.code in STOPPED:  # by a signal, and a second one shall not change the code
+                with suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(int(end.code))
+            raise
         finally:
             sys.stdout.flush()
     except OSError as error:

@@ -136,7 +136,7 @@ def compare(
         err.print(f"{stopped}; the same command continues in {bar.folder}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
-        err.print("stopped at once; what was not saved is lost")
+        err.print(interrupts.lost)
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:
         _print(compared, limit, as_json=as_json)

@@ -124,7 +124,6 @@ def train(
     try:
         with TrainingBars() as bars, interrupts:
             if resume is not None:
-                err.print(f"continuing {resume}")
                 changes = options.settings_of(reading, flags, settings)
                 run = resume_run(
                     *(resume, data),
@@ -144,7 +143,7 @@ def train(
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
-        err.print("stopped at once; what was not saved is lost")
+        err.print(interrupts.lost)
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:  # the first rank writes what is read here
         _print_result(run)
@@ -152,10 +151,10 @@ def train(
 
 def _print_result(run: Run) -> None:
     from twlcli.cli.console import err
+    from twlcli.model.checkpoint import read_spec
     from twlcli.pages.curves import CURVES_NAME
 
-    validated = [record for record in run.history() if "map_class" in record]
-    best = max(validated, key=lambda record: float(record["map_class"]))
+    best = read_spec(run.checkpoint).provenance["validation"]
     err.print(
         f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
         f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from twlcli.cli.app import TRY_AGAIN
 from twlcli.cli.console import err
 from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _SOME = 3  # names shown of a list that may be long
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, on which schedulers can be told to run a job again
 _ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 
 
@@ -63,6 +63,8 @@ class TrainingBars:
         schedule = start.run.recipe.schedule
         self.epochs, self.validation_count = schedule.epochs, start.validation
         many = f", {start.ranks} ranks" if start.ranks > 1 else ""
+        if start.resumed:
+            err.print(f"continuing {start.run.folder}")
         err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
         err.print(printable(start.read))
         held_out = " held out" if start.held_out else ""
@@ -71,7 +73,7 @@ class TrainingBars:
             f"{start.validation:,} validation images{held_out}"
         )
         if start.weights is None:
-            kept = "those of the interrupted run" if start.resumed else "random"
+            kept = "those that were saved" if start.resumed else "random"
             err.print(f"weights: {kept}")
             return
         err.print(f"weights: {start.weights.fitted} tensors loaded")
@@ -141,8 +143,8 @@ class Interrupts:
     """Ctrl-C and termination: as long as it is entered, and from the first one on to the end.
 
     Calling it tells whether one came; whoever asks can save and stop. Before the first question
-    there is nothing to save, and a signal stops at once, as a later one does. A program that is
-    about to end is left alone, so that it ends with its own code.
+    there is nothing to save, and a signal stops at once, as a later one does. One that comes
+    while the program is about to end cuts that short, and changes nothing about its code.
     """
 
     def __init__(self) -> None:
@@ -156,9 +158,15 @@ class Interrupts:
         return self._number is not None
 
     @property
+    def lost(self) -> str:
+        """What to say where a signal stopped at once."""
+        lost = "what was not saved is lost" if self._asked else "nothing was trained yet"
+        return f"stopped at once; {lost}"
+
+    @property
     def exit_code(self) -> int:
         """What the program ends with: after termination, the code that asks to be run again."""
-        return _TRY_AGAIN if self._number == signal.SIGTERM else 130
+        return TRY_AGAIN if self._number == signal.SIGTERM else 130
 
     def __enter__(self) -> Interrupts:
         self._before = [signal.signal(number, self._came) for number in _SIGNALS]
@@ -166,7 +174,7 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(number, handler if self._number is None else signal.SIG_IGN)
+            signal.signal(number, handler if self._number is None else self._came_late)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         again = self._number is not None and time.monotonic() - self._first > _ECHO
@@ -176,3 +184,6 @@ class Interrupts:
                 os.write(2, b"\ntwl: saving the run, then stopping; again to stop at once\n")
         if again or not self._asked:
             raise KeyboardInterrupt
+
+    def _came_late(self, number: int, frame: FrameType | None) -> None:
+        os._exit(self.exit_code)

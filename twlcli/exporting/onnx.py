@@ -155,6 +155,8 @@ def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple
             raise ModelError(
                 f"exported outputs have shape {outputs[0].shape} for a batch of {batch}"
             )
+        if not np.isfinite(logits).all():
+            raise ModelError("the network gives logits that are not finite numbers")
         of_logits = float(np.abs(outputs[0] - logits).max())
         of_probabilities = float(np.abs(outputs[1] - probabilities).max())
         difference = max(difference, of_logits, of_probabilities)

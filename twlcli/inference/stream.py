@@ -128,7 +128,10 @@ class _Job(Generic[Group]):
         label_count = len(self.predictor.spec.vocabulary)
         logits = np.full((len(files), label_count), np.nan, dtype=np.float32)
         if len(images) and not self.stop.is_set():  # else nobody waits for it
-            logits[[error is None for error in errors]] = self.predictor(images)
+            readable = np.array([error is None for error in errors])
+            logits[readable] = self.predictor(images)
+            for place in np.flatnonzero(readable & ~np.isfinite(logits).all(axis=1)):
+                errors[place] = ImageError("the model gives numbers for it that are not finite")
         return Chunk(group, logits, tuple(errors), tuple(caveats))
 
     def _decoded(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from twlcli.model.backbones import build_backbone, load_state
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 
 CHECKPOINT_NAME = "model.safetensors"  # in a run folder
+_DIGEST_KEY = "twl.digest"  # of the weights, which safetensors itself does not check
 
 
 def write_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
@@ -22,7 +25,7 @@ def write_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    data = save(tensors, metadata={SPEC_KEY: spec.to_json()})
+    data = save(tensors, metadata={SPEC_KEY: spec.to_json(), _DIGEST_KEY: _digest(tensors)})
     write_whole(path, lambda file: file.write(data))
 
 
@@ -82,4 +85,22 @@ def _read(path: Path, *, with_weights: bool) -> tuple[Path, ModelSpec, dict[str,
         raise ModelError(f"{file}: not a safetensors checkpoint ({error})") from error
     if SPEC_KEY not in metadata:
         raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
+    if with_weights and _DIGEST_KEY in metadata and metadata[_DIGEST_KEY] != _digest(state):
+        raise ModelError(f"{file}: is damaged: its weights are not those that were written")
+    check_finite(state, file)
     return file, ModelSpec.from_json(metadata[SPEC_KEY], source=file), state
+
+
+def check_finite(state: Mapping[str, Tensor], file: Path) -> None:
+    """Raise ModelError where a weight is no finite number."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{file}: '{name}' holds numbers that are not finite")
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

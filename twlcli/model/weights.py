@@ -17,7 +17,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from twlcli.errors import ModelError
 from twlcli.model.backbones import last_layer, load_state
-from twlcli.model.checkpoint import is_checkpoint, read_checkpoint
+from twlcli.model.checkpoint import check_finite, is_checkpoint, read_checkpoint
 
 LEAST_SHARE = 0.9  # of a backbone's parameters; weights with fewer are another network's
 
@@ -73,6 +73,7 @@ def load_weights(
         state, theirs = _of_a_model(Path(weights), name)
     else:
         state = _read_state(Path(weights))
+        check_finite(state, Path(weights))
     if name.startswith("vit_"):
         state = _with_positions_of(network, state)
     own = network.state_dict()

@@ -30,7 +30,7 @@ from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.io import write_errors, write_whole
+from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.runs.states import has_state
@@ -85,7 +85,10 @@ class Run:
         """
         if not (folder / "recipe.toml").is_file():
             raise ModelError(f"{folder}: not a run folder (it has no recipe.toml)")
-        return cls(folder, read_recipe(folder / "recipe.toml"))
+        recipe = read_recipe(folder / "recipe.toml")
+        if not recipe.data.path:
+            raise ModelError(f"{folder / 'recipe.toml'}: is damaged; it names no data")
+        return cls(folder, recipe)
 
     def discard(self) -> None:
         """Remove a run that ended before anything was saved."""
@@ -132,7 +135,16 @@ class Run:
         """What `write_metrics` wrote; nothing before the first save."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return tuple(json.loads(line) for line in lines)
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(dict(parse_json(line)))
+            except (TypeError, ValueError):
+                raise ModelError(
+                    f"{path}:{number}: is damaged; expected a JSON object for each epoch",
+                    hint="remove the file: {resume} writes it again",
+                ) from None
+        return tuple(records)
 
     def write_unreadable(self, reasons: Iterable[str]) -> None:
         """Write which training images were left out, and why."""
@@ -241,13 +253,18 @@ def _read_splits(path: Path) -> dict[str, str]:
         rows = csv.DictReader(file)
         try:
             for row in rows:
-                image, split = row["image"], normal_split(row["split"])
+                image, split = row["image"], row["split"]
+                if split is None:
+                    raise AnnotationError.at(path, rows.line_num, f"'{image}' has no split")
+                split = normal_split(split)
                 before = split_of.setdefault(image, split)
                 if before != split:
                     message = f"'{image}' is in split '{split}' and before that in '{before}'"
                     raise AnnotationError.at(path, rows.line_num, message)
-        except (KeyError, AttributeError, csv.Error):
+        except (KeyError, csv.Error):
             raise AnnotationError(f"{path}: expected columns image and split") from None
+    if not split_of:
+        raise AnnotationError(f"{path}: names no image")
     return split_of
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from twlcli.annotations.annotations import Annotations
 
 SEEN_KEY = "seen"  # in a spec's provenance
+_NONE = np.empty(0, dtype=np.uint64)
 SAMPLE = 256  # hashes kept; the standard error of a share is at most 3 points
 
 
@@ -40,6 +41,25 @@ def sample_of(images: NDArray[np.uint64]) -> dict[str, Any]:
     smallest = np.unique(images)[:SAMPLE]
     text = base64.b64encode(smallest.astype(">u8").tobytes()).decode()
     return {"images": len(images), "sample": text}
+
+
+def with_sample(sample: Mapping[str, Any], other: Any) -> dict[str, Any]:
+    """The sample of two sets together, such as those that a model and its start were trained on.
+
+    Args:
+        sample: of one set.
+        other: of the other, as a model carries it; None or a damaged one adds nothing.
+    """
+    found = _read(other)
+    if found is None:
+        return dict(sample)
+    (count, hashes), (more, others) = _read(sample) or (0, _NONE), found
+    both = np.union1d(hashes, others)[:SAMPLE]
+    # Of the sets' union the share that the smallest hashes have in common is in common.
+    common = float((np.isin(both, hashes) & np.isin(both, others)).mean()) if len(both) else 0.0
+    images = max(count, more, round((count + more) / (1 + common)))
+    text = base64.b64encode(both.astype(">u8").tobytes()).decode()
+    return {"images": images, "sample": text}
 
 
 def hashes_of(annotations: Annotations) -> NDArray[np.uint64]:
@@ -67,17 +87,22 @@ def seen_among(provenance: Mapping[str, Any], images: NDArray[np.uint64]) -> See
     samples = provenance.get(SEEN_KEY)
     if not isinstance(samples, Mapping):
         return Seen()
-    return Seen(*(_found(samples.get(each), images) for each in ("training", "fitted")))
+    return Seen(*(found_among(samples.get(each), images) for each in ("training", "fitted")))
 
 
-def _found(sample: Any, images: NDArray[np.uint64]) -> int | None:
+def found_among(sample: Any, images: NDArray[np.uint64]) -> int | None:
     """The number of images of a set that are among others; None where the sample is damaged."""
+    found = _read(sample)
+    if found is None or not len(found[1]):
+        return None
+    count, hashes = found
+    return min(len(images), round(float(np.isin(hashes, images).mean()) * count))
+
+
+def _read(sample: Any) -> tuple[int, NDArray[np.uint64]] | None:
     try:
         count = int(sample["images"])
         hashes = np.frombuffer(base64.b64decode(sample["sample"], validate=True), dtype=">u8")
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if not len(hashes) or count < 0:
-        return None
-    share = float(np.isin(hashes.astype(np.uint64), images).mean())
-    return min(len(images), round(share * count))
+    return (count, hashes.astype(np.uint64)) if count >= 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -261,7 +262,7 @@ class TrainingLoader:
         if self._loader.num_workers and free_shared_memory() < _LEAST_SHARED_MEMORY:
             raise _ended(f"cannot be started ({SHARED_MEMORY} has no room)")
         try:
-            with loader_errors(), _without_signals(), _as_many_as_asked():
+            with loader_errors(), _whole_or_none(), _as_many_as_asked():
                 self._set_timeout(0)  # until the processes are ready again, or found dead
                 batches = iter(self._loader)
                 self._set_timeout(_LOOK)
@@ -352,23 +353,24 @@ def _as_many_as_asked() -> Iterator[None]:
 
 
 @contextmanager
-def _without_signals() -> Iterator[None]:
-    """Start processes that no Ctrl-C or termination reaches; this one gets it afterwards.
+def _whole_or_none() -> Iterator[None]:
+    """Start processes; where an exception comes in between, none of them is left.
 
-    They may be sent to the whole group of processes. The workers end when the trainer does.
+    torch could not end them, as it has not noted them yet.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = set(multiprocessing.active_children())
     try:
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+            process.join(_GRACE)
+        raise
 
 
 def _settle(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # where they could not be kept out
+    """Leave signals, which may reach the whole group of processes, to the trainer."""
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     # Shared by name: a file descriptor would have to be asked of the process, which may not answer.

@@ -125,7 +125,8 @@ def resume(
     if not has_state(opened.folder):
         if done:
             raise ModelError(
-                f"{opened.folder}: has {done} epochs behind it, but no state to continue from",
+                f"{opened.folder}: has {done} epoch{'s' if done > 1 else ''} behind it, but no "
+                "state to continue from",
                 hint=f"a new run with {{weights}} {opened.folder} starts from its model",
             )
         check_network(recipe)

@@ -25,7 +25,7 @@ from twlcli.errors import (
 )
 from twlcli.inference.scored import ScoredImages
 from twlcli.model.backbones import build_backbone
-from twlcli.model.checkpoint import write_checkpoint
+from twlcli.model.checkpoint import read_checkpoint, write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights
@@ -33,7 +33,7 @@ from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
-from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of, with_sample
 from twlcli.runs.states import check_identity, data_identity, read_state, write_state
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
@@ -45,6 +45,7 @@ from twlcli.training.devices import (
     loader_workers,
     own_torch_state,
 )
+from twlcli.training.inherited import inherited_images, note_of_inherited
 from twlcli.training.label_notes import label_notes
 from twlcli.training.loader import (
     SHARED_MEMORY,
@@ -132,11 +133,15 @@ class Trainer:
         self.progress = _Progress()
         self._validation: ScoredImages | None = None
         self._seen: dict[str, Any] = {}
+        self._inherited = inherited_images(recipe.model.weights)
         self._saved = time.monotonic()
         self._told_of_pipes = False
         self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
+            weights = recipe.model.weights
+            if note := note_of_inherited(weights, self._inherited, self.validation_data):
+                watcher.noted(note, f"{{splits}} {weights} uses its split again")
             for note in (
                 *self.train_data.notes,
                 *label_notes(self.train_data, self.validation_data),
@@ -163,6 +168,30 @@ class Trainer:
                 ) from error
         if saved.note and self.ranks.first:
             self.watcher.noted(saved.note)
+        self._check_kept()
+
+    def _check_kept(self) -> None:
+        """See that the best weights are there; without them the best epoch is yet to come.
+
+        Raises:
+            ModelError: they are not, and no epoch is left.
+        """
+        if self.progress.best == -math.inf:
+            return
+        lost = ""
+        if self.ranks.first:
+            try:
+                read_checkpoint(self.run.checkpoint)
+            except ModelError as error:
+                lost = str(error)
+        lost = self.ranks.gather(lost)[0]
+        if not lost:
+            return
+        if self.progress.epoch >= self.run.recipe.schedule.epochs:
+            raise ModelError(lost, hint="more {epochs} make another")
+        self.progress.best = -math.inf
+        if self.ranks.first:
+            self.watcher.noted(f"{lost}; the best of the epochs to come is kept")
 
     def _lasting(self) -> dict[str, Any]:
         """What of the recipe makes the run what it is."""
@@ -213,6 +242,7 @@ class Trainer:
         epochs = self.run.recipe.schedule.epochs
         own_state = own_torch_state(self.ranks.device, self.run.recipe.train.threads)
         with own_state, self._device_errors(), loader_errors(), closing(self.loader):
+            self._look(should_stop)  # from here on a signal is asked for, and interrupts nothing
             while self.progress.epoch < epochs:
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
@@ -377,7 +407,7 @@ class Trainer:
             key: round(record[key], 6) for key in ("map_class", "map_sample")
         }
         self._seen = self._seen or {
-            "training": sample_of(hashes_of(self.train_data)),
+            "training": with_sample(sample_of(hashes_of(self.train_data)), self._inherited),
             "fitted": sample_of(hashes_of(self.validation_data)),
         }
         provenance = {**self.spec.provenance, "validation": measured, SEEN_KEY: self._seen}
@@ -390,16 +420,17 @@ class Trainer:
         everywhere = sorted({reason for part in reasons for reason in part})
         if self.ranks.first:
             self.progress.unreadable = everywhere
-            self.run.write_metrics(self.progress.history)
-            write_curves(self.run.folder / CURVES_NAME, self.progress.history)
-            if everywhere:
-                self.run.write_unreadable(everywhere)
             state = {
                 "progress": vars(self.progress),
                 "data": self._identity,
                 "recipe": self._lasting(),
             }
+            # First, as a run with metrics and no state counts as one whose state was removed.
             write_state(self.run.folder, {**self.stepper.state(), **state})
+            self.run.write_metrics(self.progress.history)
+            write_curves(self.run.folder / CURVES_NAME, self.progress.history)
+            if everywhere:
+                self.run.write_unreadable(everywhere)
         self._saved = time.monotonic()
 
 

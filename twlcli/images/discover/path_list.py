@@ -41,7 +41,8 @@ def read_list(file: BinaryIO, *, source: str, null: bool = False) -> Iterator[st
             name = name.removesuffix(b"\r")
             if b"\0" in name:
                 raise TwlError(
-                    f"{source}:{line}: a NUL character in a list of names",
+                    f"{source}:{line}: a NUL character; expected names in UTF-8, or in UTF-16 with "
+                    "its mark",
                     hint="{null} reads names that end with NUL",
                 )
         if name and (null or not name.isspace()):

@@ -178,7 +178,8 @@ def check_place(file: ImageFile, path: Path, names: str | None) -> None:
         raise ImageError("has the name of its own sidecar")
     if names == "stem" and (other := next(_namesakes(file.path, image_suffixes()), None)):
         raise ImageError(
-            f"{other!a} would use the same sidecar, unless sidecars are named after the full name"
+            f"{other!a} would use the same sidecar, unless sidecars are named after the full name "
+            "(sidecar-names full)"
         )
 
 
