@@ -21,8 +21,8 @@ from tests.tagging.outputs.test_xmp import (
     read,
     write,
 )
-from twlcli.tagging.outputs.xmp.embedded import embedded_keywords
 from twlcli.tagging.outputs.xmp.writer import XmpWriter
+from twlcli.xmp.embedded import embedded_keywords
 
 PACKET = described("Alice,beach", lr="People|Alice")
 FOUND = [["Alice", "beach"], ["People|Alice"], []]

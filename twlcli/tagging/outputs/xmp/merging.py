@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from twlcli.tagging.outputs.xmp.keywords import (
+from twlcli.xmp.keywords import (
     DIGIKAM,
     LEVEL_SEPARATORS,
     LIGHTROOM,
@@ -29,8 +29,8 @@ from twlcli.tagging.outputs.xmp.keywords import (
     tag_paths,
     unique,
 )
-from twlcli.tagging.outputs.xmp.packet import Change, NewProperty, Packet, clean
-from twlcli.tagging.outputs.xmp.reader import Name
+from twlcli.xmp.packet import Change, NewProperty, Packet, clean
+from twlcli.xmp.reader import Name
 
 TWL = "http://twlcli/ns/1.0/"  # a name, not an address; XMP asks for the slash at the end
 

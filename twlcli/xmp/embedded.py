@@ -14,9 +14,8 @@ from PIL import Image, IptcImagePlugin
 
 from twlcli.errors import ImageError
 from twlcli.images.quiet import pillow_silenced
-from twlcli.tagging.outputs.sidecar import MAXIMUM_BYTES
-from twlcli.tagging.outputs.xmp.keywords import LISTS, SUBJECT, unique
-from twlcli.tagging.outputs.xmp.packet import NewProperty, Packet
+from twlcli.xmp.keywords import LISTS, SUBJECT, unique
+from twlcli.xmp.packet import MAXIMUM_BYTES, NewProperty, Packet
 
 # Formats whose headers Pillow reads without a decoder outside of Python.
 _PILLOWS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
