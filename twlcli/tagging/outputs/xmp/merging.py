@@ -16,7 +16,6 @@ from dataclasses import replace
 from twlcli.xmp.keywords import (
     DIGIKAM,
     LEVEL_SEPARATORS,
-    LIGHTROOM,
     LISTS,
     SUBJECT,
     Keywords,
@@ -30,18 +29,11 @@ from twlcli.xmp.keywords import (
     unique,
 )
 from twlcli.xmp.packet import Change, NewProperty, Packet, clean
+from twlcli.xmp.place import RECORDS, TWL
 from twlcli.xmp.reader import Name
 
-TWL = "http://twlcli/ns/1.0/"  # a name, not an address; XMP asks for the slash at the end
-
-# What twl remembers: which model it was, and for each list the entries that twl itself added.
+# What twl remembers besides `RECORDS`: which model it was.
 MODEL = NewProperty(Name(TWL, "model"), "twl", "")
-# Their names differ from those of the lists, as exiftool's `-Subject` would find either.
-RECORDS = {
-    SUBJECT: NewProperty(Name(TWL, "addedSubject"), "twl", "Bag"),
-    LIGHTROOM: NewProperty(Name(TWL, "addedHierarchicalSubject"), "twl", "Bag"),
-    DIGIKAM: NewProperty(Name(TWL, "addedTagsList"), "twl", "Bag"),
-}
 # What twl began, in words: the names of lists, and `sidecar` for the file itself.
 BEGAN = NewProperty(Name(TWL, "began"), "twl", "")
 # A digest of the keywords that twl copied to where there were none; see `Elsewhere`.
