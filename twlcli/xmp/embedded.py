@@ -35,6 +35,8 @@ def read_embedded(path: Path) -> Embedded:
     windows: list[str] = []
     faults: list[str] = []
     try:
+        if not path.is_file():  # a pipe would block
+            return Embedded(faults=("is not a file",))
         with path.open("rb") as file:
             for block in blocks(file):
                 try:
@@ -46,8 +48,8 @@ def read_embedded(path: Path) -> Embedded:
                         words += _of_iptc(block)
                 except ImageError as error:
                     faults.append(str(error))
-    except OSError as error:
-        faults.append(f"cannot be read ({error.strerror or error})")
+    except (OSError, ValueError) as error:  # of what has no length, mmap says ValueError
+        faults.append(f"cannot be read ({getattr(error, 'strerror', None) or error})")
     return Embedded(tuple(packets), (*words, *windows), tuple(faults))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,11 @@ class Place:
     added: Keywords
     people: Sequence[str] = ()
 
+    @classmethod
+    def empty(cls) -> Place:
+        """A place that says nothing."""
+        return cls(dict.fromkeys(LISTS, ()), dict.fromkeys(LISTS, ()))
+
 
 def place_of(packets: Sequence[bytes], words: Sequence[str] = ()) -> Place:
     """What packets of XMP say together, and keywords that stand elsewhere.
@@ -75,3 +81,20 @@ def inside(path: Path) -> tuple[Place, list[str]]:
         return place_of(embedded.packets, embedded.words), faults
     except ImageError as error:
         return place_of((), embedded.words), [*faults, str(error)]
+
+
+def sidecar(path: Path) -> Place:
+    """What a sidecar says.
+
+    Raises:
+        ImageError: it is no file, cannot be read, or is not XMP.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block
+            raise ImageError(f"is not a file ({stat.filemode(status.st_mode)})")
+        if status.st_size > MAXIMUM_BYTES:
+            raise ImageError(f"is larger than {MAXIMUM_BYTES >> 20} MiB")
+        return place_of([path.read_bytes()])
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
