@@ -76,8 +76,8 @@ def without_rare_labels(annotations: Annotations, minimum: int) -> Annotations:
             f"{_most_frequent(rare)}",
             hint="{min_images} takes a lower number",
         )
-    images = "one image has" if minimum == 2 else f"{minimum:,} images have"
-    note = f"labels left out because fewer than {images} them: {_most_frequent(rare)}"
+    found = _most_frequent(rare)
+    note = f"labels left out because fewer than {minimum:,} images have them: {found}"
     return _mapped(annotations, Vocabulary(kept)).with_note(note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +25,7 @@ class Parted:
 
     Attributes:
         users: those that people and other programs wrote.
-        own: those that twl added.
+        own: those that twl alone added.
         left_out: how many entries are longer, deeper or more than any person's.
     """
 
@@ -38,7 +39,7 @@ def parted(places: Sequence[Place], *, people: bool = False) -> Parted:
 
     The user's are those of the first place that has any: photo programs show this one and hide the
     others. An entry is twl's if twl remembers to have added it to that list; so is its copy in
-    another place, or in a list that another program has since filled from the one of twl's.
+    another place, or in a list with levels that another program has filled from the other one.
 
     Args:
         places: those of one photograph, what hides the others first.
@@ -70,7 +71,8 @@ def parted(places: Sequence[Place], *, people: bool = False) -> Parted:
             names = [_path(None, each) for each in place.people[:MOST_KEYWORDS] if _is_usual(each)]
             found |= {path_key(path): path for path in names if path}
         users = users or _without_repeats(found)
-    return Parted(tuple(users.values()), tuple(_without_repeats(own).values()), left_out)
+    alone = {their: path for their, path in _without_repeats(own).items() if their not in users}
+    return Parted(tuple(users.values()), tuple(alone.values()), left_out)
 
 
 def _is_usual(entry: str) -> bool:
@@ -78,11 +80,12 @@ def _is_usual(entry: str) -> bool:
 
 
 def _path(home: NewProperty | None, entry: str) -> TagPath:
-    r"""The levels of an entry, without blank ones; of people, `home` is None.
+    r"""The levels of an entry in Unicode form C, without blank ones; of people, `home` is None.
 
     >>> _path(SUBJECT, " animal | dog"), _path(DIGIKAM, "music/AC\\DC"), _path(None, "A|B")
     (('animal', 'dog'), ('music', 'AC/DC'), ('A/B',))
     """
+    entry = unicodedata.normalize("NFC", entry)
     parts: Iterable[str] = entry.split("|")
     if home is DIGIKAM:  # which writes \ for a separator inside of a level
         parts = (each.replace("\\", "/").replace("|", "/") for each in entry.split("/"))
