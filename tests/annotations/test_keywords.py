@@ -128,6 +128,10 @@ def test_levels_imply_those_above(tmp_path):
         "a.jpg": ["animal", "animal|pet", "animal|pet|dog", "sea"],
         "b.jpg": ["dog"],
     }
+    assert read_keywords(tmp_path).notes == (
+        "words that are labels of their own, and in other photographs the last level of one: dog "
+        "(animal|pet|dog)",
+    )
 
 
 def test_spellings_are_one_label_named_by_the_most_frequent(tmp_path):
@@ -175,6 +179,13 @@ def test_photographs_without_keywords_are_left_out_and_counted(tmp_path):
     (tmp_path / "b.jpg").unlink()
     with pytest.raises(AnnotationError, match=r"no photograph has keywords; .* no keywords: 2$"):
         read_keywords(tmp_path)
+
+
+def test_photographs_that_need_an_extra_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("twlcli.images.kinds._is_installed", lambda package: False)
+    make(tmp_path, {"a.jpg": jpeg(jpeg_iptc(iptc(b"dog"))), "b.raf": b"", "b.xmp": described("x")})
+    (note,) = read_keywords(tmp_path).notes
+    assert note.startswith("1 file is a RAW photograph (RAF), which needs the 'raw' extra")
 
 
 def test_people_count_where_asked_for(tmp_path):

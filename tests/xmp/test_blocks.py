@@ -17,6 +17,7 @@ from tests.xmp.photographs import (
     with_packet,
 )
 from twlcli.xmp.blocks import Block, blocks
+from twlcli.xmp.packet import MAXIMUM_BYTES
 
 
 def blocks_of(path: Path, content: bytes) -> list[Block]:
@@ -27,10 +28,12 @@ def blocks_of(path: Path, content: bytes) -> list[Block]:
 
 @pytest.mark.parametrize("suffix", with_packet(b""))
 def test_a_packet_is_found_in_every_kind_of_photograph(tmp_path, suffix):
-    assert blocks_of(tmp_path / "a", with_packet(PACKET)[suffix]) == [Block("xmp", self_or(suffix))]
+    assert blocks_of(tmp_path / "a", with_packet(PACKET)[suffix]) == [
+        Block("xmp", packet_in(suffix))
+    ]
 
 
-def self_or(suffix: str) -> bytes:
+def packet_in(suffix: str) -> bytes:
     """The packet; of what is searched for, without what stands around it."""
     start, end = PACKET.index(b"<x:xmpmeta"), PACKET.rindex(b">") + 1
     return PACKET[start:end] if suffix == "heic" else PACKET
@@ -84,3 +87,14 @@ def test_a_tiff_that_leads_in_circles_or_nowhere_ends(tmp_path, place):
 def test_a_file_of_empty_chunks_ends(tmp_path):
     chunk = struct.pack(">I4s", 0, b"tEXt") + bytes(4)
     assert blocks_of(tmp_path / "a", b"\x89PNG\r\n\x1a\n" + chunk * 150_000) == []
+
+
+def test_a_tag_is_read_once_however_often_it_is_named(tmp_path):
+    content = tiff([(700, 1, PACKET)] * 1000)
+    assert blocks_of(tmp_path / "a", content) == [Block("xmp", PACKET)]
+
+
+def test_resources_are_joined_up_to_a_size(tmp_path):
+    part = segment(0xED, b"Photoshop 3.0\0" + bytes(65_000))
+    (block,) = blocks_of(tmp_path / "a", b"\xff\xd8" + part * 400)
+    assert len(block.content) <= MAXIMUM_BYTES

@@ -18,7 +18,7 @@ from tests.tagging.outputs.test_xmp import (
     needs_exiftool,
 )
 from tests.xmp.photographs import iptc, jpeg_iptc
-from twlcli.xmp.embedded import embedded_keywords
+from twlcli.xmp.embedded import embedded_keywords, read_embedded
 
 PACKET = described("Alice,beach", lr="People|Alice")
 FOUND = [["Alice", "beach"], ["People|Alice"], []]
@@ -98,6 +98,16 @@ def test_a_packed_text_does_not_swell(tmp_path):
     data = encode(picture(), "PNG")
     (tmp_path / "a.png").write_bytes(data[:-12] + chunk + data[-12:])
     assert found_in(tmp_path / "a.png") == [[], [], []]
+
+
+def test_packed_texts_swell_to_no_more_than_a_bound(tmp_path):
+    bomb = zlib.compress(bytes(15 << 20), 9)
+    chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb)
+    data = encode(picture(), "PNG")
+    (tmp_path / "a.png").write_bytes(data[:-12] + chunk * 1000 + data[-12:])
+    embedded = read_embedded(tmp_path / "a.png")
+    assert len(embedded.packets) == 2
+    assert embedded.faults == ("holds more than 32 MiB of metadata",)
 
 
 WHOLE = [

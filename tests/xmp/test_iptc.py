@@ -59,3 +59,8 @@ def test_damaged_iptc_is_read_or_refused(content):
             assert "IPTC" in str(error)
     iptc_of_photoshop(content)
     iptc_of_photoshop(b"8BIM" + content)
+
+
+def test_keywords_without_end_are_refused():
+    with pytest.raises(ImageError, match="more than 100,000 keywords"):
+        iptc_keywords(data_set(25, b"") * 100_001)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
-from twlcli.annotations.folders import has_class_folders, walk
+from twlcli.annotations.folders import has_class_folders, shortened, walk
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, ImageError
-from twlcli.images.image_file import IMAGE_SUFFIXES, is_image, suffix_of
-from twlcli.images.kinds import KIND_OF_SUFFIX, RAW
+from twlcli.images.image_file import IMAGE_SUFFIXES, is_image, is_passed_over, suffix_of
+from twlcli.images.kinds import KIND_OF_SUFFIX, RAW, summaries
 from twlcli.labels import is_text
-from twlcli.xmp.keywords import TagPath, path_key
+from twlcli.xmp.keywords import TagPath, key, path_key
 from twlcli.xmp.place import Place, inside, sidecar
 from twlcli.xmp.users import ancestry, parted
 
@@ -44,7 +44,7 @@ def read_keywords(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     reading = _Reading(path, options)
     found = [
         (photograph.image, paths)
-        for photograph in _photographs(path)
+        for photograph in _photographs(path, reading.passed_over)
         if (paths := reading.keywords(photograph))
     ]
     if not found:
@@ -57,7 +57,10 @@ def read_keywords(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     for image, paths in found:
         columns = builder.columns(name for each in paths for name in names[each])
         builder.add(image, columns, split=_top(image) if has_splits else "")
-    for note in reading.notes():
+    for note in (
+        *reading.notes(),
+        *_notes_of_words(name for each in names.values() for name in each),
+    ):
         builder.note(note)
     folders = [image.rpartition("/")[0] + "/" for image, _ in found if "/" in image]
     if options.format is None and has_class_folders(folders):
@@ -70,7 +73,7 @@ def read_keywords(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
 
 def keyworded(path: Path, options: ReadOptions = DEFAULTS) -> float:
     """The share of photographs with keywords, among 200 that are evenly spread over a folder."""
-    photographs = list(_photographs(path))
+    photographs = list(_photographs(path, Counter()))
     count = min(len(photographs), _SAMPLE)
     reading = _Reading(path, options)
     sample = (photographs[place * len(photographs) // count] for place in range(count))
@@ -89,8 +92,10 @@ class _Photograph:
     behind: tuple[str, ...]
 
 
-def _photographs(root: Path) -> Iterator[_Photograph]:
+def _photographs(root: Path, passed_over: Counter[str]) -> Iterator[_Photograph]:
+    """The photographs that can be read here; others are counted in `passed_over`, by suffix."""
     for folder, names in walk(root):
+        passed_over.update(map(suffix_of, filter(is_passed_over, names)))
         sidecars = {name.lower(): name for name in names if suffix_of(name) == ".xmp"}
         namesakes = defaultdict[str, list[str]](list)
         for name in names if sidecars else ():
@@ -131,6 +136,7 @@ class _Reading:
         self._people, self._takes_own = bool(options.people), bool(options.own_keywords)
         self._without = self._own_alone = self._unusual = 0
         self._faults: dict[str, str] = {}
+        self.passed_over = Counter[str]()
 
     def keywords(self, photograph: _Photograph) -> list[TagPath]:
         """The keywords of a photograph; none is empty."""
@@ -172,6 +178,24 @@ class _Reading:
             )
         if self._unusual:
             yield f"entries left out because no person writes so much: {self._unusual:,}"
+        yield from summaries(self.passed_over)
+
+
+def _notes_of_words(labels: Iterable[str]) -> Iterator[str]:
+    """What to say of words that stand alone in some photographs and below others elsewhere."""
+    below: dict[str, str] = {}
+    alone: dict[str, None] = {}
+    for label in labels:
+        if "|" in label:
+            below.setdefault(key(label.rpartition("|")[2]), label)
+        else:
+            alone[label] = None
+    both = [f"{label} ({below[key(label)]})" for label in sorted(alone) if key(label) in below]
+    if both:
+        yield (
+            "words that are labels of their own, and in other photographs the last level of one: "
+            f"{shortened(both)}"
+        )
 
 
 def _label_names(counts: Counter[TagPath]) -> dict[TagPath, list[str]]:

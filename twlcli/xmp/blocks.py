@@ -70,7 +70,7 @@ def blocks(file: BinaryIO) -> Iterator[Block]:
 
 def _of_jpeg(file: BinaryIO) -> Iterator[Block]:
     """Segments up to the pixels; what Photoshop parted into several is joined."""
-    resources: list[bytes] = []
+    resources = bytearray()
     file.seek(2)
     for _ in range(_MOST_BLOCKS):
         start = file.read(4)
@@ -89,10 +89,10 @@ def _of_jpeg(file: BinaryIO) -> Iterator[Block]:
             end = file.tell()
             yield from _of_tiff(file, end - len(body) + len(_EXIF))
             file.seek(end)
-        elif body.startswith(_PHOTOSHOP):
-            resources.append(body[len(_PHOTOSHOP) :])
+        elif body.startswith(_PHOTOSHOP) and len(resources) + size <= MAXIMUM_BYTES:
+            resources += body[len(_PHOTOSHOP) :]
     if resources:
-        yield Block("photoshop", b"".join(resources))
+        yield Block("photoshop", bytes(resources))
 
 
 def _of_png(file: BinaryIO) -> Iterator[Block]:
@@ -139,7 +139,7 @@ def _chunks(file: BinaryIO, form: str, *, beyond: int) -> Iterator[tuple[bytes, 
 
 
 def _of_tiff(file: BinaryIO, start: int) -> Iterator[Block]:
-    """The tags of interest of a TIFF's first directory; its offsets count from `start`."""
+    """The tags of interest of a TIFF's first directory, each once; offsets count from `start`."""
     file.seek(start)
     head = file.read(8)
     if len(head) < 8 or head[:4] not in (b"II*\0", b"MM\0*"):
@@ -150,17 +150,19 @@ def _of_tiff(file: BinaryIO, start: int) -> Iterator[Block]:
     if len(count) < 2:
         return
     entries = file.read(12 * struct.unpack(order + "H", count)[0])
+    wanted = dict(_TIFF_TAGS)
     for tag, kind, number, place in struct.iter_unpack(
         order + "HHI4s", entries[: len(entries) // 12 * 12]
     ):
         size = number * _TIFF_SIZES.get(kind, 0)
-        if tag not in _TIFF_TAGS or not 0 < size <= MAXIMUM_BYTES:
+        if tag not in wanted or not 0 < size <= MAXIMUM_BYTES:
             continue
         if size > 4:
             file.seek(start + struct.unpack(order + "I", place)[0])
         content = file.read(size) if size > 4 else place[:size]
+        block = wanted.pop(tag)
         if len(content) == size:
-            yield Block(_TIFF_TAGS[tag], content)
+            yield Block(block, content)
 
 
 def _unpacked(data: bytes) -> bytes:

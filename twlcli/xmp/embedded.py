@@ -34,11 +34,16 @@ def read_embedded(path: Path) -> Embedded:
     words: list[str] = []
     windows: list[str] = []
     faults: list[str] = []
+    total = 0
     try:
         if not path.is_file():  # a pipe would block
             return Embedded(faults=("is not a file",))
         with path.open("rb") as file:
             for block in blocks(file):
+                total += len(block.content)
+                if total > 2 * MAXIMUM_BYTES:
+                    faults.append(f"holds more than {MAXIMUM_BYTES >> 19} MiB of metadata")
+                    break
                 try:
                     if block.kind == "xmp":
                         packets.append(block.content)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from twlcli.errors import ImageError
+from twlcli.xmp.reader import MAXIMUM_ITEMS
 
 _KEYWORDS = (2, 25)
 _CHARACTER_SET = (1, 90)
@@ -25,11 +26,13 @@ def iptc_keywords(content: bytes) -> list[str]:
         ['dog', 'café']
 
     Raises:
-        ImageError: it is not made of data sets.
+        ImageError: it is not made of data sets, or holds keywords without end.
     """
-    values, codec = [], ""
+    values, codec = list[bytes](), ""
     for number, value in _data_sets(content):
         if number == _KEYWORDS:
+            if len(values) == MAXIMUM_ITEMS:
+                raise ImageError(f"its IPTC has more than {MAXIMUM_ITEMS:,} keywords")
             values.append(value)
         elif number == _CHARACTER_SET:
             codec = "utf-8" if value in _UTF8 else "latin-1" if value in _LATIN_1 else ""
