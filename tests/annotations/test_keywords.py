@@ -30,6 +30,8 @@ from twlcli.annotations.write import write_table
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 from twlcli.labels import Vocabulary
+from twlcli.recipe import DataRecipe
+from twlcli.runs.run_folder import read_data
 from twlcli.tagging.outputs.xmp.merging import EMPTY, merge
 
 
@@ -269,6 +271,15 @@ def test_a_model_is_shown_the_keywords_that_it_knows(tmp_path):
     assert annotations.labels.dense().tolist() == [[1, 0], [1, 0], [0, 0], [0, 0]]
     note = "labels left out because the model does not know them: 2 (cat 1, sea 1)"
     assert annotations.notes == (note,)
+    both = read_labels(tmp_path, vocabulary=Vocabulary(("dog", "Dog")))
+    assert both.labels.dense().tolist() == [[0, 1], [0, 1], [0, 0], [0, 0]]
+
+
+def test_a_recipe_says_how_they_are_read(tmp_path):
+    library(tmp_path, {"dog": 20, "cat": 2, "sea": 1})
+    assert read_data(DataRecipe(path=str(tmp_path))).vocabulary.names == ("dog",)
+    recipe = DataRecipe(path=str(tmp_path), min_images=2, ignore_labels=("d*",))
+    assert read_data(recipe).vocabulary.names == ("cat",)
 
 
 # --- which format a folder is ---------------------------------------------------------------------

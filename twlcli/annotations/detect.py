@@ -152,7 +152,7 @@ def read_with(
     annotations = FORMATS[name].read(path, options)
     if name == "folders" and options.format is None and (share := keyworded(path)):
         annotations = annotations.with_note(
-            f"{100 * share:.0f} % of the photographs have keywords, which were not read; the "
+            f"{100 * share:.3g} % of the photographs have keywords, which were not read; the "
             "format 'keywords' reads them"
         )
     if options.images is not None and name != "coco":

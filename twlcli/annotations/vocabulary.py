@@ -44,10 +44,13 @@ def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotat
 def with_known_labels(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
     """The same annotations with the columns of another vocabulary; labels outside it are left out.
 
-    Labels are the same where they differ in letter case, Unicode form or blanks alone.
+    A label that is not in it is that which differs in letter case alone, if there is one.
     """
     known = {key(name): name for name in vocabulary}
-    renamed = tuple(known.get(key(name), name) for name in annotations.vocabulary)
+    renamed = tuple(
+        name if name in vocabulary else known.get(key(name), name)
+        for name in annotations.vocabulary
+    )
     if len(set(renamed)) == len(renamed):
         annotations = replace(annotations, vocabulary=Vocabulary(renamed))
     counts = _counts(annotations)
