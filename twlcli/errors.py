@@ -77,6 +77,10 @@ class AnnotationError(TwlError):
         return cls(f"{place}: {message}", hint=hint)
 
 
+class UnknownLabelError(AnnotationError):
+    """A label file has a label that is not one of the model's."""
+
+
 class ImageError(TwlError):
     """One image cannot be decoded. The message is the reason alone, without the path."""
 

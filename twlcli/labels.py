@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 from twlcli.errors import AnnotationError, did_you_mean
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+NAMES_SHOWN = 5  # of a list that may be long
 NO_TEXT = "is not valid text (undecodable bytes, a lone surrogate or NUL)"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are.
+
+    Example:
+        >>> some_of(["a", "b", "c", "d", "e", "f", "g"])
+        'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def is_text(label: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from twlcli.annotations import coco
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.missing import find_missing_images
 from twlcli.errors import AnnotationError
 
@@ -192,3 +193,17 @@ def test_read_real_sample(tmp_path):
                 if annotation["image_id"] == image["id"]:
                     targets[row, ids.index(annotation["category_id"])] = 1
         np.testing.assert_array_equal(annotations.split(split).labels.dense(), targets)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"), [("data", "labels.json"), ("images", "annotations/instances_default.json")]
+)
+def test_coco_as_fiftyone_and_cvat_lay_it_out(tmp_path, folder, file):
+    write(tmp_path / file, instances())
+    for number in (1, 2, 3):
+        write(tmp_path / folder / f"{number:03d}.jpg", "")
+    annotations = read_labels(tmp_path)
+    assert annotations.format == "coco"
+    assert annotations.splits == ("", "", "")
+    assert (annotations.labels.dense() == 1).sum() == 3
+    assert not len(find_missing_images(annotations))

@@ -1,5 +1,6 @@
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ def make(folder, files):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if isinstance(text, str):
+            path.write_text(text)
+        else:
+            text(path)
 
 
 def coco(*names):
@@ -32,7 +36,24 @@ def coco(*names):
 
 VOC_XML = "<annotation><object><name>dog</name><difficult>0</difficult></object></annotation>"
 
-LAYOUTS = {
+
+def parquet(path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.table({"image": ["a.jpg"], "labels": [["dog"]]}), path
+    )
+
+
+def workbook(path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (["image", "dog", "cat"], ["a.jpg", 1, 0]):
+        book.active.append(row)
+    book.save(path)
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "parquet": {"photos.parquet": parquet},
+    "xlsx": {"photos.xlsx": workbook},
     "csv": {"photos.csv": "image,labels\na.jpg,dog\n"},
     "tsv": {"photos.tsv": "image\tlabels\na.jpg\tdog\n"},
     "jsonl": {"photos.jsonl": '{"image": "a.jpg", "labels": ["dog"]}\n'},
@@ -40,6 +61,11 @@ LAYOUTS = {
     "label-studio": {"tasks.json": '[{"image": "a.jpg", "choice": {"choices": ["dog"]}}]'},
     "imagefolder": {"train/metadata.csv": "file_name,labels\na.jpg,dog\n", "train/a.jpg": ""},
     "coco": {"annotations/instances_val2017.json": coco("dog", "cat"), "val2017/a.jpg": ""},
+    "yolo": {
+        "images/train/a.jpg": "",
+        "labels/train/a.txt": "0 0.5 0.5 0.1 0.1",
+        "data.yaml": "names: [dog, cat]",
+    },
     "voc": {
         "ImageSets/Main/train.txt": "a\n",
         "ImageSets/Main/dog_train.txt": "a  1\n",
@@ -171,6 +197,7 @@ def test_vocabulary_orders_the_columns(tmp_path):
     assert annotations.vocabulary is vocabulary
     assert annotations.labels.dense().tolist() == [[0, 1, -1, 1], [0, 0, 1, 0]]
     assert annotations.labels.present(0).tolist() == [1, 3]
+    assert annotations.unlisted == ("zebra",)
 
 
 def test_vocabulary_label_outside(tmp_path):

@@ -48,6 +48,22 @@ def test_jsonl_forms_of_labels(tmp_path):
     assert annotations.place(1) == (path, 3)
 
 
+def test_jsonl_numbers_and_words_for_nothing(tmp_path):
+    path = write(
+        tmp_path,
+        {"image": "a.jpg", "labels": [5, 16, 5]},
+        {"image": "b.jpg", "labels": "None"},
+        {"image": "c.jpg", "labels": {"5": 0.7, "16": 0.01, "7": 0}},
+    )
+    annotations = read_jsonl(path)
+    assert annotations.vocabulary.names == ("16", "5", "7")
+    assert annotations.labels.dense().tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 0]]
+    assert annotations.notes == (
+        "numbers became the names of labels; a file can name them",
+        "labels with any value above 0 were read as present, as '16' with 0.01",
+    )
+
+
 def test_jsonl_strings_are_split_as_cells(tmp_path):
     path = write(
         tmp_path, {"image": "a.jpg", "labels": "cat|dog"}, {"image": "b.jpg", "labels": "a, b"}
@@ -100,8 +116,8 @@ def test_jsonl_vocabulary(tmp_path):
             "photos.jsonl:2: 'labels' is a number, not a list of label names",
         ),
         (
-            '{"image": "b.jpg", "labels": ["dog", 3]}',
-            "photos.jsonl:2: 'labels' holds 3, which is not a label name",
+            '{"image": "b.jpg", "labels": ["dog", 3.5]}',
+            "photos.jsonl:2: 'labels' holds 3.5, which is not a label name",
         ),
         (
             '{"image": "b.jpg", "labels": {"dog": "yes"}}',

@@ -269,7 +269,8 @@ def test_a_model_is_shown_the_keywords_that_it_knows(tmp_path):
     annotations = read_labels(tmp_path, vocabulary=Vocabulary(("dog", "bird")))
     assert annotations.vocabulary.names == ("dog", "bird")
     assert annotations.labels.dense().tolist() == [[1, 0], [1, 0], [0, 0], [0, 0]]
-    note = "labels left out because the model does not know them: 2 (cat 1, sea 1)"
+    assert annotations.unlisted == ("bird",)
+    note = "labels that the model does not know were left out: cat, sea"
     assert annotations.notes == (note,)
     both = read_labels(tmp_path, vocabulary=Vocabulary(("dog", "Dog")))
     assert both.labels.dense().tolist() == [[0, 1], [0, 1], [0, 0], [0, 0]]

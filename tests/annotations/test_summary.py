@@ -1,6 +1,6 @@
 import json
 
-from twlcli.annotations.summary import case_twins, summarize
+from twlcli.annotations.summary import case_twins, in_one_line, summarize
 from twlcli.annotations.table import read_table
 from twlcli.labels import Vocabulary
 
@@ -64,3 +64,12 @@ def test_summary_orders_splits(tmp_path):
 def test_case_twins():
     names = ("Dog", "cat", "dog", "DOG", "Cat", "cow")
     assert case_twins(Vocabulary(names)) == [("Dog", "dog", "DOG"), ("cat", "Cat")]
+
+
+def test_what_was_read_is_one_line(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("image,labels,unknown\na.jpg,cat|dog,\nb.jpg,cat,dog\nc.jpg,,\nd.jpg,cat,\n")
+    annotations = read_table(table)
+    told = f"{table} (csv): 2 labels, 1.00 per image, 1 images without labels, 1 entries unknown"
+    assert in_one_line(annotations) == told
+    assert in_one_line(annotations.select([0, 2]), annotations.select([1, 3])) == told

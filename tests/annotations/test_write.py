@@ -171,7 +171,7 @@ def test_write_replaces_whole_or_not_at_all(tmp_path):
 
 def test_write_refusals(tmp_path):
     annotations = annotate(tmp_path, ["a.jpg"], [[1]], ["dog"])
-    with pytest.raises(AnnotationError, match=r"must end in \.csv or \.tsv"):
+    with pytest.raises(AnnotationError, match=r"must end in \.csv, \.tsv or \.parquet"):
         write_table(annotations, tmp_path / "labels.json")
     with pytest.raises(TwlError, match=r"labels\.csv: cannot be written \(No such file"):
         write_table(annotations, tmp_path / "none" / "labels.csv")

@@ -221,6 +221,25 @@ def test_eval_refuses_labels_that_the_model_does_not_know(model, table):
     table.write_text("image,labels\nr.png,rde\n")
     message = refusal(model, table)
     assert f"{table}:2: label 'rde' is not in the vocabulary; did you mean 'red'?" in message
+    assert "; --ignore-unknown-labels leaves out what the model does not know" in message
+
+
+def test_labels_that_one_side_does_not_know_are_in_no_score(model, table):
+    table.write_text("image,labels\nr.png,red|rde\ng.png,blue|rde\nb.png,blue\n")
+    result = twl_eval(model, table, "--ignore-unknown-labels", "--json")
+    assert result.exit_code == 0, result.stderr
+    scores = json.loads(result.stdout)
+    assert [note for note in scores["notes"] if "label" in note] == [
+        "labels that the model does not know were left out: rde",
+        f"1 of the model's 3 labels do not occur in {table} and are in no score: green",
+    ]
+    green = next(label for label in scores["labels"] if label["label"] == "green")
+    assert (green["support"], green["unknown"]) == (0, 3)
+    # g.png is green, which the data do not know: the label is neither right nor wrong.
+    assert scores["at_threshold"]["overall_precision"] == 1
+    table.write_text("image,labels\nr.png,rde\n")
+    message = refusal(model, table, "--ignore-unknown-labels")
+    assert "none of its labels (rde) is one of the model's (red, green, blue)" in message
 
 
 @pytest.mark.parametrize(

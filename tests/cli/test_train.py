@@ -53,6 +53,7 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
     lines = result.stderr.splitlines()
     assert lines[0] == f"reading {photographs}"
     assert lines[1] == f"{out}: training on cpu in float32"
+    assert lines.pop(2) == f"{photographs} (csv): 3 labels, 1.70 per image"
     assert lines[2] == "20 training images in batches of 8, 10 validation images"
     assert lines[3] == "weights: random"
     number = r"\d+\.\d\d"

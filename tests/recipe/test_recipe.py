@@ -263,8 +263,16 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
         *(f'{key}_column = ""\n' for key in ("image", "labels", "split", "group")),
         *(f'{key}_columns = ""\n' for key in ("label", "ignore")),
         *("ignore_labels = []\n", 'blank = "auto"\n', 'minus_one = "auto"\n'),
-        *('extension = ""\n', 'names = ""\n', 'splits = ""\n', "min_images = 0\n"),
-        *("people = false\n", "own_keywords = false\n"),
+        *(
+            'extension = ""\n',
+            'names = ""\n',
+            'val_data = ""\n',
+            'test_data = ""\n',
+            'splits = ""\n',
+            "min_images = 0\n",
+            "people = false\n",
+            "own_keywords = false\n",
+        ),
         "save_minutes = 10.0\n",
     )  # keys that it did not have
     text = read.to_toml()

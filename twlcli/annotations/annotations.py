@@ -28,6 +28,8 @@ class Annotations:
         splits: N split names such as `train` and `val`; an empty string where the file names none.
         groups: N names of what the images belong to, such as a patient; an empty string is of no
             group. Empty where groups are not known.
+        unlisted: labels of the vocabulary that the label file does not know, of which its images
+            say nothing; see `vocabulary.with_vocabulary`. Entries of the matrix are 0.
         lines: N line numbers in `source`, counted from 1; None where the format has no lines.
         files: the label files in which `lines` count, where `source` is a folder of several.
         file_rows: N indices into `files`; None where `source` is the one file.
@@ -42,6 +44,7 @@ class Annotations:
     vocabulary: Vocabulary
     splits: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
     lines: NDArray[np.int64] | None = None
     files: tuple[Path, ...] = ()
     file_rows: NDArray[np.int32] | None = None
@@ -80,7 +83,7 @@ class Annotations:
 
     def line(self, index: int) -> int | None:
         """The line of its label file that describes image `index`, if the format has lines."""
-        return None if self.lines is None else int(self.lines[index])
+        return None if self.lines is None else int(self.lines[index]) or None
 
     def place(self, index: int) -> tuple[Path, int | None]:
         """The label file and line that describe image `index`, for error messages."""

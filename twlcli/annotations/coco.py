@@ -49,11 +49,12 @@ def read(path: Path, *, images: Path | str | None = None) -> Annotations:
     The split is taken from the file's name (`instances_train2017.json` is `train`) or, for
     `train/_annotations.coco.json`, from its folder's. Images are looked for in `images`, else
     in the folder that the file's name speaks of (`train2017/` or `images/train2017/` beside
-    `annotations/`), else beside the file.
+    `annotations/`), in `data/` beside FiftyOne's `labels.json`, else beside the file.
 
     Args:
         path: an instances file, or a folder with `annotations/instances_*.json`,
-            `instances_*.json` or `*/_annotations.coco.json`; all of them are read.
+            `instances_*.json`, `*/_annotations.coco.json` or `labels.json` beside `data/`; all of
+            them are read.
         images: the folder of the images, or the one that holds `train2017/` and so on.
 
     Raises:
@@ -172,7 +173,12 @@ def _instance_files(folder: Path) -> list[Path]:
     for pattern in ("annotations/instances_*.json", "instances_*.json", "*/_annotations.coco.json"):
         if files := sorted(folder.glob(pattern)):
             return files
-    return []
+    whole = folder / "labels.json"  # of FiftyOne
+    return [whole] if _is_fiftyones(whole) and is_coco(whole) else []
+
+
+def _is_fiftyones(file: Path) -> bool:
+    return file.name == "labels.json" and file.is_file() and (file.parent / "data").is_dir()
 
 
 def _part(file: Path) -> str:
@@ -183,16 +189,20 @@ def _part(file: Path) -> str:
 
 
 def _split(file: Path) -> str:
-    return re.sub(r"_?(19|20)\d\d$", "", _part(file))
+    part = re.sub(r"_?(19|20)\d\d$", "", _part(file))
+    return "" if part == "default" else part  # CVAT's word for no split
 
 
 def _image_folder(file: Path, images: Path | None) -> Path:
     part = _part(file)
     if images is not None:
         return images / part if part and (images / part).is_dir() else images
+    if _is_fiftyones(file):
+        return file.parent / "data"
     above = file.parent.parent if file.parent.name else file.absolute().parent.parent
     for base in (file.parent, above) if part else ():
         for folder in (base / part, base / "images" / part):
             if folder.is_dir():
                 return folder
-    return file.parent
+    all_images = above / "images"
+    return all_images if part and all_images.is_dir() else file.parent

@@ -18,12 +18,14 @@ from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question
 from twlcli.annotations.named_columns import find_named, listed, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
+from twlcli.annotations.sheets import SHEETS, sheet_rows
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
 _SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
 
 DELIMITERS = (",", "\t", ";")  # between cells
+SHEET = "no text"  # in place of an encoding
 BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
 _COUNT = 32  # characters in which a number of images fits
@@ -57,7 +59,7 @@ class Layout:
     """How a table's text is cut into cells, and which column holds what.
 
     Attributes:
-        encoding: of the text.
+        encoding: of the text; `SHEET` where it is none.
         delimiter: between cells; `BLANKS` is any number of blanks and tabs.
         header: the columns' names.
         columns: which of them holds what.
@@ -90,7 +92,10 @@ def find_layout(
         AnnotationError: the file is not text, or its header names no image or no labels; lists the
             header, and asks about the columns that look like them.
     """
-    encoding = find_encoding(path)
+    if path.suffix.lower() in SHEETS:
+        encoding, delimiter = SHEET, DELIMITERS[0]
+    else:
+        encoding = find_encoding(path)
     table = _Table(path, encoding, options)
     if delimiter is None and (counted := _below_a_count(table)):
         return counted
@@ -114,19 +119,19 @@ class _Table:
     options: ReadOptions
 
     def first_row(self, delimiter: str) -> tuple[str, ...]:
-        with long_cells(), open_text(self.path, self.encoding) as file:
-            try:
-                cells = next((cells for _, cells in _cut(file, delimiter) if cells), [])
-            except csv.Error as error:
-                message = f"the header is not a row of cells ({error})"
-                raise AnnotationError.at(self.path, 1, message) from error
+        try:
+            rows = _rows(self.path, self.encoding, delimiter)
+            cells = next((cells for _, cells in rows if cells), [])
+        except csv.Error as error:
+            message = f"the header is not a row of cells ({error})"
+            raise AnnotationError.at(self.path, 1, message) from error
         return tuple(cell.strip() for cell in cells)
 
     def sample(self, delimiter: str, header: Sequence[str] | None = None) -> list[list[str]]:
         """Some rows; with a header those that come after it and have its number of cells."""
         rows: list[list[str]] = []
-        with long_cells(), open_text(self.path, self.encoding) as file, suppress(csv.Error):
-            for _, cells in islice(_cut(file, delimiter), SAMPLE_ROWS):
+        with suppress(csv.Error):
+            for _, cells in islice(_rows(self.path, self.encoding, delimiter), SAMPLE_ROWS):
                 if header is None:
                     rows += [cells] if any(cells) else []
                 elif len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
@@ -223,9 +228,8 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
         return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
     width = len(first)
-    with long_cells(), open_text(table.path, table.encoding) as file:
-        for _, cells in _cut(file, delimiter, strict=table.path):
-            width = max(width, len(cells))
+    for _, cells in _rows(table.path, table.encoding, delimiter, strict=True):
+        width = max(width, len(cells))
     columns = Columns(image=0, labels=tuple(range(1, width)))
     header = ("image", *["labels"] * (width - 1))
     return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=(note,))
@@ -242,16 +246,26 @@ def _check_names_once(path: Path, header: Sequence[str]) -> None:
 def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width, before = len(layout.header), layout.rows_before
-    with long_cells(), open_text(path, layout.encoding) as file:
-        for line, cells in _cut(file, layout.delimiter, strict=path):
-            if before:
-                before -= bool(cells)
-            elif any(cells):
-                if len(cells) < width and layout.ragged:
-                    cells += [""] * (width - len(cells))
-                if len(cells) != width:
-                    raise AnnotationError.at(path, line, _width_message(len(cells), layout))
-                yield line, cells
+    for line, cells in _rows(path, layout.encoding, layout.delimiter, strict=True):
+        if before:
+            before -= bool(cells)
+        elif any(cells):
+            if len(cells) < width and layout.ragged:
+                cells += [""] * (width - len(cells))
+            if len(cells) != width:
+                raise AnnotationError.at(path, line, _width_message(len(cells), layout))
+            yield line, cells
+
+
+def _rows(
+    path: Path, encoding: str, delimiter: str, *, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Every row of a table with its line, the header among them; see `_cut`."""
+    if encoding == SHEET:
+        yield from sheet_rows(path)
+        return
+    with long_cells(), open_text(path, encoding) as file:
+        yield from _cut(file, delimiter, strict=path if strict else None)
 
 
 def _cut(

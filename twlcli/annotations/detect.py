@@ -30,14 +30,16 @@ from twlcli.annotations.read_options import (
     ReadKeywords,
     ReadOptions,
 )
+from twlcli.annotations.several import several_as_one
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
 from twlcli.annotations.vocabulary import (
-    with_known_labels,
+    with_spelling_of,
     with_vocabulary,
     without_labels,
     without_rare_labels,
 )
+from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
@@ -58,6 +60,8 @@ _OF_IMAGES = EVERY | {"images"}
 FORMATS: dict[str, Format] = {
     "csv": Format(read_table, "file", OF_TABLES),
     "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
+    "parquet": Format(read_table, "file", OF_TABLES),
+    "xlsx": Format(read_table, "file", OF_TABLES),
     "jsonl": Format(read_jsonl, "file", OF_RECORDS),
     "json": Format(read_json_list, "file", OF_RECORDS),
     "label-studio": Format(
@@ -69,6 +73,7 @@ FORMATS: dict[str, Format] = {
         "either",
         _OF_IMAGES | {"coco_images"},
     ),
+    "yolo": Format(read_yolo, "either", EVERY | {"names"}),
     "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
@@ -76,14 +81,21 @@ FORMATS: dict[str, Format] = {
     "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
-_LISTS = ("csv", "tsv", "jsonl", "json")
+_LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
 
 _START = 1 << 16  # characters that show what a file is
 
-FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMAT_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
 
 
 def read_labels(
@@ -136,9 +148,43 @@ def read_labels(
 
 
 def read_with(
-    path: Path | str, options: ReadOptions, *, vocabulary: Vocabulary | None = None
+    path: Path | str,
+    options: ReadOptions,
+    *,
+    vocabulary: Vocabulary | None = None,
+    ignore_unknown: bool = False,
 ) -> Annotations:
-    """Read labels as `read_labels` does, with the options as one value."""
+    """Read labels as `read_labels` does, with the options as one value.
+
+    With `ignore_unknown`, labels outside `vocabulary` are left out; see `with_vocabulary`.
+    """
+    annotations = _read_one(path, replace(options, ignore_labels=None))
+    alike = replace(options, ignore_labels=None, val_data=None, test_data=None)
+    others = [
+        (split, _read_one(other, alike))
+        for split, other in (("val", options.val_data), ("test", options.test_data))
+        if other is not None
+    ]
+    if others:
+        annotations = several_as_one(annotations, others)
+    if options.ignore_labels:
+        annotations = without_labels(
+            annotations, options.ignore_labels, must_occur=vocabulary is None
+        )
+    annotations = with_note_of_parted_groups(annotations)
+    are_keywords = annotations.format == "keywords"
+    minimum = options.min_images or (MIN_IMAGES if are_keywords else 1)
+    if vocabulary is None:
+        return annotations if minimum == 1 else without_rare_labels(annotations, minimum)
+    if are_keywords:
+        annotations = with_spelling_of(annotations, vocabulary)
+    # Where rare labels are left out, the model has not learned them all.
+    ignore_unknown = ignore_unknown or are_keywords or minimum > 1
+    return with_vocabulary(annotations, vocabulary, ignore_unknown=ignore_unknown)
+
+
+def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
+    """One label file or folder, as far as it goes by itself."""
     path, name = Path(path), options.format
     if name is not None and name not in FORMATS:
         hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"
@@ -160,18 +206,7 @@ def read_with(
     annotations = with_forward_slashes(annotations)
     if options.extension is not None:
         annotations = with_extension(annotations, options.extension)
-    if name in _LISTS:
-        annotations = located(annotations)
-    if options.ignore_labels:
-        annotations = without_labels(
-            annotations, options.ignore_labels, must_occur=vocabulary is None
-        )
-    annotations = with_note_of_parted_groups(annotations)
-    minimum = options.min_images or (MIN_IMAGES if name == "keywords" else 1)
-    if vocabulary is None:
-        return annotations if minimum == 1 else without_rare_labels(annotations, minimum)
-    is_open = name == "keywords" or minimum > 1  # the model was not taught every label
-    return (with_known_labels if is_open else with_vocabulary)(annotations, vocabulary)
+    return located(annotations) if name in _LISTS else annotations
 
 
 def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:
@@ -209,6 +244,7 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
         "voc": voc.is_voc,
         "coco": coco.is_coco,
         "nus-wide": nus_wide.is_nus_wide,
+        "yolo": is_yolo,
         "sidecars": is_sidecars,
     }
     for name, looks in looks_like.items():
@@ -223,7 +259,8 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
     what = "holds images but no labels" if images else "holds neither labels nor images"
     raise AnnotationError(
         f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each image, "
-        "photographs with keywords, a folder per class, or the layout of VOC, COCO or NUS-WIDE"
+        "photographs with keywords, a folder per class, or the layout of VOC, COCO, YOLO or "
+        "NUS-WIDE"
     )
 
 
@@ -235,6 +272,8 @@ def _file_format(path: Path, options: ReadOptions) -> str:
         raise AnnotationError(f"{path}: is an image; expected a label file or a folder")
     if coco.is_coco(path):
         return "coco"
+    if is_yolo(path):
+        return "yolo"
     with open_text(path, find_encoding(path)) as file:
         start = file.read(_START).lstrip()
     if start.startswith("{"):

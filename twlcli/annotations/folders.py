@@ -12,6 +12,7 @@ from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.errors import AnnotationError
 from twlcli.images.discover.walk import walk_folders
 from twlcli.images.image_file import is_image
+from twlcli.labels import some_of
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -91,7 +92,7 @@ def read_folders(path: Path) -> Annotations:
         counts = ", ".join(f"{count:,} in {name}" for name, count in left_out.items())
         builder.note(f"images left out because they lie in no split with class folders: {counts}")
     if texts:
-        builder.note(f"text files beside images were not read: {shortened(texts)}")
+        builder.note(f"text files beside images were not read: {some_of(texts)}")
     if builder.label_count == 1:
         message = f"every image has the one label '{builder.label(0)}'"
         if builder.label(0).casefold() in CONTAINERS:
@@ -126,12 +127,6 @@ def text_beside(image: str, names: Container[str]) -> str | None:
     stem = image[: image.rindex(".")]
     candidates = (f"{image}.txt", f"{stem}.txt", f"{image}.TXT", f"{stem}.TXT")
     return next((each for each in candidates if each in names), None)
-
-
-def shortened(names: Sequence[str], count: int = 5) -> str:
-    """The first names, and how many others there are."""
-    more = f" and {len(names) - count:,} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
 
 
 def _level(images: Sequence[_Image]) -> int:

@@ -1,4 +1,4 @@
-"""Hugging Face's imagefolder layout: images beside a `metadata.jsonl` or `metadata.csv`."""
+"""Images beside a table: Hugging Face's `metadata.jsonl` or `.csv`, Roboflow's `_classes.csv`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twlcli.annotations.read_options import DEFAULTS, OF_RECORDS, OF_TABLES, Rea
 from twlcli.annotations.table import add_table
 from twlcli.errors import AnnotationError
 
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "_classes.csv")
 
 
 def is_imagefolder(path: Path) -> bool:
@@ -25,7 +25,8 @@ def read_imagefolder(path: Path, options: ReadOptions = DEFAULTS) -> Annotations
     """Read a folder with `metadata.*`, or with `train/metadata.*`, `val/metadata.*` and such.
 
     A metadata file is a table or JSON Lines file whose image column is `file_name`, relative to
-    the metadata's own folder. The sub-folder is the split where the file names none.
+    the metadata's own folder; Roboflow calls it `_classes.csv`. The sub-folder is the split
+    where the file names none.
 
     Raises:
         AnnotationError: there is no metadata file, or one is wrong; names its line.

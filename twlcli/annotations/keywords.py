@@ -9,12 +9,12 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
-from twlcli.annotations.folders import has_class_folders, shortened, walk
+from twlcli.annotations.folders import has_class_folders, walk
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, ImageError
 from twlcli.images.image_file import IMAGE_SUFFIXES, is_image, is_passed_over, suffix_of
 from twlcli.images.kinds import KIND_OF_SUFFIX, RAW, summaries
-from twlcli.labels import is_text
+from twlcli.labels import is_text, some_of
 from twlcli.xmp.keywords import TagPath, key, path_key
 from twlcli.xmp.place import Place, inside, sidecar
 from twlcli.xmp.users import ancestry, parted
@@ -194,7 +194,7 @@ def _notes_of_words(labels: Iterable[str]) -> Iterator[str]:
     if both:
         yield (
             "words that are labels of their own, and in other photographs the last level of one: "
-            f"{shortened(both)}"
+            f"{some_of(both)}"
         )
 
 

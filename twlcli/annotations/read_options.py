@@ -30,9 +30,11 @@ WHAT = {
     "names": "a file of label names",
     "people": "the people in photographs",
     "own_keywords": "keywords that twl added",
+    "val_data": "a label file of the validation split",
+    "test_data": "a label file of the test split",
 }
 # Those that mean something to every format, to objects of JSON, and to tables.
-EVERY = frozenset(("format", "ignore_labels", "min_images"))
+EVERY = frozenset(("format", "ignore_labels", "min_images", "val_data", "test_data"))
 OF_RECORDS = EVERY | {
     *("images", "separator", "image_column", "labels_column", "split_column", "group_column"),
     *("extension", "names"),
@@ -69,6 +71,8 @@ class ReadOptions:
     names: Path | str | None = None
     people: bool | None = None
     own_keywords: bool | None = None
+    val_data: Path | str | None = None
+    test_data: Path | str | None = None
 
     def given(self) -> dict[str, Any]:
         """What is said, by name."""
@@ -126,6 +130,8 @@ class ReadKeywords(TypedDict, total=False):
     names: Path | str | None
     people: bool | None
     own_keywords: bool | None
+    val_data: Path | str | None
+    test_data: Path | str | None
 
 
 DEFAULTS = ReadOptions()

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MISSING, normal_name
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.separators import find_separator
 
 Record = Mapping[str, Any]
+
+_SMALL = 0.5  # a probability below it rather speaks against a label
 
 
 class Records:
@@ -51,6 +53,7 @@ class Records:
         self._of = of
         self._folder = folder
         self._split = split
+        self._saw_small = False
         self._names = None if options.names is None else LabelNames.read(Path(options.names))
         if self._names is not None:
             builder.declare(self._names, line=None)
@@ -103,6 +106,8 @@ class Records:
     def _labels(self, labels: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if isinstance(labels, dict):
             return self._from_values(labels)
+        if isinstance(labels, str) and labels.strip() in MISSING:
+            labels = None
         if isinstance(labels, str):
             return self._builder.columns(self._split_text(labels)), ()
         if self._names is not None and type(labels) is int:
@@ -122,15 +127,27 @@ class Records:
                 unknown.append(name)
             elif value > 0:
                 present.append(name)
+                self._note_small(key, value)
             elif value != 0:
                 raise ValueError(f"the value of label '{key}' is {value}; expected 0 to 1, or -1")
         return self._builder.columns(present), self._builder.columns(unknown)
 
+    def _note_small(self, key: str, value: float) -> None:
+        if value < _SMALL and not self._saw_small:
+            self._saw_small = True
+            self._builder.note(
+                f"labels with any value above 0 were read as present, as '{key}' with {value}"
+            )
+
     def _label_names(self, labels: Any, what: str) -> list[str]:
-        if self._names is None or not isinstance(labels, list):
-            return _listed(labels, what)
-        texts = [str(label) if type(label) is int else label for label in labels]
-        return [self._names.name(text.strip()) for text in _listed(texts, what)]
+        if isinstance(labels, list) and any(type(label) is int for label in labels):
+            labels = [str(label) if type(label) is int else label for label in labels]
+            if self._names is None:
+                self._builder.note("numbers became the names of labels; a file can name them")
+        texts = _listed(labels, what)
+        if self._names is None:
+            return texts
+        return [self._names.name(text.strip()) for text in texts]
 
 
 def _own(key: str | None) -> tuple[str, ...]:

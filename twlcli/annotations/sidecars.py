@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -14,11 +13,9 @@ from twlcli.annotations.folders import has_class_folders, text_beside, walk
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import find_separator
+from twlcli.annotations.yolo import BOX_LINE
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
-
-# A class number and a box in fractions, as detectors are trained on: `0 0.51 0.42 0.2 0.33`.
-_BOX_LINE = re.compile(r"\d+(\s+([01]?\.\d+|[01]\.?)){4,}")
 
 
 def is_sidecars(path: Path) -> bool:
@@ -93,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _text_lines(path: Path) -> list[str]:
     lines = read_text(path).splitlines()
     for number, line in enumerate(lines, start=1):
-        if _BOX_LINE.fullmatch(line.strip()):
+        if BOX_LINE.fullmatch(line.strip()):
             message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
             raise AnnotationError.at(path, number, message)
     return lines

@@ -120,6 +120,23 @@ def summarize(annotations: Annotations) -> Summary:
     )
 
 
+def in_one_line(*parts: Annotations) -> str:
+    """What was read: file, format, labels, and what images say of them.
+
+    Args:
+        parts: the images, such as those of several splits of one file.
+    """
+    first, images = parts[0], sum(map(len, parts))
+    present = [part.labels.present_per_image() for part in parts]
+    without = sum(int((each == 0).sum()) for each in present)
+    unknown = sum(int((part.labels.values == UNKNOWN).sum()) for part in parts)
+    mean = sum(int(each.sum()) for each in present) / max(images, 1)
+    told = [f"{len(first.vocabulary):,} labels", f"{mean:.2f} per image"]
+    told += [f"{without:,} images without labels"] if without else []
+    told += [f"{unknown:,} entries unknown"] if unknown else []
+    return f"{first.source} ({first.format}): {', '.join(told)}"
+
+
 def case_twins(vocabulary: Vocabulary) -> list[tuple[str, ...]]:
     """Groups of labels that differ only in case, such as `('Dog', 'dog')`.
 

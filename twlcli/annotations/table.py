@@ -54,6 +54,9 @@ def read_table(
     may then be separated by blanks, too. A list of attributes as CelebA's, whose first line counts
     the images and whose second names the attributes, is a table with a column for each.
 
+    A Parquet file, or the first sheet of an Excel workbook, is such a table too; lists in Parquet
+    are lists of labels.
+
     Args:
         path: the file, in UTF-8, UTF-16 with its mark or Windows-1252, with any line ends.
         options: those of `OF_TABLES`. `separator` stands between labels in a cell, instead of the
@@ -64,9 +67,9 @@ def read_table(
     Raises:
         AnnotationError: with the line of what is wrong.
     """
-    builder = AnnotationBuilder(
-        path, format_name="tsv" if delimiter == "\t" else "csv", root=path.parent
-    )
+    kinds = {".parquet": "parquet", ".xlsx": "xlsx"}
+    name = "tsv" if delimiter == "\t" else kinds.get(path.suffix.lower(), "csv")
+    builder = AnnotationBuilder(path, format_name=name, root=path.parent)
     builder.duplicate_hint = "{join_rows} joins the rows of an image"
     add_table(builder, path, options, delimiter=delimiter)
     return builder.finish()

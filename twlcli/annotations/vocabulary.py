@@ -10,24 +10,35 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_label
-from twlcli.errors import AnnotationError, did_you_mean
-from twlcli.labels import PRESENT, LabelMatrix, Vocabulary
+from twlcli.errors import AnnotationError, UnknownLabelError, did_you_mean
+from twlcli.labels import PRESENT, LabelMatrix, Vocabulary, some_of
 from twlcli.xmp.keywords import key
 
 _NAMED = 8  # labels in a sentence
 _SHOWN = 60  # characters of each
 
 
-def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+def with_vocabulary(
+    annotations: Annotations, vocabulary: Vocabulary, *, ignore_unknown: bool = False
+) -> Annotations:
     """The same annotations with the columns of another vocabulary.
 
-    A label of `vocabulary` that the annotations do not know is absent everywhere.
+    Labels of `vocabulary` that the annotations do not know are `unlisted`.
+
+    Args:
+        annotations: the images.
+        vocabulary: the labels in their order.
+        ignore_unknown: leave out labels outside `vocabulary`, with a note.
 
     Raises:
-        AnnotationError: a label outside `vocabulary` is present in an image; names the first.
+        AnnotationError: a label outside `vocabulary` is present in an image; names the first. Or
+            no label is in both.
     """
     if annotations.vocabulary == vocabulary:
         return annotations
+    unlisted = tuple(name for name in vocabulary if name not in annotations.vocabulary)
+    if ignore_unknown:
+        annotations = _without_unknown(annotations, vocabulary)
     labels = annotations.labels
     known = np.array([name in vocabulary for name in annotations.vocabulary], dtype=np.bool_)
     outside = np.flatnonzero(~known[labels.columns] & (labels.values == PRESENT))
@@ -37,29 +48,37 @@ def with_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotat
         try:
             vocabulary.column(name)
         except AnnotationError as error:
-            raise AnnotationError.at(*annotations.place(row), str(error)) from None
-    return _mapped(annotations, vocabulary)
+            raise UnknownLabelError.at(*annotations.place(row), str(error)) from None
+    return replace(in_vocabulary(annotations, vocabulary), unlisted=unlisted)
 
 
-def with_known_labels(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
-    """The same annotations with the columns of another vocabulary; labels outside it are left out.
+def _without_unknown(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    unknown = [name for name in annotations.vocabulary if name not in vocabulary]
+    if not unknown:
+        return annotations
+    if len(unknown) == len(annotations.vocabulary):
+        raise AnnotationError(
+            f"{annotations.source}: none of its labels ({some_of(unknown)}) is one of the model's "
+            f"({some_of(vocabulary.names)})"
+        )
+    note = f"labels that the model does not know were left out: {some_of(unknown)}"
+    annotations = without_labels(annotations, unknown)
+    return annotations.with_note(note)
 
-    A label that is not in it is that which differs in letter case alone, if there is one.
+
+def with_spelling_of(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """The same annotations with labels spelled as in a vocabulary, where only letter case differs.
+
+    Labels stay as they are where two of them would become one.
     """
     known = {key(name): name for name in vocabulary}
-    renamed = tuple(
+    names = tuple(
         name if name in vocabulary else known.get(key(name), name)
         for name in annotations.vocabulary
     )
-    if len(set(renamed)) == len(renamed):
-        annotations = replace(annotations, vocabulary=Vocabulary(renamed))
-    counts = _counts(annotations)
-    outside = {name: count for name, count in counts.items() if name not in vocabulary}
-    annotations = _mapped(annotations, vocabulary)
-    if not outside:
+    if len(set(names)) < len(names):
         return annotations
-    note = f"labels left out because the model does not know them: {_most_frequent(outside)}"
-    return annotations.with_note(note)
+    return replace(annotations, vocabulary=Vocabulary(names))
 
 
 def without_rare_labels(annotations: Annotations, minimum: int) -> Annotations:
@@ -81,7 +100,7 @@ def without_rare_labels(annotations: Annotations, minimum: int) -> Annotations:
         )
     found = _most_frequent(rare)
     note = f"labels left out because fewer than {minimum:,} images have them: {found}"
-    return _mapped(annotations, Vocabulary(kept)).with_note(note)
+    return in_vocabulary(annotations, Vocabulary(kept)).with_note(note)
 
 
 def _counts(annotations: Annotations) -> dict[str, int]:
@@ -128,7 +147,7 @@ def without_labels(
     kept = tuple(name for name in vocabulary if name not in ignored)
     if not kept:
         raise AnnotationError(f"{annotations.source}: no label is left")
-    return _mapped(annotations, Vocabulary(kept))
+    return in_vocabulary(annotations, Vocabulary(kept))
 
 
 def _listed(names: Collection[str]) -> Collection[str]:
@@ -148,8 +167,8 @@ def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if regex.fullmatch(name)]
 
 
-def _mapped(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
-    """With the columns of `vocabulary`; entries of other labels are dropped."""
+def in_vocabulary(annotations: Annotations, vocabulary: Vocabulary) -> Annotations:
+    """The annotations with the columns of `vocabulary`; entries of other labels are dropped."""
     labels = annotations.labels
     column_of = {name: column for column, name in enumerate(vocabulary)}
     order = np.array([column_of.get(name, -1) for name in annotations.vocabulary], dtype=np.int32)

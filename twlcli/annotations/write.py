@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.separators import NEEDS_JSON, SEPARATORS
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, needs_extra
 from twlcli.io import write_whole
 from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
 
@@ -39,15 +39,43 @@ def write_table(annotations: Annotations, path: Path) -> None:
         JPEGImages/000005.jpg,chair,
         JPEGImages/000012.jpg,car|person,dog
 
+    To a name ending in `.parquet` the same columns are written, with labels and unknown labels as
+    lists.
+
     Raises:
-        AnnotationError: the name's ending is neither `.csv` nor `.tsv`, or an image's name is not
-            Unicode.
+        AnnotationError: the name has another ending, or an image's name is not Unicode.
+        MissingExtraError: Parquet without pyarrow.
         TwlError: the file cannot be written. Nothing half-written stays.
     """
-    delimiter = DELIMITER_OF_SUFFIX.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        with needs_extra("writing Parquet", "parquet"):
+            import pyarrow.parquet  # noqa: F401
+        write_whole(path, lambda file: _write_parquet(annotations, path, file))
+        return
+    delimiter = DELIMITER_OF_SUFFIX.get(suffix)
     if delimiter is None:
-        raise AnnotationError(f"{path}: the table's name must end in .csv or .tsv")
+        raise AnnotationError(f"{path}: the table's name must end in .csv, .tsv or .parquet")
     write_whole(path, lambda file: _write_rows(annotations, path, delimiter, file))
+
+
+def _write_parquet(annotations: Annotations, path: Path, file: IO[bytes]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    lists = pyarrow.list_(pyarrow.string())
+    rows = _rows(annotations, path, cell=list)
+    header = next(rows)
+    kinds = [lists if name in ("labels", "unknown") else pyarrow.string() for name in header]
+    schema = pyarrow.schema(list(zip(header, kinds, strict=True)))
+    with parquet.ParquetWriter(file, schema, compression="zstd") as table:
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            try:
+                columns = list(map(pyarrow.array, zip(*some, strict=True), kinds))
+            except UnicodeEncodeError as error:
+                message = f"{error.object!r} is not Unicode text, so no table can hold it"
+                raise AnnotationError(f"{annotations.source}: {message}") from error
+            table.write_batch(pyarrow.record_batch(columns, schema=schema))
 
 
 def _write_rows(annotations: Annotations, path: Path, delimiter: str, file: IO[bytes]) -> None:
@@ -60,8 +88,10 @@ def _write_rows(annotations: Annotations, path: Path, delimiter: str, file: IO[b
             raise AnnotationError(f"{annotations.source}: {message}") from error
 
 
-def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
-    """The header, then a row for each image."""
+def _rows(
+    annotations: Annotations, path: Path, *, cell: Callable[[Sequence[str]], Any] | None = None
+) -> Iterator[list[Any]]:
+    """The header, then a row for each image; `cell` makes a cell of labels, else it is text."""
     labels, names = annotations.labels, annotations.vocabulary.names
     has_splits = any(annotations.splits)
     has_unknown = bool((labels.values == UNKNOWN).any())
@@ -78,8 +108,8 @@ def _rows(annotations: Annotations, path: Path) -> Iterator[list[str]]:
         ("vocabulary", has_vocabulary),
     )
     yield ["image", "labels", *(name for name, needed in optional if needed)]
-    cell = _cell_writer(names)
-    folder = _folder_prefix(annotations.root, path.parent)
+    cell = cell or _cell_writer(names)
+    folder = folder_prefix(annotations.root, path.parent)
     vocabulary = _json(names)
     for image, split, group, (present, unknown) in zip(
         annotations.images, annotations.splits, groups, _label_names(labels, names), strict=True
@@ -140,7 +170,7 @@ def _quoted(cell: str, delimiter: str) -> str:
     return cell
 
 
-def _folder_prefix(root: Path, folder: Path) -> str:
+def folder_prefix(root: Path, folder: Path) -> str:
     """What leads from `folder` to `root`: empty, or a path that ends with a slash."""
     # Both without links, for '..' in a relative path leads to the parent of a link's target.
     base, start = os.path.realpath(root), os.path.realpath(folder)

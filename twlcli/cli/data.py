@@ -69,7 +69,7 @@ def convert(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="The table to write: a .csv or .tsv.", show_default=False
+            metavar="FILE", help="The table to write: a .csv, .tsv or .parquet.", show_default=False
         ),
     ],
     reading: ReadOptions = DEFAULTS,

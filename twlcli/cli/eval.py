@@ -30,6 +30,12 @@ Data = Annotated[
         metavar="DATA", help=f"{options.DATA_HELP} [default: what the run was trained on]"
     ),
 ]
+IgnoreUnknownLabels = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-unknown-labels", help="Leave out labels of DATA that the model does not know."
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead; scores are fractions 0..1.")
 ]
@@ -63,6 +69,7 @@ def evaluate(
     threshold: options.Threshold = None,
     reading: ReadOptions = DEFAULTS,
     splits: Splits = None,
+    ignore_unknown_labels: IgnoreUnknownLabels = False,
     as_json: AsJson = False,
     scores: Scores = None,
     force: Force = False,
@@ -92,6 +99,7 @@ def evaluate(
         threshold=threshold,
         **reading.given(),
         splits=splits,
+        ignore_unknown_labels=ignore_unknown_labels,
         scores=scores,
         force=force,
         batch_size=batch_size,
@@ -106,8 +114,10 @@ def evaluate(
     if as_json:
         _print_json(evaluation, model=model)
     else:
-        where = f"{evaluation.data}, split {evaluation.split}: {evaluation.images:,} images"
-        _print_tables(evaluation, f"{model} on {where}", order=sort, all_labels=all_labels)
+        mean = sum(label.support for label in evaluation.labels) / evaluation.images
+        where = f"{evaluation.data}, split {evaluation.split}"
+        title = f"{model} on {where}: {evaluation.images:,} images with {mean:.2f} labels each"
+        _print_tables(evaluation, title, order=sort, all_labels=all_labels)
     print_caveats(damaged=evaluation.damaged, profiles_ignored=evaluation.profiles_ignored)
     if evaluation.unreadable:
         print_unreadable(evaluation.unreadable, more="; --json lists all")

@@ -43,8 +43,8 @@ LABEL_OPTIONS = {
     "format": LabelOption(
         "--format",
         str,
-        "Format of the labels: csv, tsv, jsonl, json, label-studio, imagefolder, coco, voc, "
-        "nus-wide, sidecars, keywords or folders [default: detected]",
+        "Format of the labels: csv, tsv, parquet, xlsx, jsonl, json, label-studio, imagefolder, "
+        "coco, yolo, voc, nus-wide, sidecars, keywords or folders [default: detected]",
         "NAME",
     ),
     "images": LabelOption(
@@ -137,6 +137,12 @@ LABEL_OPTIONS = {
     ),
     "own_keywords": LabelOption(
         "--own-keywords", bool, "With keywords of photographs, those that twl added count too."
+    ),
+    "val_data": LabelOption(
+        "--val-data", Path, "Label file or folder of the validation split, beside DATA.", "DATA"
+    ),
+    "test_data": LabelOption(
+        "--test-data", Path, "Label file or folder of the test split, beside DATA.", "DATA"
     ),
 }
 

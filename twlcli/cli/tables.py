@@ -11,7 +11,7 @@ from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
-from twlcli.model.decisions import some_of
+from twlcli.labels import some_of
 from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
 from twlcli.scoring.metrics import CALIBRATION_BINS

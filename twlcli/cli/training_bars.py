@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from twlcli.cli.console import err
+from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ class TrainingBars:
         self.epochs, self.validation_count = schedule.epochs, start.validation
         many = f", {start.ranks} ranks" if start.ranks > 1 else ""
         err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
+        err.print(printable(start.read))
+        held_out = " held out" if start.held_out else ""
         err.print(
             f"{start.training:,} training images in batches of {schedule.batch_size}, "
-            f"{start.validation:,} validation images"
+            f"{start.validation:,} validation images{held_out}"
         )
         if start.weights is None:
             kept = "those of the interrupted run" if start.resumed else "random"

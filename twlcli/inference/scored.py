@@ -19,6 +19,7 @@ from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import LocalDecoder
 from twlcli.inference.stream import stream, usable_cores
+from twlcli.labels import UNKNOWN
 from twlcli.model.predictor import Predictor
 
 
@@ -95,10 +96,12 @@ def score_images(
     readable = [row for row in range(len(annotations)) if row not in unreadable]
     if not readable and not none_will_do:
         _raise_nothing_readable(annotations, unreadable)
+    targets = annotations.labels.dense(readable)
+    targets[:, [annotations.vocabulary.column(name) for name in annotations.unlisted]] = UNKNOWN
     return ScoredImages(
         tuple(annotations.images[row] for row in readable),
         logits[readable] if unreadable else logits,
-        annotations.labels.dense(readable),
+        targets,
         tuple(unreadable.values()),
         caveats,
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import ModelError, TwlError
+from twlcli.labels import some_of
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
 BEST_F1 = "best-f1"
 PRECISION = "precision="
-NAMES_SHOWN = 5  # of many labels
 SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
 
 
@@ -98,17 +96,6 @@ def never_given_note(spec: ModelSpec, wish: str | float | None) -> str:
         f"{len(names):,} of {len(spec.vocabulary):,} labels are never given at {wish_text(wish)}: "
         f"{some_of(names)}"
     )
-
-
-def some_of(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are.
-
-    Example:
-        >>> some_of(["a", "b", "c", "d", "e", "f", "g"])
-        'a, b, c, d, e and 2 more'
-    """
-    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def decide(

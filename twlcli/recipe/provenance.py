@@ -9,7 +9,10 @@ from typing import Any
 from twlcli.errors import ModelError, RecipeError
 from twlcli.recipe.recipe import Recipe
 
-_PATHS = {"data": ("path", "images", "coco_images", "names"), "model": ("weights",)}
+_PATHS = {
+    "data": ("path", "images", "coco_images", "names", "val_data", "test_data"),
+    "model": ("weights",),
+}
 
 
 def portable_tables(recipe: Recipe) -> dict[str, Any]:

@@ -138,6 +138,11 @@ class DataRecipe(Section):
         default=False,
         description="Whether, among keywords of photographs, those that twl added count too.",
     )
+    val_data: Text = Field(
+        default="",
+        description="Label file or folder of the validation split; empty where `path` holds it.",
+    )
+    test_data: Text = Field(default="", description="Likewise of the test split.")
     train_split: SplitNames = Field(
         default="train",
         description="The split to train on, or several with commas between; a number is the fold "

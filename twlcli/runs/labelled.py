@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_splits
 from twlcli.annotations.detect import read_with
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
-from twlcli.errors import TwlError
-from twlcli.labels import Vocabulary
+from twlcli.errors import TwlError, UnknownLabelError
+from twlcli.labels import Vocabulary, some_of
 from twlcli.runs.run_folder import Run, split_again
 
 DEFAULT_SPLIT = "val"
@@ -32,6 +32,7 @@ def open_labelled(
     options: ReadOptions = DEFAULTS,
     *,
     splits: Path | str | None = None,
+    ignore_unknown_labels: bool | None = None,
 ) -> Labelled:
     """The images to measure a model on.
 
@@ -43,12 +44,14 @@ def open_labelled(
         vocabulary: the model's labels.
         options: how to read the data.
         splits: a run folder, or a table of image and split; see `split_again`.
+        ignore_unknown_labels: leave out labels that the model does not know; None is an error for
+            them, which says so.
 
     Raises:
         TwlError: there are no data, they cannot be read, or have no such split or other labels.
     """
     if data is not None:
-        annotations = read_with(data, options, vocabulary=vocabulary)
+        annotations = _read(data, options, vocabulary, ignore_unknown_labels)
         if splits is not None:
             annotations = split_again(annotations, splits)
         default = DEFAULT_SPLIT
@@ -66,6 +69,27 @@ def open_labelled(
         annotations, default = run.data(), run.splits[1]
     name = normal_splits(split) if split is not None else _default_split(annotations, default)
     return Labelled(annotations.split(name), name)
+
+
+def _read(
+    data: Path | str, options: ReadOptions, vocabulary: Vocabulary, ignore_unknown: bool | None
+) -> Annotations:
+    """Labelled images in the model's vocabulary, with a note on labels that they do not know."""
+    try:
+        annotations = read_with(
+            data, options, vocabulary=vocabulary, ignore_unknown=bool(ignore_unknown)
+        )
+    except UnknownLabelError as error:
+        if ignore_unknown is not None:
+            error.advise("{ignore_unknown_labels} leaves out what the model does not know")
+        raise
+    if not (missing := annotations.unlisted):
+        return annotations
+    note = (
+        f"{len(missing):,} of the model's {len(vocabulary):,} labels do not occur in "
+        f"{annotations.source} and are in no score: {some_of(missing)}"
+    )
+    return replace(annotations, notes=(*annotations.notes, note))
 
 
 def _default_split(annotations: Annotations, default: str) -> str:

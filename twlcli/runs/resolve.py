@@ -13,11 +13,12 @@ from twlcli.recipe import Recipe, Setting, read_recipe
 Settings = Mapping[str, Any] | Iterable[str | Setting]
 
 # Keys that hold paths, which a run has to find wherever it is continued from.
-_PATHS = {("data", key) for key in ("path", "images", "coco_images", "names", "splits")}
+_DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data")
+_PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
 _NAMED_WEIGHTS = ("default", "none")
 # What may change when a run is resumed: where the data are, how long it takes, and on what.
 CHANGEABLE = (
-    *("data.path", "data.images", "data.coco_images", "data.names"),
+    *(f"data.{key}" for key in _DATA_PATHS),
     *("schedule.epochs", "schedule.validate_every", "schedule.micro_batch"),
     *("train.workers", "train.threads", "train.save_minutes"),
 )

@@ -165,6 +165,11 @@ class Run:
             )
         return replace(annotations, splits=tuple(split_of[image] for image in annotations.images))
 
+    @property
+    def has_held_out(self) -> bool:
+        """Whether twl drew the validation images from those for training."""
+        return not self.recipe.data.splits and (self.folder / SPLITS_NAME).exists()
+
     def split_data(self, data: Annotations | None = None) -> tuple[Annotations, Annotations]:
         """The training and validation images; a split that twl has to make is recorded.
 

@@ -164,6 +164,7 @@ def evaluate(
     split: str | None = None,
     threshold: str | float | None = None,
     splits: Path | str | None = None,
+    ignore_unknown_labels: bool = False,
     scores: Path | str | None = None,
     force: bool = False,
     batch_size: int | None = None,
@@ -187,6 +188,8 @@ def evaluate(
             `val`, and for all where there are no splits.
         threshold: see `decisions.thresholds_of`.
         splits: a run folder, or a table of image and split: the split to use.
+        ignore_unknown_labels: leave out labels of the data that the model does not know. Those of
+            the model that the data do not know are always left out, with a note.
         scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
         force: replace `scores` if it exists.
         batch_size: images in one call of the model; None for what suits the device.
@@ -223,6 +226,7 @@ def evaluate(
         predictor.spec.vocabulary,
         ReadOptions(**options),
         splits=splits,
+        ignore_unknown_labels=ignore_unknown_labels,
     )
     with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
         scored = score_images(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.model.decisions import some_of
+from twlcli.labels import some_of
 
 FEW_IMAGES = 10  # of a label, to learn from it
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.missing import check_images
+from twlcli.annotations.summary import in_one_line
 from twlcli.errors import (
     AnnotationError,
     DeviceError,
@@ -193,6 +194,8 @@ class Trainer:
             report,
             len(self.train_data),
             len(self.validation_data),
+            self.run.has_held_out,
+            in_one_line(self.train_data, self.validation_data),
             resumed,
         )
 

@@ -22,6 +22,8 @@ class TrainStart:
         weights: what of the pretrained weights fitted; None where there were none.
         training: number of training images.
         validation: number of validation images.
+        held_out: whether these were drawn from the training images.
+        read: what was read of labels, in one line.
         resumed: whether it continues an earlier one.
     """
 
@@ -32,6 +34,8 @@ class TrainStart:
     weights: WeightsReport | None
     training: int
     validation: int
+    held_out: bool
+    read: str
     resumed: bool
 
 

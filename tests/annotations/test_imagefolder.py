@@ -1,0 +1,13 @@
+from twlcli.annotations.detect import read_labels
+
+
+def test_roboflows_tables_of_splits(tmp_path):
+    for split, cells in (("train", "1, 0"), ("valid", "1, 1"), ("test", "0, 1")):
+        (tmp_path / split).mkdir()
+        table = f"filename, cat, dog\n{split}.jpg, {cells}\n"
+        (tmp_path / split / "_classes.csv").write_text(table)
+    annotations = read_labels(tmp_path)
+    assert annotations.vocabulary.names == ("cat", "dog")
+    assert annotations.images == ("train/train.jpg", "valid/valid.jpg", "test/test.jpg")
+    assert annotations.splits == ("train", "val", "test")
+    assert annotations.labels.dense().tolist() == [[1, 0], [1, 1], [0, 1]]
