@@ -27,6 +27,7 @@ FLOORS = [
     ["inference"],
     ["runs"],
     ["annotations"],
+    ["xmp"],
     ["images"],
     ["model"],
     ["recipe", "losses", "pages"],

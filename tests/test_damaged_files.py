@@ -61,7 +61,7 @@ def labels_of(name: str) -> tuple[Step, Step]:
         path = folder if others else folder / first
         with suppress(TwlError):
             read_labels(path)
-        annotations = read_labels(path, format=name)
+        annotations = read_labels(path, format=name, min_images=1)
         assert annotations.labels.shape == (len(annotations), len(annotations.vocabulary))
         json.dumps(summarize(annotations).to_dict())
         write_table(annotations, folder.parent / "written.csv")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.tagging.outputs.test_xmp import described
 from twlcli.annotations.detect import FORMATS, find_format, read_labels
 from twlcli.annotations.vocabulary import with_vocabulary
 from twlcli.errors import AnnotationError
@@ -81,6 +82,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "TrainTestLabels/Labels_cat_Test.txt": "1\n",
     },
     "sidecars": {"a.jpg": "", "a.txt": "dog"},
+    "keywords": {"a.jpg": "", "a.jpg.xmp": described("dog").decode()},
     "folders": {"dog/a.jpg": "", "cat/b.jpg": ""},
 }
 
@@ -105,7 +107,7 @@ def test_every_format_has_a_layout_here():
 def test_open_finds_the_format(tmp_path, name):
     path = made(tmp_path, name)
     assert find_format(path) == name
-    annotations = read_labels(path)
+    annotations = read_labels(path, min_images=1)
     assert annotations.format == name
     assert "dog" in annotations.vocabulary
     column = annotations.vocabulary.column("dog")
@@ -115,7 +117,7 @@ def test_open_finds_the_format(tmp_path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_open_forced_format_reads_the_same(tmp_path, name):
     path = made(tmp_path, name)
-    found, forced = read_labels(path), read_labels(path, format=name)
+    found, forced = (read_labels(path, min_images=1, format=each) for each in (None, name))
     assert forced.images == found.images
     assert forced.format == found.format
     np.testing.assert_array_equal(forced.labels.dense(), found.labels.dense())

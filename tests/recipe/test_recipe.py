@@ -269,6 +269,9 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             'val_data = ""\n',
             'test_data = ""\n',
             'splits = ""\n',
+            "min_images = 0\n",
+            "people = false\n",
+            "own_keywords = false\n",
         ),
         "save_minutes = 10.0\n",
     )  # keys that it did not have

@@ -53,6 +53,10 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.images)
 
+    def with_note(self, note: str) -> Annotations:
+        """The same, and one more sentence for the user to know."""
+        return replace(self, notes=(*self.notes, note))
+
     def records(self) -> list[dict[str, Any]]:
         """One dictionary per image: `image` (its path, str), `labels`, `unknown` and `split`.
 

@@ -18,6 +18,7 @@ from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
 from twlcli.annotations.json_list import read_json_list
 from twlcli.annotations.jsonl import read_jsonl
+from twlcli.annotations.keywords import MIN_IMAGES, keyworded, read_keywords
 from twlcli.annotations.label_studio import is_label_studio, read_label_studio
 from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
@@ -32,7 +33,12 @@ from twlcli.annotations.read_options import (
 from twlcli.annotations.several import several_as_one
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
-from twlcli.annotations.vocabulary import with_vocabulary, without_labels
+from twlcli.annotations.vocabulary import (
+    with_spelling_of,
+    with_vocabulary,
+    without_labels,
+    without_rare_labels,
+)
 from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
@@ -71,6 +77,7 @@ FORMATS: dict[str, Format] = {
     "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
+    "keywords": Format(read_keywords, "folder", EVERY | {"people", "own_keywords"}),
     "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
@@ -122,12 +129,16 @@ def read_labels(
             - `ignore_columns`: columns that are not read, in the same form.
             - `group_column`: the column of what images belong to, such as a patient. Held-out
               images are drawn so that no group lies in both parts.
-            - `ignore_labels`: labels that are left out.
+            - `ignore_labels`: labels that are left out, or patterns of them with `*` and `?`.
+            - `min_images`: labels that fewer images have are left out; 20 for keywords of
+              photographs where nothing is said. Not for the labels of a `vocabulary`.
             - `blank`, `minus_one`: `absent` or `unknown`: what an empty cell and -1 mean in columns
               of labels, instead of the rule in `table.read_table`.
             - `extension`: added to the names of images without an ending, such as `.jpg`.
             - `names`: a file of label names, for labels that are numbers; see
               `label_names.LabelNames`.
+            - `people`: whether the people in photographs count as keywords.
+            - `own_keywords`: whether those keywords of photographs count that twl itself added.
 
     Raises:
         AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
@@ -161,8 +172,14 @@ def read_with(
             annotations, options.ignore_labels, must_occur=vocabulary is None
         )
     annotations = with_note_of_parted_groups(annotations)
+    are_keywords = annotations.format == "keywords"
+    minimum = options.min_images or (MIN_IMAGES if are_keywords else 1)
     if vocabulary is None:
-        return annotations
+        return annotations if minimum == 1 else without_rare_labels(annotations, minimum)
+    if are_keywords:
+        annotations = with_spelling_of(annotations, vocabulary)
+    # Where rare labels are left out, the model has not learned them all.
+    ignore_unknown = ignore_unknown or are_keywords or minimum > 1
     return with_vocabulary(annotations, vocabulary, ignore_unknown=ignore_unknown)
 
 
@@ -179,6 +196,11 @@ def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
     _check_place(path, name)
     options.check(path, name, FORMATS[name].options)
     annotations = FORMATS[name].read(path, options)
+    if name == "folders" and options.format is None and (share := keyworded(path)):
+        annotations = annotations.with_note(
+            f"{100 * share:.3g} % of the photographs have keywords, which were not read; the "
+            "format 'keywords' reads them"
+        )
     if options.images is not None and name != "coco":
         annotations = replace(annotations, root=Path(options.images))
     annotations = with_forward_slashes(annotations)
@@ -192,14 +214,14 @@ def find_format(path: Path, options: ReadOptions = DEFAULTS) -> str:
 
     Args:
         path: the file or folder.
-        options: those that name a table's columns.
+        options: those that name a table's columns, and that say which keywords count.
 
     Raises:
         AnnotationError: nothing there looks like labels; says what was expected.
     """
     with readable(path):
         path.stat()
-    return _folder_format(path) if path.is_dir() else _file_format(path, options)
+    return _folder_format(path, options) if path.is_dir() else _file_format(path, options)
 
 
 def _table_inside(path: Path) -> Path:
@@ -216,7 +238,7 @@ def _check_place(path: Path, name: str) -> None:
         raise AnnotationError(f"{path}: is a {found}; the format '{name}' is read from a {lies_in}")
 
 
-def _folder_format(path: Path) -> str:
+def _folder_format(path: Path, options: ReadOptions) -> str:
     looks_like: dict[str, Callable[[Path], bool]] = {
         "imagefolder": is_imagefolder,
         "voc": voc.is_voc,
@@ -224,16 +246,21 @@ def _folder_format(path: Path) -> str:
         "nus-wide": nus_wide.is_nus_wide,
         "yolo": is_yolo,
         "sidecars": is_sidecars,
-        "folders": is_folders,
     }
     for name, looks in looks_like.items():
         if looks(path):
             return name
+    share = keyworded(path, options)
+    if is_folders(path) and share < 0.5:
+        return "folders"
+    if share:
+        return "keywords"
     images = any(is_image(name) for _, names in walk(path) for name in names)
     what = "holds images but no labels" if images else "holds neither labels nor images"
     raise AnnotationError(
         f"{path}: {what}; expected labels.csv, metadata.csv, a .txt beside each image, "
-        "a folder per class, or the layout of VOC, COCO, YOLO or NUS-WIDE"
+        "photographs with keywords, a folder per class, or the layout of VOC, COCO, YOLO or "
+        "NUS-WIDE"
     )
 
 

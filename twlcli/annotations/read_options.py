@@ -23,15 +23,18 @@ WHAT = {
     "split_column": "a split column",
     "group_column": "a group column",
     "ignore_labels": "labels to ignore",
+    "min_images": "a smallest number of images for a label",
     "blank": "the meaning of empty cells",
     "minus_one": "the meaning of -1",
     "extension": "an ending of image names",
     "names": "a file of label names",
+    "people": "the people in photographs",
+    "own_keywords": "keywords that twl added",
     "val_data": "a label file of the validation split",
     "test_data": "a label file of the test split",
 }
 # Those that mean something to every format, to objects of JSON, and to tables.
-EVERY = frozenset(("format", "ignore_labels", "val_data", "test_data"))
+EVERY = frozenset(("format", "ignore_labels", "min_images", "val_data", "test_data"))
 OF_RECORDS = EVERY | {
     *("images", "separator", "image_column", "labels_column", "split_column", "group_column"),
     *("extension", "names"),
@@ -61,10 +64,13 @@ class ReadOptions:
     split_column: str | None = None
     group_column: str | None = None
     ignore_labels: Sequence[str] | None = None
+    min_images: int | None = None
     blank: Meaning | None = None
     minus_one: Meaning | None = None
     extension: str | None = None
     names: Path | str | None = None
+    people: bool | None = None
+    own_keywords: bool | None = None
     val_data: Path | str | None = None
     test_data: Path | str | None = None
 
@@ -91,6 +97,8 @@ class ReadOptions:
                 )
         if self.separator == "":
             raise AnnotationError("the separator is empty")
+        if self.min_images is not None and self.min_images < 1:
+            raise AnnotationError(f"{WHAT['min_images']} is {self.min_images}; expected 1 or more")
         for value, option in ((self.blank, "blank"), (self.minus_one, "minus_one")):
             if value is not None and value not in get_args(Meaning):
                 expected = " or ".join(get_args(Meaning))
@@ -115,10 +123,13 @@ class ReadKeywords(TypedDict, total=False):
     split_column: str | None
     group_column: str | None
     ignore_labels: Sequence[str] | None
+    min_images: int | None
     blank: Meaning | None
     minus_one: Meaning | None
     extension: str | None
     names: Path | str | None
+    people: bool | None
+    own_keywords: bool | None
     val_data: Path | str | None
     test_data: Path | str | None
 

@@ -44,7 +44,7 @@ LABEL_OPTIONS = {
         "--format",
         str,
         "Format of the labels: csv, tsv, parquet, xlsx, jsonl, json, label-studio, imagefolder, "
-        "coco, yolo, voc, nus-wide, sidecars or folders [default: detected]",
+        "coco, yolo, voc, nus-wide, sidecars, keywords or folders [default: detected]",
         "NAME",
     ),
     "images": LabelOption(
@@ -95,7 +95,16 @@ LABEL_OPTIONS = {
         "NAME",
     ),
     "ignore_labels": LabelOption(
-        "--ignore-label", list[str], "Leave out this label (repeatable).", "NAME"
+        "--ignore-label",
+        list[str],
+        "Leave out this label, or all that a pattern with * and ? matches (repeatable).",
+        "NAME",
+    ),
+    "min_images": LabelOption(
+        "--min-images",
+        int,
+        "Leave out labels that fewer images have [default: 20 for keywords, otherwise none]",
+        "N",
     ),
     "blank": LabelOption(
         "--blank",
@@ -120,6 +129,14 @@ LABEL_OPTIONS = {
         "Names for labels that are numbers: one on each line, beginning with 0; or JSON; or YAML "
         "with a key names.",
         "FILE",
+    ),
+    "people": LabelOption(
+        "--people",
+        bool,
+        "Of photographs' keywords: the names of the people in them are labels too.",
+    ),
+    "own_keywords": LabelOption(
+        "--own-keywords", bool, "With keywords of photographs, those that twl added count too."
     ),
     "val_data": LabelOption(
         "--val-data", Path, "Label file or folder of the validation split, beside DATA.", "DATA"

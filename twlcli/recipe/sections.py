@@ -103,7 +103,17 @@ class DataRecipe(Section):
         description="Column or key of what images belong to, such as a patient. Held-out images "
         "are drawn so that no group is parted.",
     )
-    ignore_labels: Texts = Field(default=(), description="Labels that are left out.")
+    ignore_labels: Texts = Field(
+        default=(),
+        description="Labels that are left out, or patterns of them with `*` and `?`.",
+    )
+    min_images: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        description="Labels that fewer images have are left out; 0 is 20 for keywords of "
+        "photographs, and 1 otherwise.",
+    )
     blank: Literal["auto", "absent", "unknown"] = Field(
         default="auto",
         description="What empty cells mean in columns of labels; auto is unknown in columns with a "
@@ -119,6 +129,14 @@ class DataRecipe(Section):
     )
     names: Text = Field(
         default="", description="File of the names of labels that are numbers; empty for none."
+    )
+    people: bool = Field(
+        default=False,
+        description="Whether, among keywords of photographs, the people in them are labels too.",
+    )
+    own_keywords: bool = Field(
+        default=False,
+        description="Whether, among keywords of photographs, those that twl added count too.",
     )
     val_data: Text = Field(
         default="",

@@ -26,8 +26,9 @@ from twlcli.tagging.outputs.sidecar import (
     status_of,
 )
 from twlcli.tagging.outputs.txt import APPENDED, WHOLE, was_new, without_appended
-from twlcli.tagging.outputs.xmp.merging import TWL, untagged
+from twlcli.tagging.outputs.xmp.merging import untagged
 from twlcli.tagging.outputs.xmp.photographs import check_photograph, packet_of, replace_packet
+from twlcli.xmp.place import TWL
 
 JOURNAL = ".twl-journal"
 Action = Literal["removed", "cleaned"]

@@ -20,10 +20,10 @@ from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.outputs import EmbeddedXmp
 from twlcli.tagging.outputs.exiftool import ExifTool
-from twlcli.tagging.outputs.xmp.embedded import embedded_keywords
 from twlcli.tagging.outputs.xmp.inside import EmbeddedWriter
 from twlcli.tagging.outputs.xmp.photographs import packet_of
 from twlcli.tagging.tags import Tags
+from twlcli.xmp.embedded import embedded_keywords
 
 pytestmark = posix
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from tests.tagging.outputs.foreign_xmp import DARKTABLE, DIGIKAM, LIGHTROOM, SIDECARS
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ByteRange, ImageFile
-from twlcli.tagging.outputs.sidecar import MAXIMUM_BYTES
-from twlcli.tagging.outputs.xmp import keywords
-from twlcli.tagging.outputs.xmp.merging import EMPTY, TWL, merge, untagged
+from twlcli.tagging.outputs.xmp.merging import EMPTY, merge, untagged
 from twlcli.tagging.outputs.xmp.writer import XmpWriter
 from twlcli.tagging.tags import Tags
+from twlcli.xmp import keywords
+from twlcli.xmp.packet import MAXIMUM_BYTES
+from twlcli.xmp.place import TWL
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"

@@ -20,10 +20,10 @@ from twlcli.io import lock
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Row, Tags
+from twlcli.xmp.packet import MAXIMUM_BYTES
 
 SIDECAR_NAMES = ("full", "stem")  # a.jpg.xmp, or a.xmp
 
-MAXIMUM_BYTES = 16 << 20  # of a sidecar that is read; the largest hold masks, a few MB
 _EVERY_SUFFIX = IMAGE_SUFFIXES.union(KIND_OF_SUFFIX)  # also of what nothing here can read
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -13,7 +13,6 @@ from twlcli.images.image_file import ImageFile
 from twlcli.tagging.outputs.exiftool import ExifTool
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.outputs.sidecar import SidecarSink, Wrote
-from twlcli.tagging.outputs.xmp.embedded import embedded_keywords
 from twlcli.tagging.outputs.xmp.merging import merge
 from twlcli.tagging.outputs.xmp.photographs import (
     NEW_PACKET,
@@ -22,6 +21,7 @@ from twlcli.tagging.outputs.xmp.photographs import (
     replace_packet,
 )
 from twlcli.tagging.tags import Tags
+from twlcli.xmp.embedded import embedded_keywords
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from twlcli.tagging.outputs.xmp.keywords import (
+from twlcli.xmp.keywords import (
     DIGIKAM,
     LEVEL_SEPARATORS,
-    LIGHTROOM,
     LISTS,
     SUBJECT,
     Keywords,
@@ -29,19 +28,12 @@ from twlcli.tagging.outputs.xmp.keywords import (
     tag_paths,
     unique,
 )
-from twlcli.tagging.outputs.xmp.packet import Change, NewProperty, Packet, clean
-from twlcli.tagging.outputs.xmp.reader import Name
+from twlcli.xmp.packet import Change, NewProperty, Packet, clean
+from twlcli.xmp.place import RECORDS, TWL
+from twlcli.xmp.reader import Name
 
-TWL = "http://twlcli/ns/1.0/"  # a name, not an address; XMP asks for the slash at the end
-
-# What twl remembers: which model it was, and for each list the entries that twl itself added.
+# What twl remembers besides `RECORDS`: which model it was.
 MODEL = NewProperty(Name(TWL, "model"), "twl", "")
-# Their names differ from those of the lists, as exiftool's `-Subject` would find either.
-RECORDS = {
-    SUBJECT: NewProperty(Name(TWL, "addedSubject"), "twl", "Bag"),
-    LIGHTROOM: NewProperty(Name(TWL, "addedHierarchicalSubject"), "twl", "Bag"),
-    DIGIKAM: NewProperty(Name(TWL, "addedTagsList"), "twl", "Bag"),
-}
 # What twl began, in words: the names of lists, and `sidecar` for the file itself.
 BEGAN = NewProperty(Name(TWL, "began"), "twl", "")
 # A digest of the keywords that twl copied to where there were none; see `Elsewhere`.

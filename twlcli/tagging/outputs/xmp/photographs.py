@@ -16,10 +16,10 @@ from twlcli.images.decoding import Decoding
 from twlcli.images.image_file import suffix_of
 from twlcli.images.kinds import RAW
 from twlcli.tagging.outputs.exiftool import ExifTool
-from twlcli.tagging.outputs.sidecar import MAXIMUM_BYTES, failures_of
-from twlcli.tagging.outputs.xmp.keywords import LISTS
+from twlcli.tagging.outputs.sidecar import failures_of
 from twlcli.tagging.outputs.xmp.merging import EMPTY, OWN
-from twlcli.tagging.outputs.xmp.packet import Packet
+from twlcli.xmp.keywords import LISTS
+from twlcli.xmp.packet import MAXIMUM_BYTES, Packet
 
 # ExifTool takes a packet only with its wrapper.
 NEW_PACKET = (

@@ -22,9 +22,9 @@ from twlcli.tagging.outputs.sidecar import (
     replace_file,
     sidecar_path,
 )
-from twlcli.tagging.outputs.xmp.keywords import Keywords
 from twlcli.tagging.outputs.xmp.merging import EMPTY, merge, users_keywords
 from twlcli.tagging.tags import Tags
+from twlcli.xmp.keywords import Keywords
 
 _FORM = 2  # of what is written; to be raised when the same tags would be written differently
 
@@ -132,7 +132,7 @@ class XmpWriter:
 
 def _elsewhere(file: ImageFile, path: Path) -> Keywords:
     """The keywords that a program shows as long as the sidecar at `path` has none."""
-    from twlcli.tagging.outputs.xmp.embedded import embedded_keywords
+    from twlcli.xmp.embedded import embedded_keywords
 
     found = {each: list(entries) for each, entries in embedded_keywords(file.path).items()}
     other = found_path(file, ".xmp")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from twlcli.tagging.outputs.xmp.packet import NewProperty, clean
-from twlcli.tagging.outputs.xmp.reader import Name
+from twlcli.xmp.packet import NewProperty, clean
+from twlcli.xmp.reader import Name
 
 SUBJECT = NewProperty(Name("http://purl.org/dc/elements/1.1/", "subject"), "dc", "Bag")
 LIGHTROOM = NewProperty(

@@ -16,7 +16,9 @@ from itertools import count
 from xml.sax.saxutils import escape, quoteattr
 
 from twlcli.errors import ImageError
-from twlcli.tagging.outputs.xmp.reader import START_TAG, Name, Property, Reader
+from twlcli.xmp.reader import START_TAG, Name, Property, Reader
+
+MAXIMUM_BYTES = 16 << 20  # of what is read; the largest sidecars hold masks, a few MB
 
 Edit = tuple[int, int, bytes]  # where bytes begin and end, and what replaces them
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from xml.parsers import expat
 
 from twlcli.errors import ImageError
@@ -18,12 +19,14 @@ _NUMBERED = re.compile(r"_([1-9]\d{0,8})", re.ASCII)
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=<>/"']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
-@dataclass(frozen=True)
-class Name:
-    """A property's namespace and name."""
+class Name(NamedTuple):
+    """A property's namespace and name; every attribute of a sidecar makes one."""
 
     uri: str
     local: str
+
+
+_ABOUT = (Name(RDF, "about"), Name("", "about"))
 
 
 @dataclass(slots=True)
@@ -156,18 +159,19 @@ class Reader:
     def _description(self, start: int, attributes: dict[str, str]) -> Description:
         description = Description(start)
         self.descriptions.append(description)
-        raw = {_raw(each): (_name(each), value) for each, value in attributes.items()}
-        tag = START_TAG.match(self._content, start)
-        assert tag is not None
-        for found in _ATTRIBUTE.finditer(self._content, tag.start(2), tag.end(2)):
-            name, value = raw.get(found[1].decode(), (None, ""))  # None: declares a namespace
-            if name is None:
-                continue
-            if name in (Name(RDF, "about"), Name("", "about")):
+        wanted: dict[str, tuple[Name, str]] = {}
+        for each, value in attributes.items():
+            name = _name(each)
+            if name in _ABOUT:
                 description.about = value
                 continue
             description.bare = False
             if name in self._names:
+                wanted[_raw(each)] = name, value
+        tag = START_TAG.match(self._content, start) if wanted else None
+        for found in _ATTRIBUTE.finditer(self._content, tag.start(2), tag.end(2)) if tag else ():
+            if (raw := found[1].decode()) in wanted:  # others declare namespaces, say
+                name, value = wanted[raw]
                 owner = len(self.descriptions) - 1
                 self.properties.append(Property(name, found.start(), found.end(), owner, value))
         return description

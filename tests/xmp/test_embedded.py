@@ -1,6 +1,5 @@
-"""The keywords inside photographs, and how new sidecars begin with them."""
+"""The keywords inside photographs."""
 
-import struct
 import subprocess
 import zlib
 from pathlib import Path
@@ -16,13 +15,10 @@ from tests.tagging.outputs.test_xmp import (
     LR,
     SUBJECT,
     described,
-    lists,
     needs_exiftool,
-    read,
-    write,
 )
-from twlcli.tagging.outputs.xmp.embedded import embedded_keywords
-from twlcli.tagging.outputs.xmp.writer import XmpWriter
+from tests.xmp.photographs import iptc, jpeg_iptc
+from twlcli.xmp.embedded import embedded_keywords, read_embedded
 
 PACKET = described("Alice,beach", lr="People|Alice")
 FOUND = [["Alice", "beach"], ["People|Alice"], []]
@@ -31,14 +27,6 @@ XP = 0x9C9E
 
 def found_in(path: Path) -> list[list[str]]:
     return list(embedded_keywords(path).values())
-
-
-def iptc(*words: bytes) -> bytes:
-    """A Photoshop segment of a JPEG with these keywords."""
-    records = b"".join(b"\x1c\x02\x19" + struct.pack(">H", len(word)) + word for word in words)
-    block = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records
-    body = b"Photoshop 3.0\0" + block + b"\0" * (len(block) % 2)
-    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
 
 
 def xp(*words: str) -> Image.Exif:
@@ -75,7 +63,7 @@ def test_xmp_is_found_in_a_png_before_and_behind_the_pixels(tmp_path, packed, be
 
 def test_keywords_of_iptc_and_of_windows_are_found_each_once(tmp_path):
     data = encode(picture(), "JPEG", xmp=PACKET, exif=xp("Alice", "sea", "Été"))
-    segment = iptc(b"beach", "été".encode(), b"caf\xe9")
+    segment = jpeg_iptc(iptc(b"beach", "été".encode(), b"caf\xe9"))
     (tmp_path / "a.jpg").write_bytes(data[:2] + segment + data[2:])
     assert found_in(tmp_path / "a.jpg") == [
         ["Alice", "beach", "été", "café", "sea"],
@@ -83,7 +71,7 @@ def test_keywords_of_iptc_and_of_windows_are_found_each_once(tmp_path):
         [],
     ]
     plain = encode(picture(), "JPEG")
-    (tmp_path / "b.jpg").write_bytes(plain[:2] + iptc(b"one") + plain[2:])
+    (tmp_path / "b.jpg").write_bytes(plain[:2] + jpeg_iptc(iptc(b"one")) + plain[2:])
     assert found_in(tmp_path / "b.jpg") == [["one"], [], []]
 
 
@@ -112,6 +100,16 @@ def test_a_packed_text_does_not_swell(tmp_path):
     assert found_in(tmp_path / "a.png") == [[], [], []]
 
 
+def test_packed_texts_swell_to_no_more_than_a_bound(tmp_path):
+    bomb = zlib.compress(bytes(15 << 20), 9)
+    chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb)
+    data = encode(picture(), "PNG")
+    (tmp_path / "a.png").write_bytes(data[:-12] + chunk * 1000 + data[-12:])
+    embedded = read_embedded(tmp_path / "a.png")
+    assert len(embedded.packets) == 2
+    assert embedded.faults == ("holds more than 32 MiB of metadata",)
+
+
 WHOLE = [
     encode(picture(), "JPEG", xmp=PACKET, exif=xp("sea"))[:1200],
     encode(picture(), "TIFF", tiffinfo={700: PACKET})[-1500:],
@@ -126,51 +124,6 @@ def test_damaged_photographs_are_read_without_an_error(tmp_path_factory, data, p
     assert len(found_in(path)) == 3
 
 
-# --- new sidecars --------------------------------------------------------------------------------
-
-
-def photograph(path: Path) -> Path:
-    path.write_bytes(encode(picture(), "JPEG", xmp=PACKET))
-    return path
-
-
-def test_a_new_sidecar_begins_with_the_keywords_of_the_photograph(tmp_path):
-    path = photograph(tmp_path / "a.jpg")
-    before = path.read_bytes()
-    write(XmpWriter(model="m"), path, "vehicle|car", "beach")
-    content = (tmp_path / "a.jpg.xmp").read_bytes()
-    assert lists(content) == [
-        ["Alice", "beach", "vehicle", "car"],
-        ["People|Alice", "vehicle|car", "beach"],
-        ["People/Alice", "beach", "vehicle/car"],
-    ]
-    assert path.read_bytes() == before
-    write(XmpWriter(model="m"), path)  # its tags are gone
-    assert [each.name for each in tmp_path.iterdir()] == ["a.jpg"]
-
-
-def test_a_photograph_that_has_the_tags_already_needs_no_sidecar_of_its_words(tmp_path):
-    data = encode(picture(), "JPEG", xmp=described("dog", digikam="dog"))
-    (tmp_path / "a.jpg").write_bytes(data)
-    write(XmpWriter(model="m"), tmp_path / "a.jpg", "dog")
-    assert [each.name for each in tmp_path.iterdir()] == ["a.jpg"]
-
-
-def test_a_sidecar_with_keywords_takes_none_from_the_photograph(tmp_path, monkeypatch):
-    photograph(tmp_path / "a.jpg")
-    (tmp_path / "a.jpg.xmp").write_bytes(described("mine"))
-    write(XmpWriter(model="m"), tmp_path / "a.jpg", "dog")
-    assert read((tmp_path / "a.jpg.xmp").read_bytes(), SUBJECT) == ["mine", "dog"]
-
-
-def test_another_sidecar_is_not_hidden_either(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(encode(picture(), "JPEG"))
-    (tmp_path / "a.xmp").write_bytes(described("holiday"))
-    write(XmpWriter(model="m", names="full"), tmp_path / "a.jpg", "dog")
-    assert read((tmp_path / "a.jpg.xmp").read_bytes(), SUBJECT) == ["holiday", "dog"]
-    assert (tmp_path / "a.xmp").read_bytes() == described("holiday")
-
-
 @needs_exiftool
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 def test_what_exiftool_writes_is_found(tmp_path, suffix):
@@ -180,31 +133,4 @@ def test_what_exiftool_writes_is_found(tmp_path, suffix):
     subprocess.run(["exiftool", "-q", *words, "-EXIF:XPKeywords=xp", str(path)], check=True)
     found = dict(zip((SUBJECT, LR, DIGIKAM_LIST), found_in(path), strict=True))
     assert found[DIGIKAM_LIST] == ["People/Alice"]
-    assert found[SUBJECT] == (["Alice", "é"] if suffix == "webp" else ["Alice", "é", "xp"])
-
-
-# --- which sidecar -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("there", "names", "written"),
-    [
-        (["a.jpg"], None, "a.jpg.xmp"),
-        (["a.jpg"], "stem", "a.xmp"),
-        (["a.jpg", "a.xmp"], None, "a.xmp"),  # Lightroom's is merged into
-        (["a.jpg", "a.xmp"], "full", "a.jpg.xmp"),
-        (["a.jpg", "a.xmp", "a.jpg.xmp"], None, "a.jpg.xmp"),
-        (["a.jpg", "a.xmp", "a.jpg.xmp"], "stem", "a.xmp"),
-        (["a.jpg", "a.raf", "a.xmp"], None, "a.jpg.xmp"),  # the raw image's
-        (["a.raf", "a.jpg", "a.xmp"], None, "a.xmp"),
-        (["a.raf", "a.JPG", "a.NEF", "a.xmp"], None, "a.raf.xmp"),  # of which one?
-        (["a.png", "a.jpg", "a.xmp"], None, "a.png.xmp"),
-    ],
-)
-def test_which_sidecar_is_written(tmp_path, there, names, written):
-    for name in there:
-        (tmp_path / name).write_bytes(described("mine") if name.endswith("xmp") else b"")
-    write(XmpWriter(model="m", names=names), tmp_path / there[0], "dog")
-    changed = [each.name for each in tmp_path.iterdir() if b"twl:addedSubject" in each.read_bytes()]
-    assert changed == [written]
-    assert sorted(each.name for each in tmp_path.iterdir()) == sorted({*there, written})
+    assert found[SUBJECT] == ["Alice", "é", "xp"]
