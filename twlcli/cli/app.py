@@ -167,16 +167,23 @@ class _Unfailing(TextIOWrapper):
             super().flush()
 
 
+def _nowhere(flags: int) -> int:
+    """The null device as the first free number, also in processes that are started."""
+    descriptor = os.open(os.devnull, flags)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
 def main() -> None:
     """Entry point of the console script."""
     # No file shall take the number of a stream that whoever called has closed.
     if sys.stdin is None:
-        os.open(os.devnull, os.O_RDONLY)
+        _nowhere(os.O_RDONLY)
     closed = sys.stdout is None
     if closed:  # writing to it shall fail
-        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: PTH123, SIM115
+        sys.stdout = open(_nowhere(os.O_RDONLY), "w")  # noqa: PTH123, SIM115
     if sys.stderr is None:
-        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
+        sys.stderr = open(_nowhere(os.O_WRONLY), "w")  # noqa: PTH123, SIM115
     if isinstance(sys.stderr, TextIOWrapper):
         form: Any = {"encoding": sys.stderr.encoding, "errors": "backslashreplace"}
         sys.stderr = _Unfailing(sys.stderr.detach(), line_buffering=True, **form)
