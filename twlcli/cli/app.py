@@ -181,9 +181,9 @@ def main() -> None:
         _nowhere(os.O_RDONLY)
     closed = sys.stdout is None
     if closed:  # writing to it shall fail
-        sys.stdout = open(_nowhere(os.O_RDONLY), "w")  # noqa: PTH123, SIM115
+        sys.stdout = open(_nowhere(os.O_RDONLY), "w")  # noqa: SIM115
     if sys.stderr is None:
-        sys.stderr = open(_nowhere(os.O_WRONLY), "w")  # noqa: PTH123, SIM115
+        sys.stderr = open(_nowhere(os.O_WRONLY), "w")  # noqa: SIM115
     if isinstance(sys.stderr, TextIOWrapper):
         form: Any = {"encoding": sys.stderr.encoding, "errors": "backslashreplace"}
         sys.stderr = _Unfailing(sys.stderr.detach(), line_buffering=True, **form)
