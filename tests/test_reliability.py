@@ -4,8 +4,11 @@
 """
 
 import json
+import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +138,36 @@ def test_fifty_kills_lose_nothing_that_was_saved(photographs, tmp_path):
         for name in ("whole", "killed")
     )
     assert killed == whole
+
+
+def test_a_signal_at_the_start_ends_all_processes(photographs, tmp_path):
+    """At any moment from when the data are read, while processes that load images start."""
+    draw = random.Random(0)
+    begun = tmp_path / "begun"
+    assert twl("train", photographs, "--out", begun, *SMALL).returncode == 0
+    command = [sys.executable, "-m", "twlcli", "train", "--resume"]
+    for turn in range(20):
+        run = tmp_path / str(turn)
+        shutil.copytree(begun, run)
+        process = subprocess.Popen(
+            [*command, str(run), "--epochs", "500", "--workers", "3"],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        while "training images" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(draw.uniform(0, 0.4))
+        process.send_signal(draw.choice([signal.SIGINT, signal.SIGTERM]))
+        if turn % 3 == 0:
+            time.sleep(draw.uniform(0, 0.3))
+            process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (75, 130), said
+        assert "Traceback" not in said
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

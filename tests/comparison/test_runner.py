@@ -158,7 +158,7 @@ def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monke
 
 def test_interrupted_comparison_goes_on(tmp_path, photographs):
     what = plan(tmp_path / "out", photographs, ["bce", "softmax"], rate=0.1)
-    asked = iter([False, False, False, True])
+    asked = iter([False] * 5 + [True])  # each training is asked for three times
     with pytest.raises(InterruptedRunError):
         run(what, lambda: next(asked))
     assert (tmp_path / "out/softmax/0.1/seed-0/state.pt").exists()

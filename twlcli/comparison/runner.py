@@ -317,6 +317,7 @@ class _Training:
     def _run(self, folder: Path, recipe: Recipe, splits: tuple[str, ...]) -> Run:
         """The run in a folder, which is made where it is not there."""
         if self.ranks.first:
+            Run(folder, recipe).tidy()
             if (folder / "recipe.toml").is_file():
                 _check_recipe(folder, recipe, Run.open(folder).recipe)
                 _check_splits(folder, dict(zip(self.images.data.images, splits, strict=True)))
