@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.annotations.told import labels_of
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.errors import AnnotationError
 from twlcli.images.discover import walk as discover_walk
@@ -13,14 +14,6 @@ def touch(folder, *names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
 
 
 def test_folders_class_is_the_immediate_folder(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.annotations.told import labels_of
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.label_names import LabelNames
 from twlcli.errors import AnnotationError
@@ -19,14 +20,6 @@ def write(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
     return path
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
 
 
 @pytest.mark.parametrize(

@@ -2,28 +2,14 @@ import json
 
 import pytest
 
+from tests.annotations.told import error_of, labels_of
 from twlcli.annotations.detect import read_labels
-from twlcli.errors import AnnotationError
 
 
 def write(tmp_path, tasks):
     path = tmp_path / "tasks.json"
     path.write_text(json.dumps(tasks))
     return path
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
-
-
-def error_of(path, **options):
-    with pytest.raises(AnnotationError) as caught:
-        read_labels(path, **options)
-    return str(caught.value).removeprefix(f"{path.parent}/")
 
 
 def answer(*labels, kind="choices", question="choice"):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.annotations.told import error_of, labels_of
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.named_columns import place_of, select_columns
 from twlcli.errors import AnnotationError
@@ -17,20 +18,6 @@ def write(tmp_path, text, name="photos.csv"):
     path = tmp_path / name
     path.write_text(text)
     return path
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
-
-
-def error_of(path, **options):
-    with pytest.raises(AnnotationError) as caught:
-        read_labels(path, **options)
-    return str(caught.value).removeprefix(f"{path.parent}/")
 
 
 # --- names in a header ---------------------------------------------------------------------------

@@ -1,27 +1,13 @@
 import pytest
 
+from tests.annotations.told import error_of, labels_of
 from twlcli.annotations.detect import find_format, read_labels
-from twlcli.errors import AnnotationError
 
 
 def write(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
     return path
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
-
-
-def error_of(path, **options):
-    with pytest.raises(AnnotationError) as caught:
-        read_labels(path, **options)
-    return str(caught.value).removeprefix(f"{path.parent}/")
 
 
 NOTE = "the first row is no header: it begins with the image 'p/a.jpg'"

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.annotations.told import labels_of
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.errors import AnnotationError
@@ -10,14 +11,6 @@ def make(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
 
 
 def test_sidecars_forms(tmp_path):

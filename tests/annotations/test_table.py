@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.annotations.told import labels_of
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
@@ -16,14 +17,6 @@ def write(tmp_path, text, *, name="photos.csv", encoding="utf-8"):
     path = tmp_path / name
     path.write_bytes(text.encode(encoding))
     return path
-
-
-def labels_of(annotations):
-    names = annotations.vocabulary.names
-    return {
-        image: [names[column] for column in annotations.labels.present(row)]
-        for row, image in enumerate(annotations.images)
-    }
 
 
 def unknowns_of(annotations):
