@@ -39,6 +39,8 @@ def test_the_last_two_are_kept(tmp_path):
     (tmp_path / "state.pt").unlink()  # as when it is killed between two renames
     assert has_state(tmp_path)
     assert read_state(tmp_path, CPU).values["step"] == 2
+    note = f"{tmp_path / 'state.pt'}: missing; continuing from state-older.pt, which is older"
+    assert read_state(tmp_path, CPU).note == note
     remove_states(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

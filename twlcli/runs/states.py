@@ -102,6 +102,8 @@ def read_state(folder: Path, device: torch.device) -> SavedState:
     damaged: list[str] = []
     for path in (folder / _NEWEST, folder / _OLDER):
         if not path.exists():
+            if path.name == _NEWEST and (folder / _OLDER).exists():
+                damaged.append(f"{path}: missing")
             continue
         try:
             values = _checked(path, device)

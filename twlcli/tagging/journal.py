@@ -365,6 +365,8 @@ def _one_line(path: Path) -> Iterator[None]:
             text = "is not a journal; delete it"
         elif code == sqlite3.SQLITE_CORRUPT:
             text, hint = _DAMAGED.format(error), ""
+        elif code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            text = f"the journal cannot be written ({error}); is the disk full?"
         else:
             text = f"the journal cannot be used ({error})"
         raise TwlError(f"{path}: {text}", hint=hint) from error
