@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from twlcli.errors import AnnotationError, ModelError
+from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.recipe import DataRecipe, Recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 
@@ -68,6 +68,16 @@ def test_a_table_of_splits_that_does_not_serve_is_refused(tmp_path, table, conte
     recipe = Recipe().with_values({"data": {"path": str(table), "splits": str(path)}})
     with pytest.raises(AnnotationError, match=rf"splits\.csv:.*{message}"):
         open_data(recipe.data)
+
+
+def test_a_recipe_that_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    def full(path: Path, write: object) -> None:
+        raise TwlError(f"{path}: cannot be written (File too large)")
+
+    monkeypatch.setattr("twlcli.runs.run_folder.write_whole", full)
+    with pytest.raises(TwlError, match="File too large"):
+        Run.create(tmp_path / "a" / "run", Recipe())
+    assert not (tmp_path / "a").exists()
 
 
 def test_weights_can_be_a_run(tmp_path):

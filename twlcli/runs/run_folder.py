@@ -61,7 +61,11 @@ class Run:
         except OSError as error:
             raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
         run = cls(folder, recipe, made)
-        run.write_recipe()
+        try:
+            run.write_recipe()
+        except TwlError:
+            run.discard()
+            raise
         return run
 
     @staticmethod
