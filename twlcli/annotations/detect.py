@@ -158,8 +158,8 @@ def read_with(
 
     With `ignore_unknown`, labels outside `vocabulary` are left out; see `with_vocabulary`.
     """
-    annotations = _read_one(path, replace(options, ignore_labels=None))
     alike = replace(options, ignore_labels=None, val_data=None, test_data=None)
+    annotations = _read_one(path, alike)
     others = [
         (split, _read_one(other, alike))
         for split, other in (("val", options.val_data), ("test", options.test_data))
