@@ -159,8 +159,10 @@ def test_a_lock_ends_with_the_process_that_took_it(tmp_path):
         "    print(child, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    process = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
-    child = int(process.stdout)
+    command = [sys.executable, "-c", code, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
     try:
         with locked_folder(tmp_path):
             os.kill(child, 0)  # it is there

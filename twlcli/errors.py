@@ -24,8 +24,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+_LONGEST_COMPARED = 60  # characters
+_MOST_COMPARED = 5_000  # words
 _ARGUMENT = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -129,10 +132,17 @@ class DivergedError(TwlError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'cat'?` for the known word nearest to `word`, or an empty string."""
+    """`; did you mean 'cat'?` for the known word nearest to `word`, or an empty string.
+
+    Words longer than a name, and those beyond the first thousands, are not compared: that would
+    take minutes where somebody wants it to.
+    """
     import difflib
 
-    nearest = difflib.get_close_matches(word, list(known), n=1)
+    names = [name for name in islice(known, _MOST_COMPARED) if len(name) <= _LONGEST_COMPARED]
+    if len(word) > _LONGEST_COMPARED:
+        return ""
+    nearest = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 

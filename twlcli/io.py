@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -277,17 +278,30 @@ class _NamedFile(io.FileIO):
 # --- parsed without trust -------------------------------------------------------------------------
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
     """The value of a JSON text.
+
+    Args:
+        text: the text, or its bytes.
+        unique_keys: refuse objects that name a key twice, of which two programs may take
+            different values.
 
     Raises:
         ValueError: it is none (a JSONDecodeError), is nested too deeply, or holds a number of more
             digits than Python reads.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique if unique_keys else None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"key '{twice}' is there twice")
+    return values
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -48,8 +48,10 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if len(self._column) != len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
+            twice = next(name for row, name in enumerate(self.names) if self._column[name] != row)
             raise AnnotationError(f"label '{twice}' is in the vocabulary twice")
+        if "" in self._column:
+            raise AnnotationError("a label of the vocabulary is empty")
         if not is_text("".join(self.names)):
             name = next(name for name in self.names if not is_text(name))
             raise AnnotationError(f"label {name!a} {NO_TEXT}")

@@ -57,6 +57,11 @@ def changed(**values: object) -> str:
         (changed(calibration={"slope": [1e300, 1], "offset": [0, 0]}), "expected a number"),
         (changed(thresholds={"best_f1": [0, 0], "precision": ""}), "expected dict, found ''"),
         (changed(thresholds={"best_f1": [0, 0], "precision": {"x": [0, 0]}}), "convert string"),
+        (changed(calibration={"slope": [1, -1], "offset": [0, 0]}), "slope of -1, expected one ab"),
+        (changed(labels="ab"), "expected list, found 'ab'"),
+        (changed(labels=[]), "0 labels, expected 1 to 1,000,000"),
+        (changed(labels=["a", ""]), "a label of the vocabulary is empty"),
+        (SPEC.to_json()[:-1] + ', "labels": ["a", "b"]}', "key 'labels' is there twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

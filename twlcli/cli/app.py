@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -174,6 +175,15 @@ def _nowhere(flags: int) -> int:
     return descriptor
 
 
+def _in_a_model() -> bool:
+    """Whether a thread is left in a model that does not come to an end."""
+    if threading.active_count() == 1:
+        return False
+    from twlcli.model.predictor import THREADS
+
+    return any(thread.name.startswith(THREADS) for thread in threading.enumerate())
+
+
 def main() -> None:
     """Entry point of the console script."""
     # No file shall take the number of a stream that whoever called has closed.
@@ -193,10 +203,12 @@ def main() -> None:
         try:
             app(prog_name="twl")
         except SystemExit as end:
-            if end.code in STOPPED:  # by a signal, and a second one shall not change the code
+            # By a signal, and a second one shall not change the code; or a model goes on, for whose
+            # thread Python would wait.
+            if end.code in STOPPED or _in_a_model():
                 with suppress(OSError):
                     sys.stdout.flush()
-                os._exit(int(end.code))
+                os._exit(int(end.code or 0))
             raise
         finally:
             sys.stdout.flush()

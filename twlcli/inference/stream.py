@@ -18,9 +18,11 @@ from twlcli.errors import ImageError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder
-from twlcli.model.predictor import Predictor
+from twlcli.model.predictor import THREADS, Predictor, Stoppable
 
 Group = TypeVar("Group")
+
+_LOOK = 1.0  # seconds after which a model that is waited for is looked at
 
 
 def usable_cores() -> int:
@@ -77,7 +79,7 @@ def stream(
         A chunk for each group. An image that cannot be read is an error in its place.
 
     Raises:
-        TwlError: the model raised it, or a decoder cannot work at all.
+        TwlError: the model raised it or does not come to an end, or a decoder cannot work at all.
     """
     stop = threading.Event()
     idle: SimpleQueue[Decoder] = SimpleQueue()
@@ -85,29 +87,45 @@ def stream(
         idle.put(decoder)
     job = _Job(predictor, files_of, idle, decoding, stop)
     waiting: deque[Future[Chunk[Group]]] = deque()
-    pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="twl-images")
+    pool = ThreadPoolExecutor(len(decoders), thread_name_prefix=THREADS)
     try:
         for group in groups:
             waiting.append(pool.submit(job, group))
             if len(waiting) == 2 * len(decoders):
-                yield _next(waiting, ordered=ordered)
+                yield _next(waiting, predictor, ordered=ordered)
         while waiting:
-            yield _next(waiting, ordered=ordered)
+            yield _next(waiting, predictor, ordered=ordered)
     finally:
         stop.set()
         for decoder in decoders:
             decoder.close()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        _end([each for each in waiting if not each.cancelled()], predictor)
+        pool.shutdown()
 
 
-def _next(waiting: deque[Future[Chunk[Group]]], *, ordered: bool) -> Chunk[Group]:
+def _next(
+    waiting: deque[Future[Chunk[Group]]], predictor: Predictor, *, ordered: bool
+) -> Chunk[Group]:
     """Wait for the first of the chunks, or for any of them, and take it out."""
-    future = waiting[0]
-    if not ordered:
-        done = wait(waiting, return_when=FIRST_COMPLETED).done
-        future = next(each for each in waiting if each in done)
+    awaited = [waiting[0]] if ordered else waiting
+    while not (done := wait(awaited, timeout=_LOOK, return_when=FIRST_COMPLETED).done):
+        if isinstance(predictor, Stoppable):
+            predictor.stop(late=True)
+    future = next(each for each in waiting if each in done)
     waiting.remove(future)
     return future.result()
+
+
+def _end(running: Sequence[Future[Chunk[Group]]], predictor: Predictor) -> None:
+    """Wait for threads to end.
+
+    Raises:
+        ModelError: the model keeps one of them; it is left to the process's end.
+    """
+    while wait(running, timeout=_LOOK / 10).not_done:
+        if isinstance(predictor, Stoppable):
+            predictor.stop()
 
 
 @dataclass(frozen=True)

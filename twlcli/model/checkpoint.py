@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,14 +37,16 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
         ModelError: no checkpoint is there, or it is damaged or not twl's.
     """
     file, spec, state = _read(path, with_weights=True)
+    build = partial(
+        build_backbone, spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
+    )
+    with torch.device("meta"):  # without memory: a spec can ask for any number of labels
+        shapes = {name: value.shape for name, value in build().state_dict().items()}
+    if shapes != {name: value.shape for name, value in state.items()}:
+        raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
     with torch.random.fork_rng(devices=[]):  # new weights are drawn, and then replaced
-        network = build_backbone(
-            spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
-        )
-    try:
-        load_state(network, state)
-    except RuntimeError as error:
-        raise ModelError(f"{file}: its weights do not fit a {spec.backbone}") from error
+        network = build()
+    load_state(network, state)
     return network.eval(), spec
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from twlcli.errors import DeviceError, ModelError, did_you_mean
+from twlcli.model.bounds import SECONDS, Calls, in_time, limit_memory
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 
 PROVIDERS = {
@@ -31,7 +34,9 @@ PROVIDERS = {
 CPU_BATCH = 2
 DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
 
-_ERRORS_ONLY = 3  # ONNX Runtime's severities: 2 is warnings
+_FATAL = 4  # ONNX Runtime's severities; errors come as exceptions, too
+_EXTERNAL = b"\x0a\x08location\x12"  # an entry of TensorProto.external_data, in protobuf
+_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
@@ -59,6 +64,7 @@ class OnnxPredictor:
             DeviceError: the provider is not known, not in this ONNX Runtime, or does not start.
         """
         _check_file(path)
+        self._calls = Calls()
         self._session, self._provider = _start(path, provider, threads)
         self._spec = _read_spec(path, self._session)
         # DirectML alone allows no two calls at once.
@@ -85,11 +91,14 @@ class OnnxPredictor:
 
         Raises:
             DeviceError: the memory does not suffice for N images.
-            ModelError: the model cannot be run.
+            ModelError: the model cannot be run, gives something else, or takes longer than
+                `bounds.SECONDS` an image.
         """
         try:
-            with self._turn:
-                (logits,) = self._session.run(["logits"], {"images": images})
+            with self._turn, self._calls.call(len(images)) as options:
+                (logits,) = self._session.run(["logits"], {"images": images}, options)
+        except ModelError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             text = _one_line(error)
             if any(words in text.lower() for words in ("allocate", "out of memory", "bad_alloc")):
@@ -98,7 +107,17 @@ class OnnxPredictor:
                     hint="a smaller {batch_size} needs less",
                 ) from error
             raise ModelError(f"the model failed on {self._provider}: {text}") from error
+        expected = len(images), len(self._spec.vocabulary)
+        if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
+            kind = getattr(logits, "dtype", type(logits).__name__)
+            raise ModelError(f"the model gives {kind}; expected floating point of shape {expected}")
+        if logits.shape != expected:
+            raise ModelError(f"the model gives logits {logits.shape}; expected {expected}")
         return np.asarray(logits, dtype=np.float32)
+
+    def stop(self, *, late: bool = False) -> None:
+        """End the calls that go on in other threads; see `Stoppable`."""
+        self._calls.stop(late=late)
 
 
 def _check_file(path: Path) -> None:
@@ -106,10 +125,31 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path}: is a folder; export a run with: twl export {path}")
     if not path.exists():
         raise ModelError(f"{path}: no such model file")
+    if not path.is_file():  # a pipe would be read for ever
+        raise ModelError(f"{path}: is not a regular file; expected an .onnx file")
     if path.suffix == ".safetensors":
         raise ModelError(
             f"{path}: is a checkpoint, expected an .onnx file; write one with: twl export {path}"
         )
+    if _has_external_data(path):
+        raise ModelError(
+            f"{path}: keeps weights in other files; expected all in one, as twl export writes it"
+        )
+
+
+def _has_external_data(path: Path) -> bool:
+    """Whether an ONNX file says of a tensor that it lies elsewhere: the first key of such a place.
+
+    ONNX Runtime reads no file outside of the model's folder, however it is written; this is for
+    what knows a model by its own file alone, such as the journal.
+    """
+    if not path.stat().st_size:  # an empty file cannot be mapped
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(_EXTERNAL) >= 0
 
 
 def _start(path: Path, wish: str | None, threads: int) -> tuple[Any, str]:
@@ -126,10 +166,18 @@ def _start(path: Path, wish: str | None, threads: int) -> tuple[Any, str]:
         options.inter_op_num_threads = 1
         # Spinning threads are slower than sleeping ones as soon as anything else wants a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL
+        if name == "cpu" and limit_memory():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         chain = list(dict.fromkeys([PROVIDERS[name], PROVIDERS["cpu"]]))
         try:
-            session = onnxruntime.InferenceSession(path, options, providers=chain)
+            session = in_time(
+                partial(onnxruntime.InferenceSession, path, options, providers=chain),
+                seconds=SECONDS if name == "cpu" else None,  # others compile for minutes
+                stop=partial(options.set_load_cancellation_flag, True),
+            )
+        except TimeoutError:
+            raise ModelError(f"{path}: took more than {SECONDS:g} seconds to load") from None
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             failure = _one_line(error)
             if name == "cpu":
@@ -168,13 +216,19 @@ def _read_spec(path: Path, session: Any) -> ModelSpec:
         )
     spec = ModelSpec.from_json(text, source=path)
     inputs = {each.name: each.type for each in session.get_inputs()}
-    outputs = {each.name: each.shape for each in session.get_outputs()}
+    outputs = {each.name: each for each in session.get_outputs()}
     if inputs != {"images": "tensor(uint8)"} or "logits" not in outputs:
         raise ModelError(
             f"{path}: expected a uint8 input 'images' and an output 'logits', "
             f"found {', '.join(inputs)} and {', '.join(outputs)}"
         )
-    columns, label_count = outputs["logits"][-1], len(spec.vocabulary)
+    logits, label_count = outputs["logits"], len(spec.vocabulary)
+    if logits.type not in _FLOATS or len(logits.shape) != 2:
+        raise ModelError(
+            f"{path}: its 'logits' are {logits.type} of shape {logits.shape}; expected floating "
+            f"point of (images, {label_count})"
+        )
+    columns = logits.shape[1]
     if isinstance(columns, int) and columns != label_count:
         raise ModelError(f"{path}: has {columns} logits for {label_count} labels")
     return spec

@@ -16,6 +16,8 @@ from twlcli.versions import FileFormat, unknown_keys
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
 SPEC_FORMAT = FileFormat("spec", 1)
 MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
+MAX_LABELS = 1_000_000
+_MAX_TEXT = 1 << 27  # characters; what a million labels with calibration and thresholds need
 MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
 
 Kind = TypeVar("Kind")
@@ -75,13 +77,16 @@ class ModelSpec:
         """
         newer = ""
         try:
-            version, fields = SPEC_FORMAT.opened(_of_kind(dict, parse_json(text)))
+            if len(text) > _MAX_TEXT:
+                raise ValueError(f"{len(text):,} characters, the limit is {_MAX_TEXT:,}")
+            values = parse_json(text, unique_keys=True)
+            version, fields = SPEC_FORMAT.opened(_of_kind(dict, values))
             unknown = unknown_keys(fields, _KEYS)
             newer = SPEC_FORMAT.newer(version, unknown)
             if unknown:
                 raise ValueError(f"unknown keys: {', '.join(unknown)}")
             spec = cls(
-                vocabulary=Vocabulary(tuple(fields["labels"])),
+                vocabulary=_vocabulary(fields["labels"]),
                 backbone=_of_kind(str, fields["backbone"]),
                 preprocessing=_preprocessing(**fields["preprocessing"]),
                 calibration=_optional_calibration(fields["calibration"]),
@@ -118,6 +123,13 @@ _KEYS = {
 }
 
 
+def _vocabulary(labels: Any) -> Vocabulary:
+    names = tuple(_of_kind(str, name) for name in _of_kind(list, labels))
+    if not 1 <= len(names) <= MAX_LABELS:
+        raise ValueError(f"{len(names):,} labels, expected 1 to {MAX_LABELS:,}")
+    return Vocabulary(names)
+
+
 def _preprocessing(**fields: Any) -> Preprocessing:
     result = Preprocessing(**fields)
     mean, std = _numbers(result.mean), _numbers(result.std)
@@ -134,7 +146,10 @@ def _preprocessing(**fields: Any) -> Preprocessing:
 def _optional_calibration(fields: Mapping[str, Any] | None) -> Calibration | None:
     if fields is None:
         return None
-    return Calibration(_numbers(fields["slope"]), _numbers(fields["offset"]))
+    slope = _numbers(fields["slope"])
+    if slope and min(slope) <= 0:
+        raise ValueError(f"a slope of {min(slope):g}, expected one above 0")
+    return Calibration(slope, _numbers(fields["offset"]))
 
 
 def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
@@ -134,13 +133,18 @@ def _downloaded(name: str) -> Mapping[str, Tensor]:
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """The state dict in a file, without the wrapping that trainers put around it."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: is not a regular file; expected weights")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_not_compressed(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path}: cannot read the weights ({error.strerror or error})") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # what is no weights makes torch's reader raise nearly anything
         raise ModelError(
             f"{path}: not a file of weights alone; expected tensors as torch.save or safetensors "
             "write them, of which nothing has to be run to read them"
@@ -153,8 +157,17 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     return {
         key.removeprefix("module."): value
         for key, value in loaded.items()
-        if isinstance(value, Tensor)
+        if isinstance(key, str) and isinstance(value, Tensor)
     }
+
+
+def _check_not_compressed(path: Path) -> None:
+    """Raise ModelError for an archive of which a small file fills the memory; torch writes none."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+            raise ModelError(f"{path}: is a compressed archive; expected weights of torch.save")
 
 
 def _with_positions_of(network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

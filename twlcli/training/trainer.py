@@ -77,6 +77,16 @@ class _Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> _Progress:
+        """What was saved; KeyError, TypeError or ValueError where it was not twl that saved it."""
+        progress = cls(**{"epoch": values["epoch"], **values})
+        for name, default in vars(cls()).items():
+            value = getattr(progress, name)
+            if type(value) is not type(default) or (type(value) is int and value < 0):
+                raise ValueError(f"{name} is {value!a}")
+        return progress
+
 
 class Trainer:
     """A run in training: its data, network and progress.
@@ -155,16 +165,20 @@ class Trainer:
         with self._device_errors():
             saved = read_state(self.run.folder, self.ranks.device)
             state, own = saved.values, self._identity
-            was = state.pop("data", own)  # twl 0.1.0 did not keep it
-            check_identity(was, own, source=self.train_data.source)
-            self._check_recipe(state.pop("recipe", {}))
-            self.progress = _Progress(**state.pop("progress"))
             try:
+                was = state.pop("data", own)  # twl 0.1.0 did not keep it
+                check_identity(was, own, source=self.train_data.source)
+                self._check_recipe(state.pop("recipe", {}))
+                self.progress = _Progress.read(state.pop("progress"))
                 self.stepper.load_state(state)
             except RuntimeError as error:
                 recipe = self.run.folder / "recipe.toml"
                 raise ModelError(
                     f"{self.run.folder}: what was saved is of another network than {recipe} names"
+                ) from error
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                raise ModelError(
+                    f"{self.run.folder}: what was saved to resume it is not twl's ({error})"
                 ) from error
         if saved.note and self.ranks.first:
             self.watcher.noted(saved.note)
