@@ -14,6 +14,7 @@ from twlcli.errors import ModelError
 from twlcli.exporting import int8_graph as module
 from twlcli.exporting.int8_graph import replace_spec, write_int8
 from twlcli.exporting.onnx import export
+from twlcli.images.sandbox import LocalDecoder
 from twlcli.model.decisions import probabilities
 from twlcli.model.onnx import OnnxPredictor
 from twlcli.model.preprocessing import Preprocessing
@@ -124,7 +125,7 @@ def test_graph_with_another_calibration_is_refused(models, tmp_path, monkeypatch
 
 def test_images_are_read_a_batch_at_a_time(photographs):
     paths = photographs_of(photographs)
-    batches = module._Batches(paths, PREPROCESSING)
+    batches = module._Batches(paths, PREPROCESSING, LocalDecoder())
     read: list[np.ndarray] = []
     while (batch := batches.get_next()) is not None:
         assert len(batch["images"]) <= 16

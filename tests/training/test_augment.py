@@ -6,10 +6,15 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
+from twlcli.images.preprocess import load_crop
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.training.augment import Colour, change_colour, draw_colour, random_crop
+from twlcli.training.augment import Colour, change_colour, draw_colour, draw_crop
+
+
+def random_crop(path, augment, image, *, generator):
+    return np.array(load_crop(path, None, draw_crop(augment, image, generator=generator)))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,22 @@ def test_fewer_images_than_a_batch_are_one_batch():
     assert [len(keys) for keys in order(count=4, batch_size=64)] == [4]
 
 
-def images_of(table: Path) -> TrainingImages:
-    return TrainingImages(read_labels(table), AugmentRecipe(), ImageRecipe(size=16), seed=0)
+@pytest.fixture
+def images_of() -> Iterator[Callable[[Path], TrainingImages]]:
+    """Training images of a table, whose process ends with the test."""
+    made: list[TrainingImages] = []
+
+    def make(table: Path) -> TrainingImages:
+        labels = read_labels(table)
+        made.append(TrainingImages(labels, AugmentRecipe(), ImageRecipe(size=16), seed=0))
+        return made[-1]
+
+    yield make
+    for images in made:
+        images.close()
 
 
-def test_sample_depends_on_its_key_alone(photographs):
+def test_sample_depends_on_its_key_alone(photographs, images_of):
     first, again = images_of(photographs), images_of(photographs)
     again[Key(0, 3)]
     for key in (Key(0, 5), Key(2, 5)):
@@ -62,7 +74,7 @@ def test_sample_depends_on_its_key_alone(photographs):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_have_images_and_their_targets(photographs, workers):
+def test_batches_have_images_and_their_targets(photographs, workers, images_of):
     images = images_of(photographs)
     batches = order(count=len(images), batch_size=8)
     loader = TrainingLoader(images, batches, workers=workers, pin_memory=False)
@@ -75,7 +87,7 @@ def test_batches_have_images_and_their_targets(photographs, workers):
         assert batch.unreadable == ()
 
 
-def test_unreadable_image_is_left_out_and_named(tmp_path, photographs):
+def test_unreadable_image_is_left_out_and_named(tmp_path, photographs, images_of):
     (tmp_path / "good.png").write_bytes((photographs.parent / "0.png").read_bytes())
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "labels.csv").write_text("image,labels\ngood.png,a\nbad.png,b\n")
@@ -88,7 +100,7 @@ def test_unreadable_image_is_left_out_and_named(tmp_path, photographs):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_profiles_that_are_no_use_are_counted(tmp_path, workers):
+def test_profiles_that_are_no_use_are_counted(tmp_path, workers, images_of):
     for name, profile in (("a", b"no profile" * 20), ("b", None), ("c", b"nor this" * 20)):
         Image.new("RGB", (20, 20), "red").save(tmp_path / f"{name}.png", icc_profile=profile)
     (tmp_path / "labels.csv").write_text("image,labels\na.png,a\nb.png,b\nc.png,a\n")
@@ -98,7 +110,7 @@ def test_profiles_that_are_no_use_are_counted(tmp_path, workers):
     loader.close()
 
 
-def test_processes_may_be_more_than_cores_and_no_signal_reaches_them(photographs, capfd):
+def test_processes_may_be_more_than_cores_and_no_signal_reaches_them(photographs, capfd, images_of):
     images = images_of(photographs)
     batches = order(count=len(images), batch_size=8)
     loader = TrainingLoader(images, batches, workers=9, pin_memory=False)
@@ -114,7 +126,7 @@ def test_processes_may_be_more_than_cores_and_no_signal_reaches_them(photographs
 
 
 @pytest.fixture
-def one_process(photographs):
+def one_process(photographs, images_of):
     """A loader with a process of its own."""
     images = images_of(photographs)
     batches = order(count=len(images), batch_size=8)
@@ -125,7 +137,7 @@ def one_process(photographs):
 
 
 def test_batch_without_room_in_shared_memory_comes_through_a_pipe(
-    photographs, monkeypatch, one_process
+    photographs, images_of, monkeypatch, one_process
 ):
     def full(tensor):
         raise RuntimeError("unable to allocate shared memory(shm)")
@@ -153,7 +165,7 @@ def test_a_process_that_is_killed_is_told(one_process):
         list(one_process.epoch(1))
 
 
-def test_parts_differ_by_one_image_at_most(photographs):
+def test_parts_differ_by_one_image_at_most(photographs, images_of):
     images = images_of(photographs)
     batch = images.collate([images[Key(0, row)] for row in range(13)])
     parts = batch.split(3)
@@ -162,7 +174,7 @@ def test_parts_differ_by_one_image_at_most(photographs):
     assert torch.equal(torch.cat([part.colour.factors for part in parts]), batch.colour.factors)
 
 
-def test_padding_is_black_and_its_labels_unknown(photographs):
+def test_padding_is_black_and_its_labels_unknown(photographs, images_of):
     images = images_of(photographs)
     batch = images.collate([images[Key(0, 1)], images[Key(0, 2)]])
     assert batch.padded(2) is batch

@@ -35,7 +35,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from twlcli.errors import ModelError
 from twlcli.exporting.onnx import CHECKED_BATCHES, set_spec
-from twlcli.images.preprocess import load_crop
+from twlcli.images.image_file import ImageFile
+from twlcli.images.sandbox import Decoder, decoder_processes
 from twlcli.model.decisions import calibration_of, probabilities
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
@@ -63,20 +64,21 @@ def write_int8(
     # Shapes alone: the exporter has folded batch norms into the layers before them already.
     quant_pre_process(model, out, skip_optimization=True, skip_symbolic_shape=True)
     layers = [node.name for node in onnx.load(out).graph.node if node.op_type in _LAYERS]
-    quantize_static(
-        out,
-        out,
-        _Batches(images, preprocessing),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=[*_LAYERS, *_FUSED],
-        nodes_to_exclude=[layers[0], layers[-1]],
-        per_channel=True,
-        reduce_range=True,  # weights of 7 bits
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        extra_options={"CalibMovingAverage": True, "MatMulConstBOnly": True},
-    )
+    with decoder_processes(1) as (decoder,):
+        quantize_static(
+            out,
+            out,
+            _Batches(images, preprocessing, decoder),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=[*_LAYERS, *_FUSED],
+            nodes_to_exclude=[layers[0], layers[-1]],
+            per_channel=True,
+            reduce_range=True,  # weights of 7 bits
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True, "MatMulConstBOnly": True},
+        )
 
 
 def replace_spec(model: Path, spec: ModelSpec) -> None:
@@ -99,9 +101,12 @@ def replace_spec(model: Path, spec: ModelSpec) -> None:
 class _Batches:
     """Feeds image files to ONNX Runtime, which calls `get_next` until it gives None."""
 
-    def __init__(self, images: Sequence[Path], preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, images: Sequence[Path], preprocessing: Preprocessing, decoder: Decoder
+    ) -> None:
         self.images = images
         self.preprocessing = preprocessing
+        self.decoder = decoder
         self.first = 0
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
@@ -110,8 +115,11 @@ class _Batches:
         self.first += _BATCH
         if not paths:
             return None
-        crops = [np.asarray(load_crop(path, None, self.preprocessing)) for path in paths]
-        return {"images": np.stack(crops)}
+        side = self.preprocessing.crop
+        crops = np.empty((len(paths), side, side, 3), dtype=np.uint8)
+        for path, crop in zip(paths, crops, strict=True):
+            self.decoder.decode(ImageFile(path, path.name), self.preprocessing, crop)
+        return {"images": crops}
 
 
 def _check(path: Path, spec: ModelSpec) -> None:

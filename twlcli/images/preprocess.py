@@ -1,19 +1,21 @@
-"""Image files to the square crops that a model takes, in Pillow alone.
+"""Image files to the square crops that a model takes or learns from, in Pillow alone.
 
 The processes that decode import no more than this: without NumPy they start in half the time.
 """
 
 from __future__ import annotations
 
+import stat
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
-from twlcli.errors import ModelError
+from twlcli.errors import ImageError, ModelError
 from twlcli.images.decode import Noted, open_upright, read_upright, say_nothing
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import ByteRange, read_range
+from twlcli.images.random_crop import RandomCrop
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
 RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
@@ -22,30 +24,34 @@ RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 def load_crop(
     path: Path,
     byte_range: ByteRange | None,
-    preprocessing: Preprocessing,
+    cut: Preprocessing | RandomCrop,
     *,
     decoding: Decoding = USUAL,
     noted: Noted = say_nothing,
 ) -> Image.Image:
-    """Read, decode, resize and crop an image file, or the part of a file that is one.
+    """Read, decode, crop and resize an image file, or the part of a file that is one.
 
     Args:
         path: the file.
         byte_range: where the image lies in it; None for the whole file.
-        preprocessing: the model's.
+        cut: the model's preprocessing, or what was drawn for training.
         decoding: the other settings that change pixels.
         noted: told what is odd about an image that was read all the same.
 
     Returns:
-        An RGB image of (crop, crop) pixels.
+        An RGB image of (crop, crop) or (size, size) pixels.
 
     Raises:
         ImageError: it cannot be read or decoded; the message is the reason alone.
         ModelError: the interpolation is not known.
     """
-    shorter_side = None if decoding.exact else preprocessing.resize
-    crop = partial(cropped, preprocessing=preprocessing)
+    if isinstance(cut, Preprocessing):
+        needed, crop = cut.resize, partial(cropped, preprocessing=cut)
+    else:
+        needed, crop = cut.shorter_side, partial(_cut_out, cut=cut)
+    shorter_side = None if decoding.exact else needed
     if byte_range is None:
+        _check_not_special(path)
         return read_upright(
             path, shorter_side=shorter_side, decoding=decoding, resize=crop, noted=noted
         )
@@ -81,6 +87,23 @@ def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     side = preprocessing.crop
     box = _source_box(image.size, resize=preprocessing.resize, crop=side)
     return image.resize((side, side), resampling, box=box)
+
+
+def _check_not_special(path: Path) -> None:
+    """Raise ImageError for a pipe, a socket or a device, which might be read for ever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # reading it says why
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ImageError(f"not a file ({stat.filemode(mode)})")
+
+
+def _cut_out(image: Image.Image, cut: RandomCrop) -> Image.Image:
+    """The part that was drawn; a large JPEG was decoded no larger than it needs."""
+    size = cut.size, cut.size
+    part = image.resize(size, RESAMPLING[cut.interpolation], box=cut.box(image.size))
+    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if cut.is_mirrored else part
 
 
 def _source_box(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from twlcli.errors import DeviceError, ImageError
 from twlcli.images.decoding import USUAL, Caveat, Decoding, joined
 from twlcli.images.image_file import ImageFile
+from twlcli.images.random_crop import RandomCrop
 from twlcli.images.sandbox_protocol import LENGTH, READY
 from twlcli.model.preprocessing import Preprocessing
 
@@ -37,12 +38,12 @@ class Decoder(Protocol):
     def decode(
         self,
         file: ImageFile,
-        preprocessing: Preprocessing,
+        cut: Preprocessing | RandomCrop,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,
     ) -> Caveat:
-        """Decode a file into `out`, uint8 RGB (crop, crop, 3), contiguous; see `load_crop`.
+        """Decode a file into `out`, uint8 RGB (side, side, 3), contiguous; see `load_crop`.
 
         Returns:
             What has to be said of the image all the same.
@@ -68,7 +69,7 @@ class LocalDecoder:
     def decode(
         self,
         file: ImageFile,
-        preprocessing: Preprocessing,
+        cut: Preprocessing | RandomCrop,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,
@@ -76,7 +77,7 @@ class LocalDecoder:
         """As a `Decoder` does."""
         caveats: list[Caveat] = []
         crop = self._load_crop(
-            file.path, file.byte_range, preprocessing, decoding=decoding, noted=caveats.append
+            file.path, file.byte_range, cut, decoding=decoding, noted=caveats.append
         )
         out[...] = np.asarray(crop)
         return joined(caveats)
@@ -115,7 +116,7 @@ class DecoderProcess:
     def decode(
         self,
         file: ImageFile,
-        preprocessing: Preprocessing,
+        cut: Preprocessing | RandomCrop,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,
@@ -126,9 +127,7 @@ class DecoderProcess:
             ImageError: also where decoding took too long, or two processes died of it.
             DeviceError: the process does not start.
         """
-        inside = None if file.byte_range is None else astuple(file.byte_range)
-        asked = (os.fsencode(file.path), inside, astuple(preprocessing), astuple(decoding))
-        request = pickle.dumps(asked)
+        request = pickle.dumps((os.fsencode(file.path), file.byte_range, cut, decoding))
         while True:
             child = self._child
             caveat = child.answer(request, out)

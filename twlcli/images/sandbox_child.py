@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twlcli.errors import ImageError
-from twlcli.images.decoding import Caveat, Decoding, joined
-from twlcli.images.image_file import ByteRange
+from twlcli.images.decoding import Caveat, joined
 from twlcli.images.preprocess import load_crop
 from twlcli.images.sandbox_protocol import LENGTH, READY
-from twlcli.model.preprocessing import Preprocessing
 
 
 def main() -> None:
@@ -37,16 +35,16 @@ def main() -> None:
 
 
 def _answer(request: tuple[bytes, Any, Any, Any], answers: BinaryIO, seconds: float) -> None:
-    name, inside, preprocessing, decoding = request
+    name, byte_range, cut, decoding = request
     caveats: list[Caveat] = []
     # A thread that needs no interpreter ends the process, whatever a decoder is stuck in.
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         image = load_crop(
             Path(os.fsdecode(name)),
-            None if inside is None else ByteRange(*inside),
-            Preprocessing(*preprocessing),
-            decoding=Decoding(*decoding),
+            byte_range,
+            cut,
+            decoding=decoding,
             noted=caveats.append,
         )
         length, content = ~int(joined(caveats)), image.tobytes()

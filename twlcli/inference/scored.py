@@ -17,7 +17,7 @@ from twlcli.annotations.vocabulary import with_vocabulary
 from twlcli.errors import AnnotationError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
-from twlcli.images.sandbox import LocalDecoder
+from twlcli.images.sandbox import decoder_processes
 from twlcli.inference.stream import stream, usable_cores
 from twlcli.labels import UNKNOWN
 from twlcli.model.predictor import Predictor
@@ -77,14 +77,18 @@ def score_images(
     def files_of(group: Sequence[int]) -> list[ImageFile]:
         return [ImageFile(annotations.path(row), annotations.images[row]) for row in group]
 
-    chunks = stream(
-        iter(lambda: list(islice(rows, size)), []),
-        predictor,
-        files_of=files_of,
-        decoders=[LocalDecoder()] * (workers or usable_cores()),
-        decoding=decoding,
-    )
-    with closing(chunks):
+    with (
+        decoder_processes(workers or usable_cores()) as decoders,
+        closing(
+            stream(
+                iter(lambda: list(islice(rows, size)), []),
+                predictor,
+                files_of=files_of,
+                decoders=decoders,
+                decoding=decoding,
+            )
+        ) as chunks,
+    ):
         for chunk in chunks:
             logits[chunk.group] = chunk.logits
             caveats.update(each for caveat in chunk.caveats for each in caveat)

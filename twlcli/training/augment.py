@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from twlcli.images.decode import Noted, read_upright, say_nothing
-from twlcli.images.preprocess import RESAMPLING
+from twlcli.images.random_crop import RandomCrop
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
@@ -49,67 +46,27 @@ class Colour:
     lighting: Tensor
 
 
-def random_crop(
-    path: Path,
-    augment: AugmentRecipe,
-    recipe: ImageRecipe,
-    *,
-    generator: np.random.Generator,
-    noted: Noted = say_nothing,
-) -> NDArray[np.uint8]:
-    """A random crop of an image file, resized and perhaps mirrored; uint8 RGB (size, size, 3).
+def draw_crop(
+    augment: AugmentRecipe, image: ImageRecipe, *, generator: np.random.Generator
+) -> RandomCrop:
+    """Draw which part of an image is shown, and whether it is mirrored.
 
-    Torchvision's RandomResizedCrop: area uniform in `min_scale`..1 of the image's, aspect ratio
-    log-uniform in 1/`max_stretch`..`max_stretch`, and the centre where ten draws do not fit.
-    A large JPEG is decoded no larger than the crop needs.
-
-    Args:
-        path: the file.
-        augment: what is drawn.
-        recipe: the size and interpolation.
-        generator: of this image's draws.
-        noted: told what is odd about an image that was read all the same.
-
-    Raises:
-        ImageError: the file cannot be decoded.
+    As torchvision's RandomResizedCrop: area uniform in `min_scale`..1 of the image's, aspect ratio
+    log-uniform in 1/`max_stretch`..`max_stretch`.
     """
-    size = recipe.size
     scales = generator.uniform(augment.min_scale, 1, _CROP_ATTEMPTS)
     limit = math.log(augment.max_stretch)
     ratios = np.exp(generator.uniform(-limit, limit, _CROP_ATTEMPTS))
-    place = generator.uniform(size=2)
-    mirrored = generator.uniform() < augment.flip
-    # The crop's shorter side is at least sqrt(scale / max_stretch) of the image's; the decoder
-    # keeps at least twice what it is asked for, so the crop has at least `size` pixels.
-    needed = math.ceil(size / math.sqrt(scales[0] / augment.max_stretch) / 2)
-
-    def cropped(image: Image.Image) -> Image.Image:
-        box = _crop_box(image.size, scales, ratios, place, augment.max_stretch)
-        return image.resize((size, size), RESAMPLING[recipe.interpolation], box=box)
-
-    crop = np.array(read_upright(path, shorter_side=needed, resize=cropped, noted=noted))
-    return crop[:, ::-1] if mirrored else crop
-
-
-def _crop_box(
-    image_size: tuple[int, int],
-    scales: NDArray[np.float64],
-    ratios: NDArray[np.float64],
-    place: NDArray[np.float64],
-    max_stretch: float,
-) -> tuple[float, float, float, float]:
-    width, height = image_size
-    for scale, ratio in zip(scales, ratios, strict=True):
-        across = round(math.sqrt(width * height * scale * ratio))
-        down = round(math.sqrt(width * height * scale / ratio))
-        if 0 < across <= width and 0 < down <= height:
-            left = math.floor(place[0] * (width - across + 1))
-            top = math.floor(place[1] * (height - down + 1))
-            return left, top, left + across, top + down
-    across = min(width, round(height * max_stretch))
-    down = min(height, round(width * max_stretch))
-    left, top = (width - across) // 2, (height - down) // 2
-    return left, top, left + across, top + down
+    across, down = generator.uniform(size=2).tolist()
+    return RandomCrop(
+        size=image.size,
+        interpolation=image.interpolation,
+        scales=tuple(scales.tolist()),
+        ratios=tuple(ratios.tolist()),
+        place=(across, down),
+        max_stretch=augment.max_stretch,
+        is_mirrored=bool(generator.uniform() < augment.flip),
+    )
 
 
 def draw_colour(augment: AugmentRecipe, *, generator: np.random.Generator) -> NDArray[np.float32]:

@@ -25,10 +25,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import DeviceError, ImageError
-from twlcli.images.decoding import Caveat, joined
+from twlcli.images.decoding import Caveat
+from twlcli.images.image_file import ImageFile
+from twlcli.images.sandbox import Decoder, DecoderProcess
 from twlcli.labels import UNKNOWN
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.training.augment import Colour, draw_colour, random_crop
+from twlcli.training.augment import Colour, draw_colour, draw_crop
 
 SHARED_MEMORY = Path("/dev/shm")  # where Linux has it
 _LEAST_SHARED_MEMORY = 1 << 16  # bytes, for the locks of the processes
@@ -156,6 +158,7 @@ class TrainingImages(Dataset[Sample]):
         self.augment = augment
         self.image = image
         self.seed = seed
+        self._decoder: Decoder | None = None  # of the process that asks for images
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -163,15 +166,22 @@ class TrainingImages(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         generator = np.random.default_rng((self.seed, *key))
         colour = draw_colour(self.augment, generator=generator)
-        path = self.annotations.path(key.row)
-        caveats: list[Caveat] = []
+        crop = draw_crop(self.augment, self.image, generator=generator)
+        file = ImageFile(self.annotations.path(key.row), self.annotations.images[key.row])
+        image = np.empty((crop.size, crop.size, 3), dtype=np.uint8)
+        if self._decoder is None:
+            self._decoder = DecoderProcess()
         try:
-            image = random_crop(
-                path, self.augment, self.image, generator=generator, noted=caveats.append
-            )
+            caveat = self._decoder.decode(file, crop, image)
         except ImageError as error:
-            return Sample(key.row, None, colour, f"{path}: {error}")
-        return Sample(key.row, image, colour, caveat=joined(caveats))
+            return Sample(key.row, None, colour, f"{file.path}: {error}")
+        return Sample(key.row, image, colour, caveat=caveat)
+
+    def close(self) -> None:
+        """End the process that decodes; the next image begins another."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
 
     def collate(self, samples: list[Sample]) -> Batch:
         """The readable images among some samples as one batch."""
@@ -228,6 +238,7 @@ class TrainingLoader:
         self, images: TrainingImages, order: EpochOrder, *, workers: int, pin_memory: bool
     ) -> None:
         self.order = order
+        self._images = images
         with _as_many_as_asked():
             self._loader = DataLoader(
                 images,
@@ -292,6 +303,7 @@ class TrainingLoader:
 
     def close(self) -> None:
         """End the processes, also those that hang."""
+        self._images.close()
         batches, self._loader._iterator = self._loader._iterator, None
         if batches is None:
             return

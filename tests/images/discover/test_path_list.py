@@ -1,8 +1,9 @@
+import codecs
 import io
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
@@ -34,7 +35,9 @@ def test_names_that_end_with_nul_are_kept_exactly(raw):
     st.integers(1, 5),
 )
 def test_lines_are_kept_exactly_but_for_blank_ones(raw, end, size):
-    pipe = Pipe(end.join(raw))
+    content = end.join(raw)
+    assume(not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))  # another encoding
+    pipe = Pipe(content)
     pipe.size = size
     names = list(read_list(pipe, source="list"))
     assert [os.fsencode(name) for name in names] == [
