@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint types docs reference clean
+.PHONY: demo test lint types audit docs reference clean
 
 demo: $(VENV)/.train
 	rm -rf $(DEMO)
@@ -38,6 +38,12 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# Known vulnerabilities of what is installed. What the index does not know is named, not an error.
+audit: $(VENV)/.test
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 # The site in site/: strict, with every link and anchor checked, and nothing loaded from elsewhere.
 docs: $(VENV)-docs/.docs
 	$(VENV)-docs/bin/zensical build --clean --strict
@@ -63,4 +69,4 @@ $(VENV)-docs/.docs: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(DEMO) build dist site .cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-audit $(DEMO) build dist site .cache

@@ -32,7 +32,7 @@ from twlcli.labels import UNKNOWN
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 from twlcli.training.augment import Colour, draw_colour, draw_crop
 
-SHARED_MEMORY = Path("/dev/shm")  # where Linux has it
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  only looked at: how much is free
 _LEAST_SHARED_MEMORY = 1 << 16  # bytes, for the locks of the processes
 _GRACE = 2.0  # seconds in which the processes have to end
 _LOOK = 1.0  # seconds after which whoever waits for a batch is told
