@@ -278,6 +278,24 @@ class _NamedFile(io.FileIO):
 # --- parsed without trust -------------------------------------------------------------------------
 
 
+MAX_TEXT = 16 << 20  # bytes of a file that people write by hand
+
+
+def read_short_text(path: Path) -> str:
+    """The text of a UTF-8 file as people write them by hand, such as a recipe.
+
+    Raises:
+        OSError: it cannot be read, is a pipe or device, or is larger than `MAX_TEXT`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"not a regular file: {stat.filemode(status.st_mode)}")
+    if status.st_size > MAX_TEXT:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, the limit is {MAX_TEXT:,}")
+    return path.read_text(encoding="utf-8-sig")
+
+
 def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
     """The value of a JSON text.
 

@@ -294,3 +294,17 @@ def test_validation_images_that_twl_held_out_are_the_same_for_all(tmp_path, phot
     assert len(splits) == 4
     assert len(set(splits)) == 1
     assert [len(images) for images in splits[0]] == [27, 3]
+
+
+def test_what_was_damaged_names_its_file(tmp_path, photographs):
+    what = plan(tmp_path / "out", photographs, ["bce"], "schedule.epochs=1", seeds=1)
+    run(what)
+    (scores,) = what.folder.rglob("scores.npz")
+    for kept in (*what.folder.rglob("*.json"), scores):
+        before = kept.read_bytes()
+        for content in (b"", b"{}", b"[]", b"\xff", b"PK\x03\x04", b"[" * 100_000, before[:-9]):
+            kept.write_bytes(content)
+            with pytest.raises(TwlError, match="is damaged") as error:
+                run(what)
+            assert str(error.value).startswith(str(kept))
+        kept.write_bytes(before)

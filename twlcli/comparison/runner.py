@@ -22,6 +22,7 @@ import hashlib
 import json
 import math
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from twlcli.annotations.split import hold_out_images
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
-from twlcli.io import locked_folder, write_errors, write_whole
+from twlcli.io import locked_folder, parse_json, read_short_text, write_errors, write_whole
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
@@ -260,11 +261,14 @@ class _Training:
                 write_whole(folder / SCORES_NAME, lambda file: np.savez(file, **arrays))
                 remove_states(folder)
             self.ranks.gather(None)
-        with np.load(folder / SCORES_NAME) as scores:
-            known = {key: float(scores[key]) for key in ("map_class", "map_sample")}
-            self._ended(training, known)
-            scored = RunScores(seed, scores["logits"], run.history())
-            return _Scores(folder, scored, scores["images"], scores["targets"])
+        kept = folder / SCORES_NAME
+        with _damage(kept), kept.open("rb") as file, np.load(file) as arrays:
+            known = {key: float(arrays[key]) for key in ("map_class", "map_sample")}
+            logits, images, targets = (arrays[key] for key in ("logits", "images", "targets"))
+            if logits.shape != targets.shape or images.shape != logits.shape[:1]:
+                raise ValueError("arrays of different sizes")
+        self._ended(training, known)
+        return _Scores(folder, RunScores(seed, logits, run.history()), images, targets)
 
     def _tuned(self, rate: float) -> float:
         """The mAP@class on held-out training images; NaN where training diverges."""
@@ -281,12 +285,15 @@ class _Training:
         return score
 
     def _known_score(self, kept: Path, recipe: Recipe) -> float:
-        record = json.loads(kept.read_text(encoding="utf-8"))
-        _check_recipe(kept, recipe, Recipe.from_toml(record["recipe"], place=str(kept)))
+        with _damage(kept):
+            record = dict(parse_json(read_short_text(kept)))
+            before, score = str(record["recipe"]), record["map_class"]
+            score = math.nan if score is None else float(score)
+        _check_recipe(kept, recipe, Recipe.from_toml(before, place=str(kept)))
         digest = self.images.tuning_digest
         if record.get("images", digest) != digest:  # twl 0.1.0 did not write it
             raise _other_images(kept)
-        return math.nan if record["map_class"] is None else float(record["map_class"])
+        return score
 
     def _new_score(self, kept: Path, recipe: Recipe, training: Training) -> float:
         folder = kept.with_suffix("")
@@ -369,6 +376,18 @@ def _check_splits(folder: Path, wanted: Mapping[str, str]) -> None:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         if {row["image"]: row["split"] for row in csv.DictReader(file)} != wanted:
             raise _other_images(folder)
+
+
+@contextmanager
+def _damage(kept: Path) -> Iterator[None]:
+    """Say of a file of the comparison that is not as it was written what to do about it."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise TwlError(
+            f"{kept}: is damaged ({reason})", hint="remove it, and it is made again"
+        ) from None
 
 
 def _other_images(place: Path) -> TwlError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.errors import RecipeError, did_you_mean
-from twlcli.io import parse_toml
+from twlcli.io import parse_toml, read_short_text
 from twlcli.recipe.base import Checked, KeyRefused, in_toml, no_table, shown
 from twlcli.recipe.losses import LOSS_RECIPES, AnyLoss, TwoWayRecipe
 from twlcli.recipe.sections import (
@@ -182,7 +182,7 @@ def read_recipe(path: Path | str) -> Recipe:
             does not fit its key; or it is of a newer twl, and has what this one does not know.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_short_text(Path(path))
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:

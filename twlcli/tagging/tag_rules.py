@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.errors import TwlError, did_you_mean
-from twlcli.io import parse_toml
+from twlcli.io import parse_toml, read_short_text
 from twlcli.labels import Vocabulary
 from twlcli.tagging.tags import Tags
 
@@ -85,7 +85,7 @@ class TagRules:
                 its key's; implications run in a circle, or contradict a group.
         """
         try:
-            table = parse_toml(path.read_text(encoding="utf-8-sig"))
+            table = parse_toml(read_short_text(path))
         except OSError as error:
             raise TwlError(f"{path}: cannot read the tag rules ({error.strerror})") from error
         except ValueError as error:
