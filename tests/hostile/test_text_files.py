@@ -1,6 +1,8 @@
 """Recipes and tag rules that strangers made."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,10 @@ from twlcli.labels import Vocabulary
 from twlcli.recipe import read_recipe
 from twlcli.tagging.tag_rules import TagRules
 
-READERS = [read_recipe, lambda path: TagRules.read(path, Vocabulary(("dog",)))]
+READERS: list[Callable[[Path], object]] = [
+    read_recipe,
+    lambda path: TagRules.read(path, Vocabulary(("dog",))),
+]
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -27,6 +27,7 @@ LOSSES = ("two-way", "bce", "asl", "warp", "rml")
 SHARES = {2: [(0, 7), (7, 10)], 4: [(0, 3), (3, 4), (4, 8), (8, 10)]}
 
 
+MISSING = ("loss.name=two-way", "data.missing_positives=0.5")
 Trained = tuple[list[float], dict[str, torch.Tensor]]
 
 
@@ -64,6 +65,7 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
     }
     for loss in ("two-way", "sample-wise", "bce"):
         results[loss, "local"] = trained(ranks, rows, f"loss.name={loss}", "loss.class_scope=local")
+    results["two-way", "missing"] = trained(ranks, rows, *MISSING, "schedule.micro_batch=2")
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -80,6 +82,11 @@ def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world
                 their_losses, their_weights = results[loss, micro]
                 assert their_losses == pytest.approx(losses, rel=1e-5)
                 torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
+    losses, weights = trained(Ranks(CPU), slice(0, 10), *MISSING)
+    for results in of_ranks:
+        their_losses, their_weights = results["two-way", "missing"]
+        assert their_losses == pytest.approx(losses, rel=1e-5)
+        torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
     assert_local_scope_is_of_class_wise_losses_alone(of_ranks)
 
 

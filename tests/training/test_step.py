@@ -39,6 +39,21 @@ def test_micro_batches_train_as_one_batch_does(loss, micro_batch):
     )
 
 
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_micro_batches_leave_out_the_same_labels(micro_batch):
+    missing = "data.missing_positives=0.5"
+    whole, split = (
+        stepper(network(), missing, *more)
+        for more in ((), (f"schedule.micro_batch={micro_batch}",))
+    )
+    plain = stepper(network())
+    for step in range(STEPS):
+        expected = whole(batch(), step, STEPS)
+        assert split(batch(), step, STEPS).item() == pytest.approx(expected.item(), rel=1e-5)
+        others = plain(batch(), step, STEPS)
+        assert (expected.item() == others.item()) is (step == 0)  # it grows from nothing
+
+
 def test_both_passes_over_a_micro_batch_draw_the_same_dropout():
     """Against the same parts with one graph over all of them."""
 

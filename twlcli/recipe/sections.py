@@ -170,6 +170,14 @@ class DataRecipe(Section):
         description="Images without labels: negative trains on them with every label absent, drop "
         "leaves them out.",
     )
+    missing_positives: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the absent labels that may be present all the same, as where labels "
+        "are keywords: so many of a batch, those with the highest logits, take no part in the "
+        "loss. It grows from 0 to this over the training.",
+    )
 
 
 class ModelRecipe(Section):

@@ -20,6 +20,7 @@ from twlcli.recipe import LossRecipe, Recipe
 from twlcli.training.augment import change_colour
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
+from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
 
 _COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope is about
@@ -98,9 +99,9 @@ class Stepper:
             batch = batch.padded(parts if len(batch) > 1 else 2 * parts)
         parts = min(parts, len(batch))
         if parts == 1:
-            loss = self._backward_whole(batch, step)
+            loss = self._backward_whole(batch, step, step / steps)
         else:
-            loss = self._backward_split(batch.split(parts), step)
+            loss = self._backward_split(batch.split(parts), step, step / steps)
         if self.recipe.optimizer.clip > 0:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         self.optimizer.step()
@@ -108,12 +109,20 @@ class Stepper:
             self.average.update(self.network, step)
         return loss
 
-    def _backward_whole(self, batch: Batch, step: int) -> Tensor:
-        loss = self.loss(self._logits(batch, step), batch.targets.to(self.ranks.device))
+    def _loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
+        """The loss at a progress of 0..1 through the training."""
+        targets = targets.to(self.ranks.device)
+        share = self.recipe.data.missing_positives * progress
+        if share > 0:
+            targets = without_likely_present(logits, targets, share, group=self.ranks.group)
+        return self.loss(logits, targets)
+
+    def _backward_whole(self, batch: Batch, step: int, progress: float) -> Tensor:
+        loss = self._loss(self._logits(batch, step), batch.targets, progress)
         loss.backward()
         return loss.detach()
 
-    def _backward_split(self, parts: list[Batch], step: int) -> Tensor:
+    def _backward_split(self, parts: list[Batch], step: int, progress: float) -> Tensor:
         """The gradient of the whole batch with the memory of one part, in two passes.
 
         The loss compares images of different parts. So the first pass collects every part's
@@ -129,8 +138,7 @@ class Stepper:
         for buffer, before in zip(self.network.buffers(), statistics, strict=True):
             buffer.copy_(before)
         logits.requires_grad_()
-        targets = torch.cat([part.targets for part in parts]).to(self.ranks.device)
-        loss = self.loss(logits, targets)
+        loss = self._loss(logits, torch.cat([part.targets for part in parts]), progress)
         slices = torch.autograd.grad(loss, logits)[0].split([len(part) for part in parts])
         for number, (part, gradient) in enumerate(zip(parts, slices, strict=True)):
             with self._gradients_shared(number == len(parts) - 1):
