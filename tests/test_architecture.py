@@ -39,6 +39,7 @@ WITH_TORCH = {"comparison", "exporting", "training", "losses"}
 TORCH_MODULES = {
     "model/backbones.py",
     "model/checkpoint.py",
+    "model/timm_networks.py",
     "model/torch.py",
     "model/weights.py",
     "runs/states.py",  # inside the functions that save and read the state of training

@@ -39,8 +39,23 @@ FAMILIES = [
     "squeezenet1_1",
     "vgg11_bn",
     "alexnet",
+    "timm:resnet10t",
+    "timm:convnext_atto",
+    "timm:efficientnet_lite0",
+    "timm:mobilenetv4_conv_small",
+    "timm:vit_tiny_patch16_224",
+    "timm:vit_small_patch14_dinov2",
+    "timm:vit_small_patch16_dinov3",
+    "timm:vit_base_patch16_siglip_224",
+    "timm:eva02_tiny_patch14_224",
+    "timm:swin_tiny_patch4_window7_224",
 ]
-SIZES = {"inception_v3": 96, "maxvit_t": 224}
+SIZES = {
+    "inception_v3": 96,
+    "maxvit_t": 224,
+    "timm:vit_small_patch14_dinov2": 56,
+    "timm:eva02_tiny_patch14_224": 56,
+}
 
 
 def checkpoint(folder: Path, backbone: str, *, calibrated: bool = True, seed: int = 0) -> Path:

@@ -272,6 +272,9 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             "min_images = 0\n",
             "people = false\n",
             "own_keywords = false\n",
+            "missing_positives = 0.0\n",
+            "mean = [0.485, 0.456, 0.406]\n",
+            "std = [0.229, 0.224, 0.225]\n",
         ),
         "save_minutes = 10.0\n",
     )  # keys that it did not have

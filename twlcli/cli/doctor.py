@@ -9,6 +9,7 @@ import typer
 _PACKAGES = (
     ("", ("numpy", "pillow", "onnxruntime", "typer", "rich", "pydantic", "jinja2")),
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
+    ("timm", ("timm",)),
     ("check", ("imagehash",)),
     ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),
@@ -88,6 +89,11 @@ def _list_backbones() -> None:
         from twlcli.model.backbones import backbone_names
     for name in backbone_names():
         out.print(name)
+    if _version("timm") is not None:
+        from timm import list_models
+
+        for name in list_models():
+            out.print(f"timm:{name}", markup=False, emoji=False)
 
 
 def _version(package: str) -> str | None:

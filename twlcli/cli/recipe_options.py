@@ -26,8 +26,8 @@ Backbone = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A torchvision classification network; `twl doctor --backbones` lists them "
-        "[default: resnet50]",
+        help="A torchvision classification network (`twl doctor --backbones` lists them), "
+        "timm:NAME or hf-hub:ORG/NAME [default: resnet50]",
     ),
 ]
 Weights = Annotated[

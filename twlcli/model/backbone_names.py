@@ -1,4 +1,4 @@
-"""Names of torchvision's networks, checked before torchvision is imported, which takes seconds."""
+"""Names of networks, checked before torchvision is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from pathlib import Path
 
 from twlcli.errors import RecipeError, did_you_mean
 
+TIMM = "timm:"  # before the name of a network of timm
+HUB = "hf-hub:"  # before that of a model of timm on the Hugging Face hub
+
 _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+
+
+def are_named(weights: str) -> bool:
+    """Whether weights are known by a name, and are no file or folder."""
+    return weights in ("default", "none") or weights.startswith(HUB)
 
 
 def check_backbone(name: str) -> None:
     """Raise RecipeError where no source of torchvision's networks has the word `name`.
 
-    A word that is there need not be a network: `build_backbone` says so in the end. Without
-    torchvision, or without its sources, every name passes.
+    Names of timm pass: `timm_networks` looks for them. A word that is there need not be a network:
+    `build_backbone` says so in the end. Without torchvision, or without its sources, every name
+    passes.
     """
+    if name.startswith((TIMM, HUB)):
+        return
     source = _source()
     if source and not (name.isidentifier() and re.search(rf"\b{name}\b", source)):
         raise unknown_backbone(name, _REGISTERED.findall(source))

@@ -1,4 +1,4 @@
-"""Torchvision's classification networks with a head of our own."""
+"""Classification networks with a head of our own: torchvision's here, timm's in their module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from twlcli.errors import RecipeError
-from twlcli.model.backbone_names import unknown_backbone
+from twlcli.model import timm_networks
+from twlcli.model.backbone_names import TIMM, unknown_backbone
 
 # Both have auxiliary heads that only their own training recipe uses, and weights that expect
 # inputs in -1..1, which `transform_input` makes of normalised ones.
@@ -24,16 +25,19 @@ def backbone_names() -> list[str]:
 
 
 def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module:
-    """A torchvision classification network whose last layer gives one logit per label.
+    """A classification network whose last layer gives one logit per label.
 
     Args:
-        name: as `torchvision.models.list_models` names it, such as `resnet50`.
+        name: as `torchvision.models.list_models` names it, such as `resnet50`, or `timm:NAME`.
         label_count: C, the outputs of the new last layer.
         image_size: side of the square images that it will see, pixels.
 
     Raises:
         RecipeError: no such network, or one that does not take that image size.
+        MissingExtraError: it is timm's, which is not installed.
     """
+    if name.startswith(TIMM):
+        return timm_networks.build(name, label_count, image_size=image_size)
     known = backbone_names()
     if name not in known:
         raise unknown_backbone(name, known)
@@ -72,7 +76,13 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool 
 
 
 def last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """Name and module of the last linear layer as defined, or of SqueezeNet's last convolution."""
+    """Name and module of the last linear layer as defined, or of SqueezeNet's last convolution.
+
+    Of a network of timm, those that it says are its classifier.
+    """
+    if hasattr(network, "get_classifier"):
+        name = timm_networks.head_name(network)
+        return name, network.get_submodule(name)  # type: ignore[return-value]
     layers = [
         (name, layer)
         for name, layer in network.named_modules()

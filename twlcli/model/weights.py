@@ -15,6 +15,8 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from twlcli.errors import ModelError
+from twlcli.model import timm_networks
+from twlcli.model.backbone_names import HUB, TIMM
 from twlcli.model.backbones import last_layer, load_state
 from twlcli.model.checkpoint import check_finite, is_checkpoint, read_checkpoint
 
@@ -43,7 +45,12 @@ class WeightsReport:
 
 
 def load_weights(
-    network: nn.Module, name: str, weights: str, labels: Sequence[str] = ()
+    network: nn.Module,
+    name: str,
+    weights: str,
+    labels: Sequence[str] = (),
+    *,
+    image_size: int = 224,
 ) -> WeightsReport | None:
     """Copy weights into a network.
 
@@ -52,9 +59,11 @@ def load_weights(
     Args:
         network: from `build_backbone`.
         name: the backbone's name.
-        weights: `default` for torchvision's best (downloaded once), `none`, or a path: a run
-            folder, a state dict saved by torch, or safetensors. No code in it is run.
+        weights: `default` for torchvision's best, or those of timm's name, and `hf-hub:ORG/NAME`
+            for those of the hub, all downloaded once; `none`; or a path: a run folder, a state dict
+            saved by torch, or safetensors. No code in it is run.
         labels: the network's, in the order of its outputs.
+        image_size: side of the square images that it will see, pixels; for networks of timm.
 
     Returns:
         What fitted; None for `none`.
@@ -66,14 +75,18 @@ def load_weights(
     if weights == "none":
         return None
     theirs: Sequence[str] | None = None
-    if weights == "default":
+    if name.startswith(TIMM) and (weights == "default" or weights.startswith(HUB)):
+        state = timm_networks.pretrained_state(name, weights, image_size=image_size)
+    elif weights == "default":
         state = _downloaded(name)
     elif is_checkpoint(Path(weights)):
         state, theirs = _of_a_model(Path(weights), name)
     else:
         state = _read_state(Path(weights))
         check_finite(state, Path(weights))
-    if name.startswith("vit_"):
+    if name.startswith(TIMM):
+        state = timm_networks.fitted_state(network, state)
+    elif name.startswith("vit_"):
         state = _with_positions_of(network, state)
     own = network.state_dict()
     head = last_layer(network)[0] + "."
@@ -104,6 +117,22 @@ def load_weights(
         labels_kept=kept,
         labels_new=tuple(label for label in labels if label not in (kept or ())),
     )
+
+
+def origin_of(name: str, weights: str) -> dict[str, str] | None:
+    """Where the weights that a training begins with come from; None for random ones.
+
+    Args:
+        name: the backbone's.
+        weights: as for `load_weights`.
+    """
+    if weights == "none":
+        return None
+    if name.startswith(TIMM) and (weights == "default" or weights.startswith(HUB)):
+        return timm_networks.origin(name, weights)
+    if weights == "default":
+        return {"source": models.get_model_weights(name).DEFAULT.url}
+    return {"source": Path(weights).name}
 
 
 def _of_a_model(path: Path, name: str) -> tuple[Mapping[str, Tensor], Sequence[str]]:

@@ -60,8 +60,8 @@ class Section(Checked):
     section: ClassVar[str]
 
     def kept(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that stay when those of `given` are set."""
-        return dict(self)
+        """The values that stay when those of `given` are set: those that were given before."""
+        return {key: value for key, value in self if key in self.model_fields_set}
 
     @classmethod
     def _refusal(
@@ -107,7 +107,7 @@ def expected(field: FieldInfo) -> str:
     if kind is str:
         return "text"
     if get_origin(kind) is tuple:
-        return "a list of texts"
+        return "a list of three numbers" if get_args(kind)[0] is float else "a list of texts"
     bounds = {
         name: f"{getattr(each, name):{'d' if kind is int else 'g'}}"
         for each in field.metadata

@@ -99,13 +99,15 @@ def _keys(section: Section) -> list[_Key]:
     if isinstance(section, LossRecipe):
         fields |= LossRecipe.model_fields  # with every loss's name
         differs = section.differs
+    usual: dict[str, Any] = {}
     keys = []
     for name, value in section:
         field, meaning = fields[name], fields[name].description or ""
         if name in differs:
             function, reason = differs[name]
             meaning += f" The function in twlcli.losses has {_value(function)}: {reason}."
-        keys.append(_Key(name, value, field.default, expected(field), meaning))
+        usual[name] = field.get_default(call_default_factory=True, validated_data=usual)
+        keys.append(_Key(name, value, usual[name], expected(field), meaning))
     return keys
 
 

@@ -16,11 +16,11 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from twlcli.recipe.base import Section
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MAX_RESIZE = 8192  # pixels; twlcli.model.spec takes no more
 
 
@@ -52,6 +52,9 @@ def _tuple(values: Any) -> Any:
 
 
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_tuple)]
+
+
+Colour = Annotated[tuple[float, float, float], BeforeValidator(_tuple)]  # of red, green and blue
 
 
 class DataRecipe(Section):
@@ -187,13 +190,20 @@ class ModelRecipe(Section):
 
     backbone: Text = Field(
         default="resnet50",
-        description="A torchvision classification network; `twl doctor --backbones` lists them.",
+        description="A torchvision classification network, which `twl doctor --backbones` lists; "
+        "`timm:NAME` for one of timm, or `hf-hub:ORG/NAME` for one of timm on the Hugging Face "
+        "hub.",
     )
     weights: Text = Field(
         default="default",
-        description="Initial weights: default downloads torchvision's, none is random, and "
-        "anything else is a file.",
+        description="Initial weights: default downloads torchvision's or timm's, none is random, "
+        "`hf-hub:ORG/NAME` is of the Hugging Face hub, and anything else is a file.",
     )
+
+
+def _usual_resize(size: int) -> int:
+    """8/7 of the network's size, as 256 is of 224."""
+    return (16 * size + 7) // 14  # rounded; never a tie
 
 
 class ImageRecipe(Section):
@@ -208,7 +218,7 @@ class ImageRecipe(Section):
         description="Side of the square that the network sees, in pixels.",
     )
     resize: int = Field(
-        default=256,
+        default_factory=lambda values: _usual_resize(values.get("size", 0)),
         ge=8,
         le=_MAX_RESIZE,
         description="Shorter side before the centre crop of evaluation, in pixels; at least "
@@ -218,15 +228,22 @@ class ImageRecipe(Section):
         default="bilinear",
         description="How images are resized, in training and wherever the model runs later.",
     )
+    mean: Colour = Field(
+        default=IMAGENET_MEAN,
+        description="Mean of red, green and blue in 0..1 that is taken from an image's.",
+    )
+    std: Colour = Field(
+        default=IMAGENET_STD,
+        description="Standard deviation that they are divided by. A backbone of timm brings the "
+        "values of this section that it was pretrained with, for those that are not given.",
+    )
 
-    @model_validator(mode="before")
+    @field_validator("mean", "std")
     @classmethod
-    def _resize_follows(cls, values: Any) -> Any:
-        """With a size alone comes the usual 8/7 of it: 256 for 224."""
-        if isinstance(values, Mapping) and "resize" not in values:
-            size = values.get("size")
-            if type(size) is int:
-                return {**values, "resize": (16 * size + 7) // 14}  # 8/7, rounded; never a tie
+    def _is_of_an_image(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        least = 0.0 if info.field_name == "mean" else 1e-3
+        if not all(least <= value <= 1 for value in values):
+            raise ValueError(f"three numbers from {least:g} to 1")
         return values
 
     @field_validator("resize")
@@ -239,7 +256,10 @@ class ImageRecipe(Section):
 
     def kept(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """With a new size, `resize` follows again."""
-        return {key: value for key, value in self if key != "resize" or "size" not in given}
+        kept = super().kept(given)
+        if "size" in given:
+            kept.pop("resize", None)
+        return kept
 
 
 class AugmentRecipe(Section):

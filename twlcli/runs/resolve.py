@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import RecipeError
+from twlcli.errors import RecipeError, needs_extra
+from twlcli.model.backbone_names import HUB, TIMM, are_named
 from twlcli.model.bundled import recipe_file
 from twlcli.recipe import Recipe, Setting, read_recipe
 
@@ -15,7 +16,6 @@ Settings = Mapping[str, Any] | Iterable[str | Setting]
 # Keys that hold paths, which a run has to find wherever it is continued from.
 _DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data")
 _PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
-_NAMED_WEIGHTS = ("default", "none")
 # What may change when a run is resumed: where the data are, how long it takes, and on what.
 CHANGEABLE = (
     *(f"data.{key}" for key in _DATA_PATHS),
@@ -48,7 +48,8 @@ def resolved_recipe(
         raise RecipeError("nothing to train on; expected a label file, or a folder with labels")
     base = _base(recipe)
     path = Setting("data", "path", str(data), place)
-    return base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
+    resolved = base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
+    return _suited_to_backbone(resolved)
 
 
 def continued_recipe(
@@ -71,6 +72,26 @@ def continued_recipe(
     return recipe.with_settings(changes)
 
 
+def _suited_to_backbone(recipe: Recipe) -> Recipe:
+    """The recipe with the image values that a network of timm brings, where none were given."""
+    backbone, weights = recipe.model.backbone, recipe.model.weights
+    if not backbone.startswith((TIMM, HUB)):
+        return recipe
+    with needs_extra("training", "train"):
+        from twlcli.model import timm_networks
+    if backbone.startswith(HUB):
+        weights = backbone if weights == "default" else weights
+        network = timm_networks.network_of_hub(backbone)
+        recipe = recipe.with_values({"model": {"backbone": network, "weights": weights}})
+    own = timm_networks.image_values(recipe.model.backbone, weights)
+    given = recipe.image.model_fields_set
+    size = recipe.image.size if "size" in given else own["size"]
+    own["resize"] = max(size, round(size * own["resize"] / own["size"]))
+    own["size"] = size
+    values = {key: value for key, value in own.items() if key not in given}
+    return recipe.with_values({"image": {**recipe.image.kept({}), **values}})
+
+
 def _base(recipe: Recipe | Path | str | None) -> Recipe:
     if recipe is None:
         return Recipe()
@@ -90,7 +111,7 @@ def _listed(settings: Settings) -> list[Setting]:
 
 def _absolute(setting: Setting) -> Setting:
     key, value = (setting.section, setting.key), setting.value
-    is_path = key in _PATHS or (key == ("model", "weights") and value not in _NAMED_WEIGHTS)
+    is_path = key in _PATHS or (key == ("model", "weights") and not are_named(str(value)))
     if is_path and isinstance(value, str | Path) and str(value):
         return Setting(*key, str(Path(value).resolve()), setting.place)
     return setting

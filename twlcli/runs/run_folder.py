@@ -31,7 +31,7 @@ from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
 from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.io import parse_json, write_errors, write_whole
-from twlcli.model.backbone_names import check_backbone
+from twlcli.model.backbone_names import are_named, check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.runs.states import has_state
 
@@ -284,7 +284,7 @@ def check_network(recipe: Recipe) -> None:
     """Raise RecipeError for a network, and ModelError for a file of weights, that is not there."""
     check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
-    if weights not in ("default", "none") and not Path(weights).is_file():
+    if not are_named(weights) and not Path(weights).is_file():
         if not Path(weights).is_dir():
             raise ModelError(f"{weights}: no such weights file or run folder")
         if not (Path(weights) / CHECKPOINT_NAME).is_file():

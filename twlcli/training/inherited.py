@@ -8,6 +8,7 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import ModelError
+from twlcli.model.backbone_names import are_named
 from twlcli.model.checkpoint import is_checkpoint, read_spec
 from twlcli.runs.seen import SEEN_KEY, found_among, hashes_of
 
@@ -18,7 +19,7 @@ def inherited_images(weights: str) -> Any:
     Args:
         weights: `model.weights` of a recipe.
     """
-    if weights in ("none", "default") or not is_checkpoint(Path(weights)):
+    if are_named(weights) or not is_checkpoint(Path(weights)):
         return None
     try:
         seen = read_spec(Path(weights)).provenance.get(SEEN_KEY)

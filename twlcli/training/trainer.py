@@ -28,7 +28,7 @@ from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import read_checkpoint, write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
-from twlcli.model.weights import WeightsReport, load_weights
+from twlcli.model.weights import WeightsReport, load_weights, origin_of
 from twlcli.pages.curves import CURVES_NAME, write_curves
 from twlcli.recipe import Recipe, portable_tables
 from twlcli.runs.resolve import CHANGEABLE
@@ -136,7 +136,11 @@ class Trainer:
             network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
             weights = "none" if resumed else recipe.model.weights
             report = load_weights(
-                network, recipe.model.backbone, weights, self.spec.vocabulary.names
+                network,
+                recipe.model.backbone,
+                weights,
+                self.spec.vocabulary.names,
+                image_size=recipe.image.size,
             )
             self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
         self.loader = _loader(recipe, self.train_data, ranks)
@@ -458,7 +462,11 @@ def _checked(run: Run, data: Annotations | None) -> tuple[Annotations, Annotatio
 def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
     image, loss = recipe.image, recipe.loss
     preprocessing = Preprocessing(
-        resize=image.resize, crop=image.size, interpolation=image.interpolation
+        resize=image.resize,
+        crop=image.size,
+        interpolation=image.interpolation,
+        mean=image.mean,
+        std=image.std,
     )
     loss_used = {"name": loss.name, "class_scope": loss.class_scope, **loss.options}
     provenance = {
@@ -467,6 +475,8 @@ def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
         "loss": loss_used,
         "recipe": portable_tables(recipe),
     }
+    if weights := origin_of(recipe.model.backbone, recipe.model.weights):
+        provenance["weights"] = weights
     return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
 
 
