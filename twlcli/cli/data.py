@@ -14,7 +14,7 @@ from twlcli.cli.data_check import check
 from twlcli.cli.data_split import split
 from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import printable
-from twlcli.errors import AnnotationError
+from twlcli.io import check_free
 
 if TYPE_CHECKING:
     from twlcli.annotations.summary import Summary
@@ -86,8 +86,7 @@ def convert(
     from twlcli.annotations.write import write_table
     from twlcli.cli.console import err
 
-    if out.exists() and not force:
-        raise AnnotationError(f"{out}: exists already", hint="use {force} to replace it")
+    check_free(out, force=force)
     annotations = read_with(data, reading)
     write_table(annotations, out)
     images_count, labels_count = annotations.labels.shape
