@@ -143,7 +143,8 @@ def tag_files(
         ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
         journal: the file that records progress. "auto" puts it beside the first output file, or for
-            sidecars alone into the first folder; None records nothing.
+            sidecars alone into the first folder, and refuses one of another user's; None records
+            nothing.
         content_hash: detect changed files by a hash of their content, not by size and time.
         retry_failed: retry images that could not be read before.
         provider: the execution provider, a key of `PROVIDERS`; None for the fastest available.
@@ -209,6 +210,7 @@ def tag_files(
         force=force,
         ordered=ordered,
         journal=kept,
+        journal_is_named=journal != AUTO,
         content_hash=content_hash,
         retry_failed=retry_failed,
         model=default_model() if model is None else Path(model),
@@ -269,6 +271,7 @@ class _Run:
     force: bool
     ordered: bool
     journal: Path | None
+    journal_is_named: bool
     content_hash: bool
     retry_failed: bool
     model: Path
@@ -387,6 +390,7 @@ class _Run:
             spec.vocabulary,
             outputs_key=decision().key,
             model=str(self.model),
+            own=not self.journal_is_named,
         )
         with opened as journal:
             for path in self.files:
