@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.tagging.outputs.written import give, opened, opened_stream, opened_table
 from twlcli import io as files
+from twlcli.annotations.csv_cells import cell_of_image, image_of_cell
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary, is_text
-from twlcli.tagging.outputs.csv import CsvSink, FailureTable, cell_of_image, image_of_cell
+from twlcli.tagging.outputs.csv import CsvSink, FailureTable
 from twlcli.tagging.outputs.jsonl import JsonlSink
 from twlcli.tagging.outputs.tables import format_of, streamed_table
 from twlcli.tagging.tags import Tags
