@@ -238,7 +238,7 @@ def comparison_page(tmp_path):
 
 def attributes(page):
     """The names of all attributes."""
-    names = set()
+    names: set[str] = set()
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: names.update(name for name, _ in attrs)  # type: ignore[method-assign]
     parser.feed(page)
