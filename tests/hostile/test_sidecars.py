@@ -2,11 +2,13 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import twlcli
 from tests.hostile.test_links import twl
 from tests.images.encoded import encode
 from tests.tagging.models import write_model
@@ -134,3 +136,20 @@ def test_untag_takes_nothing_out_of_folders_that_links_lead_to(folders, model):
     assert names(own) == ["own.png", "own.png.xmp", "own.txt"]
     assert twl("untag", own).exit_code == 0
     assert names(own) == ["own.png", "own.txt"]
+
+
+def test_untag_opens_no_pipe_and_reads_no_terabyte(tmp_path):
+    program = tmp_path / "exiftool"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "a.jpg.xmp"):
+        os.mkfifo(folder / name)
+    for name in ("b.jpg", "b.jpg.xmp"):
+        (folder / name).touch()
+        os.truncate(folder / name, 1 << 40)
+    begin = time.monotonic()
+    done = twlcli.untag([folder], embedded=True, exiftool=str(program))
+    assert (done.removed, done.cleaned, done.failures) == (0, 0, ())
+    assert time.monotonic() - begin < 5

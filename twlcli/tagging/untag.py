@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Literal
 
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.discover.left_out import is_system_folder
-from twlcli.images.image_file import Failure, ImageFile, is_image
+from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile, is_image
 from twlcli.io import lies_in, listed
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import Journal, open_notes
@@ -157,8 +158,8 @@ class _Job:
             self.failures.append(Failure(str(path), error.message))
 
     def _sidecar(self, path: Path) -> None:
-        if not path.is_file() or path.is_symlink() or not _mentions_twl(path):
-            return  # twl writes to regular files only
+        if not _mentions_twl(path):
+            return
         content = read_existing(path) or b""
         after = untagged(content)
         if after is None:
@@ -218,15 +219,20 @@ class _Job:
 
 
 def _mentions_twl(path: Path) -> bool:
-    """Whether twl's namespace stands in a file; what cannot be read has none."""
+    """Whether twl's namespace stands in a file; it does in none that twl would not write."""
     longest = max(map(len, _MARKS))
     try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            return False  # a pipe would block, and a file with holes be read for hours
         with path.open("rb") as file:
             end = b""
             while piece := file.read(1 << 20):
                 if any(mark in end + piece for mark in _MARKS):
                     return True
                 end = piece[-longest:]
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})") from error
     return False
