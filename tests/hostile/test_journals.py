@@ -275,3 +275,32 @@ def test_untag_touches_no_file_outside_that_a_journal_names(photos, tmp_path, ma
     assert result.exit_code == 3 and result.stderr.count("lies outside of what was given") == 2
     assert (outside / "whole.txt").read_text() == "whole"
     assert (outside / "cut.txt").read_text() == "by hand, dog"
+
+
+def test_a_tree_of_pages_that_leads_in_circles_is_not_followed(tmp_path):
+    """Every branch of the table's root leads to the same page, whose rows come again and again."""
+    path = tmp_path / "journal"
+    with open_journal(path, b"run", LABELS) as journal:
+        notes = [Written(f"{number:05}.jpg", "txt:stem", b"x" * 200, None) for number in range(900)]
+        journal.commit([], notes)
+    changed(path, "SELECT 1")
+    connection = sqlite3.connect(path)
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = 'sidecars'"
+    ((root,),) = connection.execute(query).fetchall()
+    connection.close()
+    content = bytearray(path.read_bytes())
+    begin = (root - 1) * 4096
+    assert content[begin] == 2  # an inner page
+    (cells,) = struct.unpack_from(">H", content, begin + 3)
+    assert cells > 1
+    pointers = struct.unpack_from(f">{cells}H", content, begin + 12)
+    for pointer in pointers:
+        content[begin + pointer : begin + pointer + 4] = content[
+            begin + pointers[0] : begin + pointers[0] + 4
+        ]
+    path.write_bytes(content)
+    with (
+        open_journal(path, b"run", LABELS) as journal,
+        pytest.raises(TwlError, match=r"journal is corrupt \(the sidecar of"),
+    ):
+        journal.all_written(["txt"])

@@ -12,7 +12,9 @@ import twlcli
 from tests.hostile.test_links import twl
 from tests.images.encoded import encode
 from tests.tagging.models import write_model
+from twlcli import io
 from twlcli.images.discover.scan import scan
+from twlcli.tagging.outputs import sidecar
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 
@@ -153,3 +155,22 @@ def test_untag_opens_no_pipe_and_reads_no_terabyte(tmp_path):
     done = twlcli.untag([folder], embedded=True, exiftool=str(program))
     assert (done.removed, done.cleaned, done.failures) == (0, 0, ())
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("option", ["--xmp", "--txt"])
+def test_a_folder_that_is_exchanged_for_a_link_meanwhile(folders, model, option, monkeypatch):
+    """Between the look at the folder and the new file in it."""
+    sent, own = folders
+    (sent / "sub").mkdir()
+    (sent / "sent.png").rename(sent / "sub" / "own.png")
+    claim = io.claim
+
+    def exchanged(temporary: Path, path: Path) -> int:
+        (sent / "sub").rename(sent / "away")
+        (sent / "sub").symlink_to(own)
+        return claim(temporary, path)
+
+    monkeypatch.setattr(sidecar, "claim", exchanged)
+    result = twl("tag", sent, "--model", model, option, "--no-journal")
+    assert result.exit_code == 3 and OUTSIDE in result.stderr
+    assert names(own) == ["own.png"] and names(sent / "away") == ["own.png"]

@@ -166,8 +166,15 @@ class Journal:
 
     def all_written(self, kinds: Iterable[str]) -> list[Written]:
         """All that was written beside images, of kinds that begin so."""
-        notes = self._file.execute(f"{_NOTES} ORDER BY name, kind")
-        return [self._note(*each) for each in notes if str(each[1]).partition(":")[0] in kinds]
+        found, before = [], (b"", "")
+        for each in self._file.rows(f"{_NOTES} ORDER BY name, kind"):
+            note = self._note(*each)
+            if each[:2] <= before:  # pages that lead in circles would be read for ever
+                raise self._file.corrupt(f"the sidecar of {note.name!a}")
+            before = each[:2]
+            if note.kind.partition(":")[0] in kinds:
+                found.append(note)
+        return found
 
     def _note(
         self, name: object, kind: object, content: object, size: object, mtime_ns: object

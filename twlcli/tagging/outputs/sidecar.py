@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +176,11 @@ def check_inside(file: ImageFile) -> None:
 
     It is tagged; but who packs a folder may put a link into it to one's own photographs.
     """
-    if file.folders and not lies_in(file.path.parent, file.folders):
+    _check_lies_in(file.path, file.folders)
+
+
+def _check_lies_in(path: Path, folders: Sequence[Path]) -> None:
+    if folders and not lies_in(path.parent, folders):
         raise ImageError(
             "lies outside of the folder given, over a link; nothing is written there unless its "
             "own folder is given too"
@@ -223,7 +227,7 @@ def read_existing(path: Path) -> bytes | None:
         return path.read_bytes()
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, folders: Sequence[Path] = ()) -> None:
     """Write a sidecar that is never half there, with the rights of the one that it replaces.
 
     What replaces a file is on the disk before the old one is given up. A new file is left to the
@@ -233,6 +237,12 @@ def replace_file(path: Path, content: bytes) -> None:
     run that writes the same sidecar again. It is locked: of two runs that write one sidecar at the
     same time, one fails.
 
+    Args:
+        path: the sidecar.
+        content: what it holds.
+        folders: where it has to lie, as for `check_inside`. Whether it does is seen once more when
+            the new file is there: if its folder is exchanged for a link later, the file is gone.
+
     Raises:
         ImageError: it cannot be written, or another run is writing it.
         TwlError: the disk is full.
@@ -241,6 +251,7 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".twl-{digest}.tmp")
     with failures_of(path, "written"), os.fdopen(_claimed(temporary, path), "wb") as file:
         try:
+            _check_lies_in(path, folders)
             file.write(content)
             file.flush()
             if _is_there(path):
