@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN = 20
 
+_MAYBE_ODD = re.compile(r"[^\n -~]")
 _LONGEST = 4000  # characters of a text that is shown; the longest path has as many
 
 
@@ -63,8 +65,11 @@ def echo_json(value: Any) -> None:
 
 def echo_json_text(text: str) -> None:
     r"""JSON that is a text already; what is escaped, such as `\u202e`, means the same."""
-    escaped = (c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
-    typer.echo("".join(escaped))
+    typer.echo(_MAYBE_ODD.sub(_json_escaped, text))
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 class Terminal(io.RawIOBase):
