@@ -121,7 +121,7 @@ def _new_beside(path: Path, keep: Path | None) -> Iterator[tuple[Path, int]]:
     """As `replacing`; the new file is open too, and the block closes it."""
     temporary = path.with_name(f".twl-{secrets.token_hex(8)}.tmp")
     with write_errors(path):
-        descriptor = os.open(temporary, _NEW | _FLAGS, 0o666)
+        descriptor = _create(temporary, path)
         try:
             yield temporary, descriptor
             if keep is not None and path.exists():
@@ -130,6 +130,16 @@ def _new_beside(path: Path, keep: Path | None) -> Iterator[tuple[Path, int]]:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _create(temporary: Path, path: Path) -> int:
+    """A new file for what will replace `path`, read by nobody who may not read that."""
+    rights = 0o666
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            rights = (status.st_mode & 0o666) | 0o600
+    return os.open(temporary, _NEW | _FLAGS, rights)
 
 
 def put(temporary: Path, path: Path) -> None:
@@ -145,7 +155,8 @@ def put(temporary: Path, path: Path) -> None:
             try:
                 with suppress(PermissionError):  # only the superuser gives files away
                     os.fchown(descriptor, status.st_uid, status.st_gid)
-                os.fchmod(descriptor, status.st_mode & 0o777)
+                with suppress(PermissionError):  # of file systems without rights
+                    os.fchmod(descriptor, status.st_mode & 0o777)
             finally:
                 os.close(descriptor)
     temporary.replace(path)
@@ -207,7 +218,7 @@ def claim(temporary: Path, path: Path) -> int:
     """
     while True:
         try:
-            descriptor = os.open(temporary, _NEW | _FLAGS, 0o666)
+            descriptor = _create(temporary, path)
         except FileExistsError:
             _remove_abandoned(temporary, path)
             continue

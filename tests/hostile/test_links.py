@@ -174,3 +174,12 @@ def test_convert_writes_through_no_link(tmp_path, precious):
     result = twl("data", "convert", table, "--out", out, "--force")
     assert result.exit_code == 0, result.output
     assert precious.read_bytes() == PRECIOUS and "dog" in out.read_text()
+
+
+def test_nobody_reads_what_will_replace_a_file_that_he_may_not_read(tmp_path):
+    path = tmp_path / "file"
+    path.touch(0o600)
+    path.chmod(0o600)
+    with open_partial(path), replacing(path) as temporary:
+        for each in (temporary, partial_path(path)):
+            assert stat.S_IMODE(each.stat().st_mode) == 0o600
