@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
-import itertools
 import json
 import os
+import secrets
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, BinaryIO, TextIO, cast
 
 from twlcli.errors import TwlError
@@ -45,6 +45,12 @@ def check_free(path: Path, *, force: bool = False) -> None:
         raise TwlError(f"{path}: there is no folder {path.parent}")
 
 
+def lies_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path lies in one of the folders, wherever links on the way to either lead."""
+    real = PurePath(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
 @contextmanager
 def write_errors(place: Path | str) -> Iterator[None]:
     """Turn the operating system's refusals inside the block into one line about `place`.
@@ -62,16 +68,17 @@ def write_errors(place: Path | str) -> Iterator[None]:
 
 # --- written whole or not at all ------------------------------------------------------------------
 
-
-_numbers = itertools.count()  # two threads may write one path
+# What stood at a name before is never opened for writing: a stranger's folder may hold links there.
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
 @contextmanager
 def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """A new file beside `path` that takes its place when the block ends well.
 
-    The block writes the file at that path. Where it raises, `path` is as it was before and the
-    temporary file is gone.
+    The block writes it by its name, which nobody can foresee. Where the block raises, `path` is as
+    it was before and the new file is gone.
 
     Args:
         path: the file; replaced if it is there.
@@ -80,16 +87,9 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     Raises:
         TwlError: the file cannot be written, such as on a full disk.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
-    try:
-        with write_errors(path):
-            yield temporary
-            if keep is not None and path.exists():
-                path.replace(keep)
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with _new_beside(path, keep) as (temporary, descriptor):
+        os.close(descriptor)
+        yield temporary
 
 
 def write_whole(
@@ -105,8 +105,8 @@ def write_whole(
     Raises:
         TwlError: the file cannot be written; then `path` is as it was before.
     """
-    with replacing(path, keep=keep) as temporary:
-        raw = _NamedFile(temporary, "wb")
+    with _new_beside(path, keep) as (_, descriptor):
+        raw = _NamedFile(descriptor, "wb")
         raw.path = path
         with io.BufferedWriter(raw) as file:
             try:
@@ -115,6 +115,52 @@ def write_whole(
                 os.fsync(raw.fileno())
             except RuntimeError as error:  # of torch.save, which does not say why it failed
                 raise (raw.failure or error) from error
+
+
+@contextmanager
+def _new_beside(path: Path, keep: Path | None) -> Iterator[tuple[Path, int]]:
+    """As `replacing`; the new file is open too, and the block closes it."""
+    temporary = path.with_name(f".twl-{secrets.token_hex(8)}.tmp")
+    with write_errors(path):
+        descriptor = _create(temporary, path)
+        try:
+            yield temporary, descriptor
+            if keep is not None and path.exists():
+                path.replace(keep)
+            put(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _create(temporary: Path, path: Path) -> int:
+    """A new file for what will replace `path`, read by nobody who may not read that."""
+    rights = 0o666
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            rights = (status.st_mode & 0o666) | 0o600
+    return os.open(temporary, _NEW | _FLAGS, rights)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Move a finished file into its place, with the rights of the file that it replaces.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and hasattr(os, "fchmod"):  # not on Windows
+            descriptor = os.open(temporary, os.O_RDONLY | _FLAGS)
+            try:
+                with suppress(PermissionError):  # only the superuser gives files away
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+                with suppress(PermissionError):  # of file systems without rights
+                    os.fchmod(descriptor, status.st_mode & 0o777)
+            finally:
+                os.close(descriptor)
+    temporary.replace(path)
 
 
 def partial_path(path: Path) -> Path:
@@ -134,17 +180,19 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
     """
     partial = partial_path(path)
     with write_errors(path):
-        descriptor = _open_alone(partial, path)
+        descriptor = claim(partial, path)
     try:
         raw = _NamedFile(os.dup(descriptor), "wb")  # the lock lasts until both are closed
         raw.path = path
         with io.BufferedWriter(raw) as file:
             yield cast(BinaryIO, file)
-        if not _LOCKS:
-            os.close(descriptor)  # Windows moves no open file
-            descriptor = -1
         with write_errors(path):
-            partial.replace(path)
+            if not _is_at(descriptor, partial):  # where files cannot be locked
+                raise TwlError(f"{path}: another twl is writing it")
+            if not _LOCKS:
+                os.close(descriptor)  # Windows moves no open file
+                descriptor = -1
+            put(partial, path)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
@@ -152,32 +200,60 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
 
 def discard_partial(path: Path) -> None:
     """Remove the partial file of `path`, unless another process writes it."""
-    partial = partial_path(path)
     with suppress(OSError, TwlError):
-        os.close(_open_alone(partial, path))
-        partial.unlink()
+        _remove_abandoned(partial_path(path), path)
 
 
-def _open_alone(partial: Path, path: Path) -> int:
-    """An empty file that no other process writes; the system lets go of it when this one dies.
+def claim(temporary: Path, path: Path) -> int:
+    """A new file at a name that follows from another, open and locked until it is closed.
+
+    A file of that name that a killed process has left is removed, not written into.
+
+    Args:
+        temporary: the new file.
+        path: what is written there in the end; named by errors.
 
     Raises:
-        TwlError: another process writes it.
+        TwlError: another process has claimed it.
+        OSError: it cannot be made, or something else than a file has its name.
     """
     while True:
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            descriptor = _create(temporary, path)
+        except FileExistsError:
+            _remove_abandoned(temporary, path)
+            continue
         try:
             lock(descriptor, path)
-            # Whoever had it may have moved it to its place in the meantime.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), partial.stat()):
-                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                        os.ftruncate(descriptor, 0)
-                    return descriptor
+            if _is_at(descriptor, temporary):  # nobody took it for abandoned in the meantime
+                return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _remove_abandoned(temporary: Path, path: Path) -> None:
+    """Remove a file whose process has ended; the system lets go of its lock then."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(temporary.lstat().st_mode):
+            raise OSError(errno.EEXIST, f"{temporary.name!a} is in the way and not a regular file")
+        descriptor = os.open(temporary, os.O_RDWR | _FLAGS)
+        try:
+            lock(descriptor, path)
+            if _LOCKS:
+                temporary.unlink()
+        finally:
+            os.close(descriptor)
+        if not _LOCKS:
+            temporary.unlink()  # Windows removes no open file
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def lock(descriptor: int, path: Path) -> None:

@@ -14,6 +14,8 @@ from twlcli.errors import AnnotationError, did_you_mean
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 NAMES_SHOWN = 5  # of a list that may be long
 NO_TEXT = "is not valid text (undecodable bytes, a lone surrogate or NUL)"
+MOST_LABELS = 1_000_000  # of a label file
+LONGEST = 10_000  # characters of a label; a caption has hundreds
 
 
 def some_of(names: Sequence[str]) -> str:
@@ -40,6 +42,19 @@ def is_text(label: str) -> bool:
         return False
 
 
+def why_no_label(name: str) -> str:
+    r"""What is wrong with a label; empty where nothing is.
+
+    Example:
+        >>> why_no_label("dog"), why_no_label("x" * 20_000)
+        ('', "label 'xxxxxxxxxxxxxxxxxxxxxxxx…' has 20,000 characters, more than 10,000")
+    """
+    if len(name) > LONGEST:
+        shown = ascii(name[:24])[1:-1]
+        return f"label '{shown}…' has {len(name):,} characters, more than {LONGEST:,}"
+    return "" if is_text(name) else f"label {name!a} {NO_TEXT}"
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The C label names of a data set or model, in the order of its columns."""
@@ -52,9 +67,9 @@ class Vocabulary:
             raise AnnotationError(f"label '{twice}' is in the vocabulary twice")
         if "" in self._column:
             raise AnnotationError("a label of the vocabulary is empty")
-        if not is_text("".join(self.names)):
-            name = next(name for name in self.names if not is_text(name))
-            raise AnnotationError(f"label {name!a} {NO_TEXT}")
+        longest = max(map(len, self.names), default=0)
+        if longest > LONGEST or not is_text("".join(self.names)):
+            raise AnnotationError(next(filter(None, map(why_no_label, self.names))))
 
     @cached_property
     def _column(self) -> dict[str, int]:

@@ -181,7 +181,7 @@ def test_journal_is_kept_only_where_it_can_be_of_use(model, photos, tmp_path, mo
         (["--hash"], "hashing content needs a journal; name one with --journal"),
         (["--journal", "j", "--no-journal"], "--no-journal"),
         (["--journal", "t.csv", "--out", "t.csv"], "two outputs name the same file"),
-        (["--journal", "model.onnx"], "is not a journal"),
+        (["--journal", "model.onnx"], "is read by this run, and cannot be an output"),
         (["--out", "no/t.csv"], "there is no folder"),
         (["--journal", "no/j"], "there is no folder"),
     ],

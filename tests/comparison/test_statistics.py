@@ -3,10 +3,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tests.comparison import drawn
 from tests.scoring.drawn import draw_logits
+from twlcli.cli.console import Console
 from twlcli.cli.tables import comparison_table
 from twlcli.comparison.report import notes, to_dict
 from twlcli.comparison.result import Comparison, RunScores, Trained
@@ -57,7 +57,8 @@ def comparison() -> Comparison:
 
 
 def text_of(comparison: Comparison, width: int = 120) -> str:
-    console = Console(width=width, highlight=False)
+    console = Console()
+    console.width = width
     with console.capture() as capture:
         console.print(comparison_table(comparison))
     return capture.get()

@@ -3,9 +3,9 @@ import math
 
 import numpy as np
 import pytest
-from rich.console import Console
 from rich.table import Table
 
+from twlcli.cli.console import Console
 from twlcli.cli.tables import decision_table, label_table, summary_table
 from twlcli.inference.scored import ScoredImages
 from twlcli.labels import Vocabulary
@@ -35,7 +35,8 @@ def evaluation_of(names: tuple[str, ...]) -> Evaluation:
 
 
 def text_of(table: Table, width: int = 100) -> str:
-    console = Console(width=width, highlight=False)
+    console = Console()
+    console.width = width
     with console.capture() as capture:
         console.print(table)
     return capture.get()

@@ -220,7 +220,7 @@ def damaged(path):
             r"of another version of twl \(layout 99; this one reads 1\)",
         ),
         (damaged, "journal is corrupt"),
-        (lambda path: path.mkdir(), "the journal cannot be used"),
+        (lambda path: path.mkdir(), "is not a regular file"),
     ],
 )
 def test_journal_refuses_other_files_in_one_line(path, make, message):
@@ -276,7 +276,7 @@ from twlcli.tagging.tags import Scores
 with opened(Path(sys.argv[1])) as journal:
     for index in range(50):
         journal.commit([(NOW, Scores(f"{index}.jpg", ("dog",), (0.5,)))])
-    connection = journal._connection
+    connection = journal._file._connection
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("INSERT INTO rows VALUES (1, CAST('half.jpg' AS BLOB), 1, 1, 0, 0, '', 0)")
     os.kill(os.getpid(), signal.SIGKILL)

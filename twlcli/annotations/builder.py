@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
-from twlcli.labels import NO_TEXT, PRESENT, UNKNOWN, LabelMatrix, Vocabulary, is_text
+from twlcli.labels import (
+    MOST_LABELS,
+    PRESENT,
+    UNKNOWN,
+    LabelMatrix,
+    Vocabulary,
+    why_no_label,
+)
 
 # What people call the three parts; any other split name is kept as it is written.
 SPLIT_NAMES = {
@@ -28,6 +36,11 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+
+# Windows tells a server who the user is as soon as a path on it is looked at.
+_WINDOWS = os.name == "nt"
+_SHARE = ("//", "\\\\", "/\\", "\\/")
 
 
 def normal_label(text: str) -> str:
@@ -108,8 +121,12 @@ class AnnotationBuilder:
         """
         if text not in self._column_of_text:
             name = normal_label(text)
-            if not is_text(name):
-                raise AnnotationError(f"{self._file()}: label {name!a} {NO_TEXT}")
+            if wrong := why_no_label(name):
+                raise AnnotationError(f"{self._file()}: {wrong}")
+            if len(self._column_of_name) >= MOST_LABELS:
+                raise AnnotationError(
+                    f"{self._file()}: names more than {MOST_LABELS:,} different labels"
+                )
             if name:
                 self._column_of_name.setdefault(name, len(self._column_of_name))
             self._column_of_text[text] = self._column_of_name.get(name)
@@ -160,6 +177,10 @@ class AnnotationBuilder:
             raise AnnotationError.at(self._file(), line, message, hint=self.duplicate_hint)
         if not image:
             raise AnnotationError.at(self._file(), line, "the image's path is empty")
+        if _WINDOWS and image.startswith(_SHARE):
+            message = f"image '{image}' is on a network share, which a label file does not open"
+            hint = "give the share a drive letter, and name the folder with {images}"
+            raise AnnotationError.at(self._file(), line, message, hint=hint)
         self._columns.extend(present)
         self._values.extend([PRESENT] * len(present))
         if unknown:

@@ -145,7 +145,8 @@ def find_columns(
         and _holds_marks(cells[place])
     ]
     notes = [note] if note else []
-    if others := [header[place] for place in every if place not in marked]:
+    chosen = set(marked)
+    if others := [header[place] for place in every if place not in chosen]:
         notes.append(f"columns left out because they are no label's: {few(others)}")
     return replace(found, label_columns=tuple(marked), notes=tuple(notes))
 

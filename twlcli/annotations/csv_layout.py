@@ -14,7 +14,7 @@ from typing import TextIO
 
 from twlcli.annotations.builder import normal_label
 from twlcli.annotations.columns import CELL_VALUES, Columns, find_columns, image_column
-from twlcli.annotations.encoding import find_encoding, open_text
+from twlcli.annotations.encoding import LONGEST_LINE, find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question
 from twlcli.annotations.named_columns import find_named, listed, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
@@ -31,20 +31,20 @@ SAMPLE_ROWS = 1000  # that show what the columns hold
 _COUNT = 32  # characters in which a number of images fits
 _MOST = 0.9  # share of the cells and rows that show what a table without a header holds
 
-# A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
-_LONGEST_CELL = 2**31 - 1
+_MOST_COLUMNS = 100_000  # the largest vocabularies with a column for each label have 20,000
 _limit_lock = threading.Lock()
 _limit_holders: list[int] = []  # the bound as it was before each of those who read now
 
 
 @contextmanager
 def long_cells() -> Iterator[None]:
-    """Let the csv module read cells of any length inside the block.
+    """Let the csv module read cells up to `LONGEST_LINE` inside the block.
 
-    Its bound is the whole interpreter's; the last of those who read at the same time sets it back.
+    A cell that lists 10,000 labels is longer than its own bound of 131,072 characters. The bound is
+    the whole interpreter's; the last of those who read at the same time sets it back.
     """
     with _limit_lock:
-        _limit_holders.append(csv.field_size_limit(_LONGEST_CELL))
+        _limit_holders.append(csv.field_size_limit(LONGEST_LINE))
     try:
         yield
     finally:
@@ -125,6 +125,9 @@ class _Table:
         except csv.Error as error:
             message = f"the header is not a row of cells ({error})"
             raise AnnotationError.at(self.path, 1, message) from error
+        if len(cells) > _MOST_COLUMNS:
+            message = f"{len(cells):,} columns; at most {_MOST_COLUMNS:,} are read"
+            raise AnnotationError.at(self.path, 1, message)
         return tuple(cell.strip() for cell in cells)
 
     def sample(self, delimiter: str, header: Sequence[str] | None = None) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from twlcli.errors import AnnotationError
 
 WINDOWS_1252 = "cp1252"
 _CHUNK = 1 << 20  # bytes
+_ASCII = bytes(range(128))
+
+# Characters of a line, and of a cell; a list of a million labels has some ten million.
+LONGEST_LINE = 1 << 26
 
 # Zip archives, which .xlsx and .ods are, and the older .xls.
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -74,11 +79,12 @@ def find_encoding(path: Path) -> str:
 
 
 def _from_first_beyond_ascii(path: Path) -> bytes:
-    """Up to `_CHUNK` bytes from the line on that has the first byte beyond ASCII."""
+    """Up to 2 `_CHUNK` bytes from the first one beyond ASCII."""
     with readable(path), path.open("rb") as file:
-        for line in file:
-            if not line.isascii():
-                return line[:_CHUNK] + file.read(_CHUNK)
+        while chunk := file.read(_CHUNK):
+            if not chunk.isascii():
+                first = len(chunk) - len(chunk.lstrip(_ASCII))
+                return chunk[first:] + file.read(_CHUNK)
     return b""
 
 
@@ -119,14 +125,21 @@ def _decodes(path: Path, encoding: str) -> bool:
     return True
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a small file.
+def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        path: the file.
+        most: how many it may have.
 
     Raises:
-        AnnotationError: it cannot be read, or is a pipe or a device, which may never end.
+        AnnotationError: it cannot be read, is larger, or is a pipe or a device, which may never
+            end.
     """
     check_is_file(path)
     with readable(path):
+        if most is not None and path.stat().st_size > most:
+            raise AnnotationError(f"{path}: is larger than {most >> 20} MiB")
         return path.read_bytes()
 
 
@@ -147,8 +160,32 @@ def _check_no_nul(path: Path, text: str, line: int) -> None:
 @contextmanager
 def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     """Open a text file for reading; lines end with LF, CR LF or CR and keep their ends."""
-    with readable(path), path.open(encoding=encoding, newline="") as file:
+    with readable(path), _Lines(path.open("rb"), encoding=encoding, newline="") as file:
+        file.path = path
         yield file
+
+
+class _Lines(io.TextIOWrapper):
+    """Text whose lines are not endless: a file may be one line that fills the memory."""
+
+    path: Path
+
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+        """As a file does.
+
+        Raises:
+            AnnotationError: the line is longer than any of a label file.
+        """
+        line = super().readline(LONGEST_LINE if size is None or size < 0 else size)
+        if len(line) >= LONGEST_LINE:
+            message = f"has a line of more than {LONGEST_LINE:,} characters; is it a label file?"
+            raise AnnotationError(f"{self.path}: {message}")
+        return line
+
+    def __next__(self) -> str:  # type: ignore[override]
+        if line := self.readline():
+            return line
+        raise StopIteration
 
 
 def read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def find_missing_images(annotations: Annotations) -> NDArray[np.int64]:
@@ -94,7 +97,10 @@ def _is_file(path: os.DirEntry[str] | Path) -> bool:
 def _missing_message(annotations: Annotations, missing: NDArray[np.int64]) -> str:
     row = int(missing[0])
     path = annotations.path(row)
-    message = f"image '{annotations.images[row]}' is missing (looked for {path})"
+    if _ADDRESS.match(annotations.images[row]):
+        message = f"image '{annotations.images[row]}' is an address; images are read from files"
+    else:
+        message = f"image '{annotations.images[row]}' is missing (looked for {path})"
     if len(missing) == len(annotations) > 1:
         return f"{message}, and so are all {len(missing):,} images"
     if len(missing) > 1:

@@ -17,6 +17,10 @@ SHEETS = (".parquet", ".xlsx")
 _ROWS_AT_ONCE = 4096
 
 
+_MOST_ROWS = 1_048_576  # of a sheet, in Excel
+_MOST_CELLS = 50_000_000  # that a sheet may claim to have, and that are then read
+
+
 def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table with their numbers, the header as row 1; cells as text.
 
@@ -48,7 +52,18 @@ def _workbook(path: Path) -> Iterator[Sequence[Any]]:
     with _damage_told(path, "an Excel workbook", hint="save it as CSV in UTF-8"):
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         with closing(book):
-            yield from book.worksheets[0].iter_rows(values_only=True)
+            yield from _sheet(book.worksheets[0])
+
+
+def _sheet(sheet: Any) -> Iterator[Sequence[Any]]:
+    """The rows of a sheet, as wide as its first; what a sheet says of its own size may be wrong."""
+    if sheet.max_row and sheet.max_column and sheet.max_row * sheet.max_column > _MOST_CELLS:
+        sheet.reset_dimensions()
+    width = 0
+    for row in sheet.iter_rows(max_row=_MOST_ROWS, values_only=True):
+        width = width or len(row)
+        rest = row[width:]
+        yield (*row[:width], *(None,) * (width - len(row)), *(rest if any(rest) else ()))
 
 
 @contextmanager

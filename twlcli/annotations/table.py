@@ -8,6 +8,7 @@ from pathlib import Path
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
+from twlcli.annotations.csv_cells import text_of_cell
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
@@ -117,11 +118,11 @@ def add_table(
         present, unknown = parse(line, cells)
         image = cells[columns.image]
         image = folder + image if image else ""
-        name = cells[columns.split] if columns.split is not None else ""
+        name = text_of_cell(cells[columns.split]) if columns.split is not None else ""
         if name not in splits:
             assert columns.split is not None
             splits[name] = split_name(layout.header[columns.split], name) or split
-        group = "" if columns.group is None else cells[columns.group].strip()
+        group = "" if columns.group is None else text_of_cell(cells[columns.group].strip())
         if joined is None:
             builder.add(image, present, unknown, split=splits[name], group=group, line=line)
         elif is_present is None or is_present(line, cells):

@@ -21,6 +21,9 @@ VOC_CLASSES = (
 SPLIT_LISTS = ("train", "val", "test", "trainval")
 
 
+_LARGEST = 16 << 20  # bytes of an XML file; VOC's have some thousand
+
+
 def is_voc(path: Path) -> bool:
     """Whether a folder is one year of a VOC devkit, or a devkit with at least one year in it."""
     return bool(_years(path))
@@ -149,7 +152,7 @@ def _add_image(
 
 def _read_xml(path: Path) -> tuple[set[str], set[str]]:
     """The classes of an image's ordinary objects and those of its difficult ones."""
-    content = read_bytes(path)
+    content = read_bytes(path, most=_LARGEST)
     # A document type can define entities that grow without bound; VOC's files have none.
     if b"<!DOCTYPE" in content.replace(b"\0", b""):
         raise AnnotationError(f"{path}: has a DOCTYPE, which VOC's XML files do not have")

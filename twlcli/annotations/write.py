@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.separators import NEEDS_JSON, SEPARATORS
+from twlcli.annotations.csv_cells import cell_of_image, cell_of_text, need_json, row_writer
+from twlcli.annotations.separators import SEPARATORS
 from twlcli.errors import AnnotationError, needs_extra
 from twlcli.io import write_whole
 from twlcli.labels import PRESENT, UNKNOWN, LabelMatrix
@@ -30,9 +32,10 @@ def write_table(annotations: Annotations, path: Path) -> None:
     where the sorted labels that occur are not the vocabulary, or a blank in a label might be taken
     for a separator. Reading the file gives the same images, labels, unknowns, splits and
     vocabulary, and with `group_column="group"` the same groups.
-    Labels are separated by `|`; where a label holds a separator itself or begins with `[`, all
-    cells are JSON lists. Images' paths are relative to the new file's folder, or absolute where
-    there is no relative one (another drive).
+    Labels are separated by `|`; where a label holds a separator itself, begins with `[` or would be
+    run by a spreadsheet, all cells are JSON lists. Other cells are those of `csv_cells`. Images'
+    paths are relative to the new file's folder, or absolute where there is no relative one (another
+    drive).
 
     Example:
         image,labels,unknown
@@ -79,13 +82,17 @@ def _write_parquet(annotations: Annotations, path: Path, file: IO[bytes]) -> Non
 
 
 def _write_rows(annotations: Annotations, path: Path, delimiter: str, file: IO[bytes]) -> None:
-    for cells in _rows(annotations, path):
-        line = delimiter.join(_quoted(cell, delimiter) for cell in cells) + "\n"
+    text = io.StringIO(newline="")
+    write_row = row_writer(text, delimiter)
+    for image, labels, *others in _rows(annotations, path):
+        write_row([cell_of_image(image), labels, *map(cell_of_text, others)])
         try:
-            file.write(line.encode())
+            file.write(text.getvalue().encode())
         except UnicodeEncodeError as error:
-            message = f"{cells[0]!r} is not Unicode text, so no table can hold it"
+            message = f"{image!r} is not Unicode text, so no table can hold it"
             raise AnnotationError(f"{annotations.source}: {message}") from error
+        text.seek(0)
+        text.truncate()
 
 
 def _rows(
@@ -157,17 +164,11 @@ def _label_names(
 
 
 def _cell_writer(names: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    return _json if any(map(NEEDS_JSON.search, names)) else SEPARATORS[0].join
+    return _json if need_json(names) else SEPARATORS[0].join
 
 
 def _json(names: Sequence[str]) -> str:
     return json.dumps(list(names), ensure_ascii=False)
-
-
-def _quoted(cell: str, delimiter: str) -> str:
-    if any(special in cell for special in (delimiter, '"', "\n", "\r")):
-        return '"' + cell.replace('"', '""') + '"'
-    return cell
 
 
 def folder_prefix(root: Path, folder: Path) -> str:

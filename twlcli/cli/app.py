@@ -22,7 +22,7 @@ from typer.main import get_command
 
 from twlcli import __version__
 from twlcli.cli.command import Command
-from twlcli.cli.printable import printable
+from twlcli.cli.printable import echo, say
 from twlcli.errors import TwlError
 from twlcli.io import DISK_FULL
 
@@ -70,7 +70,7 @@ class ErrorBoundary(TyperGroup):
         except (TwlError, _UsageError) as error:
             if "NoArgs" in type(error).__name__:  # a group without a command shows its help
                 raise
-            typer.echo(f"twl: error: {printable(self._text(ctx, error))}", err=True)
+            say(f"error: {self._text(ctx, error)}")
             raise typer.Exit(2) from error
 
     def _text(self, ctx: Any, error: Any) -> str:
@@ -138,7 +138,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"twl {__version__}")
+        echo(f"twl {__version__}")
         raise typer.Exit
 
 
@@ -186,6 +186,16 @@ def _in_a_model() -> bool:
 
 def main() -> None:
     """Entry point of the console script."""
+    try:
+        _main()
+    except Exception:  # a bug; its message may hold what a file says
+        import traceback
+
+        echo(traceback.format_exc(), err=True, nl=False)
+        sys.exit(1)
+
+
+def _main() -> None:
     # No file shall take the number of a stream that whoever called has closed.
     if sys.stdin is None:
         _nowhere(os.O_RDONLY)
@@ -219,7 +229,7 @@ def main() -> None:
         if error.errno != errno.EPIPE:  # else whoever reads has seen enough
             reason = f"{error.filename or 'the output'}: cannot be written ({error.strerror})"
             reason = "standard output is closed" if closed else reason
-            typer.echo(printable(f"twl: error: {reason}"), err=True)
+            say(f"error: {reason}")
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123  for the interpreter's last flush
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         sys.exit(2 if error.errno != errno.EPIPE else 1)

@@ -13,6 +13,7 @@ from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options as shared
 from twlcli.cli import recipe_options as options
 from twlcli.cli.label_options import with_label_options
+from twlcli.cli.printable import echo_json_text
 from twlcli.errors import TwlError
 from twlcli.recipe.names import LOSS_NAMES
 
@@ -149,11 +150,11 @@ def _print(compared: Compared, limit: int | None, *, as_json: bool) -> None:
     from twlcli.comparison.run import JSON_NAME, PAGE_NAME
 
     if as_json:
-        typer.echo((compared.folder / JSON_NAME).read_text("utf-8"))
+        echo_json_text((compared.folder / JSON_NAME).read_text("utf-8"))
     else:
         print_table(comparison_table(compared.comparison))
         for note in (*notes(compared.comparison), *([dry_run(limit)] if limit else [])):
-            out.print(note, markup=False)
+            out.print(note)
     others = f"{JSON_NAME}, compare.md, compare.tex, plots/*.svg"
     err.print(f"written: {compared.folder / PAGE_NAME}; beside it {others}")
 

@@ -26,9 +26,9 @@ class ComparisonBar:
         self.total = self.ended = self.epochs = self.width = self.runs = 0
         self.folder: Path | None = None
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err,

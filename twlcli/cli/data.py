@@ -13,8 +13,8 @@ from twlcli.cli.command import Command
 from twlcli.cli.data_check import check
 from twlcli.cli.data_split import split
 from twlcli.cli.label_options import with_label_options
-from twlcli.cli.printable import printable
-from twlcli.errors import AnnotationError
+from twlcli.cli.printable import echo_json
+from twlcli.io import check_free
 
 if TYPE_CHECKING:
     from twlcli.annotations.summary import Summary
@@ -45,15 +45,13 @@ def show(
 
     Example: twl data show photos.csv --images /mnt/photos --all
     """
-    import json
-
     from twlcli.annotations.detect import read_with
     from twlcli.annotations.summary import summarize
 
     annotations = read_with(data, reading)
     summary = summarize(annotations)
     if as_json:
-        typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False, indent=2))
+        echo_json(summary.to_dict())
     else:
         _print_facts(summary)
         _print_labels(summary, shown=len(summary.labels) if all_labels else LABELS_SHOWN)
@@ -86,15 +84,12 @@ def convert(
     from twlcli.annotations.write import write_table
     from twlcli.cli.console import err
 
-    if out.exists() and not force:
-        raise AnnotationError(f"{out}: exists already", hint="use {force} to replace it")
+    check_free(out, force=force)
     annotations = read_with(data, reading)
     write_table(annotations, out)
     images_count, labels_count = annotations.labels.shape
     err.print(
-        f"{out}: {images_count:,} images, {labels_count:,} labels, read as {annotations.format}",
-        markup=False,
-        soft_wrap=True,
+        f"{out}: {images_count:,} images, {labels_count:,} labels, read as {annotations.format}"
     )
 
 
@@ -122,7 +117,7 @@ def sample(
     from twlcli.shapes.sample import draw
 
     draw(folder, count=images, seed=seed)
-    err.print(f"{folder / 'labels.csv'}: {images:,} images drawn", markup=False, soft_wrap=True)
+    err.print(f"{folder / 'labels.csv'}: {images:,} images drawn")
 
 
 def _print_facts(summary: Summary) -> None:
@@ -130,7 +125,7 @@ def _print_facts(summary: Summary) -> None:
 
     from twlcli.cli.console import out, print_table
 
-    out.print(f"{summary.source} ({summary.format})", markup=False)
+    out.print(f"{summary.source} ({summary.format})")
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)
     facts.add_column(justify="right", no_wrap=True)
@@ -146,14 +141,14 @@ def _print_facts(summary: Summary) -> None:
         ("missing files", summary.missing, ""),
     ]
     for name, count, remark in rows:
-        facts.add_row(name, f"{count:,}", _plain(remark))
+        facts.add_row(name, f"{count:,}", remark)
     print_table(facts)
     for path in summary.missing_first:
-        out.print(f"  {path}", markup=False)
+        out.print(f"  {path}")
     if summary.missing > len(summary.missing_first):
         out.print(f"  … and {summary.missing - len(summary.missing_first):,} more")
     for note in summary.notes:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     out.print()
 
 
@@ -167,20 +162,13 @@ def _print_labels(summary: Summary, *, shown: int) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("label", overflow="fold")
     for heading in ("images", "%", *(["unknown"] if summary.unknown else []), *splits):
-        table.add_column(_plain(heading), justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True)
     for label in summary.labels[:shown]:
         cells = [f"{label.present:,}", f"{100 * label.present / summary.images:.1f}"]
         if summary.unknown:
             cells.append(f"{label.unknown:,}")
         cells += [f"{label.splits[name]:,}" for name in splits]
-        table.add_row(_plain(label.name), *cells)
+        table.add_row(label.name, *cells)
     print_table(table)
     if len(summary.labels) > shown:
         out.print(f"… and {len(summary.labels) - shown:,} more labels; --all shows them")
-
-
-def _plain(text: str) -> str:
-    """A text that rich prints as it is, though it may hold square brackets."""
-    from rich.markup import escape
-
-    return escape(printable(text))

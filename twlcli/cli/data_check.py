@@ -10,7 +10,7 @@ import typer
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
 from twlcli.cli.label_options import with_label_options
-from twlcli.cli.printable import printable
+from twlcli.cli.printable import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +80,6 @@ def check(
 
     Example: twl data check VOCdevkit/VOC2007
     """
-    import json
-
     from twlcli.checking.check import check_labels
     from twlcli.cli.progress import counting_bar
 
@@ -97,7 +95,7 @@ def check(
         **reading.given(),
     )
     if as_json:
-        typer.echo(json.dumps(checked.to_dict(), ensure_ascii=False, indent=2))
+        echo_json(checked.to_dict())
     else:
         _print(checked, shown=None if all_items else ITEMS_SHOWN)
     if checked.fails(strict=strict):
@@ -105,29 +103,19 @@ def check(
 
 
 def _print(checked: Checked, *, shown: int | None) -> None:
-    from rich.text import Text
-
     from twlcli.cli.console import err, out, print_table
 
     splits = ", ".join(f"{name or 'in none'} {count:,}" for name, count in checked.splits.items())
     out.print(
-        Text(
-            printable(
-                f"{checked.source} ({checked.format}): {checked.images:,} images, "
-                f"{checked.labels:,} labels; " + (splits if any(checked.splits) else "no splits")
-            )
-        )
+        f"{checked.source} ({checked.format}): {checked.images:,} images, "
+        f"{checked.labels:,} labels; " + (splits if any(checked.splits) else "no splits")
     )
     if checked.balance is not None:
         (fewest, least), (most, top) = checked.balance.fewest, checked.balance.most
         out.print(
-            Text(
-                printable(
-                    f"images of a label: {least:,} ({fewest}) to {top:,} ({most}), median "
-                    f"{checked.balance.median:,.0f}; {100 * checked.balance.unknown:.1f} % of all "
-                    "entries unknown"
-                )
-            )
+            f"images of a label: {least:,} ({fewest}) to {top:,} ({most}), median "
+            f"{checked.balance.median:,.0f}; {100 * checked.balance.unknown:.1f} % of all "
+            "entries unknown"
         )
     out.print()
     if checked.findings:
@@ -153,11 +141,9 @@ def _table(findings: Sequence[Finding], *, shown: int | None) -> Table:
     for finding in findings:
         style = _STYLES[finding.severity]
         hint = f"; {finding.hint}" if finding.hint else ""
-        table.add_row(
-            Text(finding.severity, style=style), Text(printable(f"{finding.message}{hint}"))
-        )
+        table.add_row(Text(finding.severity, style=style), f"{finding.message}{hint}")
         for item in finding.items[:shown]:
-            table.add_row("", Padding(Text(printable(item.text)), (0, 0, 0, 2)))
+            table.add_row("", Padding(item.text, (0, 0, 0, 2)))
         if shown is not None and finding.count > shown:
             table.add_row("", f"  … and {finding.count - shown:,} more")
     return table

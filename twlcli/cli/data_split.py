@@ -11,7 +11,7 @@ from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
 from twlcli.cli.data_check import Near, Workers
 from twlcli.cli.label_options import with_label_options
-from twlcli.cli.printable import printable
+from twlcli.cli.printable import echo_json
 
 if TYPE_CHECKING:
     from twlcli.checking.split import DataSplit
@@ -64,8 +64,6 @@ def split(
 
     Example: twl data split photos.csv --out splits.csv --val 0.1 --test 0.1
     """
-    import json
-
     from twlcli.checking.split import split_labels
     from twlcli.cli.progress import counting_bar
 
@@ -86,14 +84,13 @@ def split(
         **reading.given(),
     )
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False, indent=2))
+        echo_json(result.to_dict())
     else:
         _print(result, out)
 
 
 def _print(result: DataSplit, path: Path) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from twlcli.checking.finding import counted
     from twlcli.cli.console import err, out, print_table
@@ -102,7 +99,7 @@ def _print(result: DataSplit, path: Path) -> None:
     sizes = ", ".join(
         f"{name} {count:,} ({100 * count / total:.1f} %)" for name, count in result.sizes.items()
     )
-    out.print(Text(printable(f"{path}: {total:,} images; {sizes}")))
+    out.print(f"{path}: {total:,} images; {sizes}")
     if result.groups:
         groups = counted(result.groups, "group", "groups")
         out.print(f"{result.together:,} images stay together, in {groups}")
@@ -115,7 +112,7 @@ def _print(result: DataSplit, path: Path) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         for each in result.shares[:LABELS_SHOWN]:
             percents = (f"{100 * each.share:.2f}", f"{100 * each.overall:.2f}")
-            table.add_row(Text(printable(each.label)), each.split, f"{each.images:,}", *percents)
+            table.add_row(each.label, each.split, f"{each.images:,}", *percents)
         print_table(table)
     if result.unreadable:
         err.print(

@@ -41,7 +41,7 @@ def doctor(
         found = {package: _version(package) for package in packages}
         out.print(f"{f'extra {extra}' if extra else 'base'}: " + ", ".join(_shown(found)))
         if extra and None in found.values():
-            out.print(f"  install all of it: pip install 'twlcli[{extra}]'", markup=False)
+            out.print(f"  install all of it: pip install 'twlcli[{extra}]'")
     _show_tagging()
     _show_training()
 
@@ -56,9 +56,9 @@ def _show_tagging() -> None:
     out.print(f"ONNX Runtime providers: {', '.join(providers)}")
     out.print(f"twl tag will use: {providers[0]}")
     try:
-        out.print(f"default model: {default_model()}", markup=False)
+        out.print(f"default model: {default_model()}")
     except ModelError as error:
-        out.print(f"default model: {error}", markup=False)
+        out.print(f"default model: {error}")
 
 
 def _show_training() -> None:

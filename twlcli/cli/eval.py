@@ -10,7 +10,7 @@ import typer
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.cli import options
 from twlcli.cli.label_options import with_label_options
-from twlcli.cli.printable import print_caveats, print_unreadable
+from twlcli.cli.printable import echo_json, print_caveats, print_unreadable
 from twlcli.cli.recipe_options import Splits
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _print_tables(
     from twlcli.cli.console import err, out, print_table
     from twlcli.cli.tables import decision_table, label_table, notes_on, summary_table
 
-    out.print(title, markup=False)
+    out.print(title)
     out.print()
     print_table(summary_table(evaluation))
     out.print()
@@ -142,9 +142,7 @@ def _print_tables(
 
 
 def _print_json(evaluation: Evaluation, *, model: Path) -> None:
-    import json
-
     from twlcli.scoring.report import to_dict
 
     fields = {"model": str(model), **to_dict(evaluation)}
-    typer.echo(json.dumps(fields, ensure_ascii=False, indent=2, allow_nan=False))
+    echo_json(fields)

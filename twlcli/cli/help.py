@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from twlcli import __version__
+from twlcli.cli.printable import echo
 from twlcli.errors import TwlError
 
 
@@ -34,7 +35,7 @@ def help_(
 
             raise TwlError(unknown_command(context, word))
         context = type(context)(found, info_name=word, parent=context)
-    typer.echo(context.get_help())
+    echo(context.get_help())
 
 
 def version() -> None:
@@ -42,4 +43,4 @@ def version() -> None:
 
     Example: twl version
     """
-    typer.echo(f"twl {__version__}")
+    echo(f"twl {__version__}")

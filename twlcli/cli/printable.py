@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN = 20
 
+_MAYBE_ODD = re.compile(r"[^\n -~]")
 _LONGEST = 4000  # characters of a text that is shown; the longest path has as many
 
 
@@ -24,7 +29,75 @@ def printable(text: str) -> str:
     """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 500]}…{text[-500:]}"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def printable_lines(text: str) -> str:
+    """`text` as `printable`, but whole, and with its lines."""
+    return text if text.isprintable() else "\n".join(map(_escaped, text.split("\n")))
+
+
+def _escaped(line: str) -> str:
+    return "".join(map(_printable, line))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
+# The only functions that print without rich; console.py has the one that prints with it.
+
+
+def say(text: str) -> None:
+    """One line on stderr, with the name of the program."""
+    typer.echo(f"twl: {printable(text)}", err=True)
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Lines on stdout or stderr."""
+    typer.echo(printable_lines(text), err=err, nl=nl)
+
+
+def echo_json(value: Any) -> None:
+    r"""A value as JSON on stdout, with escapes for what a terminal would not show."""
+    echo_json_text(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def echo_json_text(text: str) -> None:
+    r"""JSON that is a text already; what is escaped, such as `\u202e`, means the same."""
+    typer.echo(_MAYBE_ODD.sub(_json_escaped, text))
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+
+
+class Terminal(io.RawIOBase):
+    """A terminal as the place of data: what would act on it is shown as `printable_lines` does."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Print whole lines of UTF-8."""
+        text = bytes(data).decode("utf-8", "surrogateescape")
+        self._stream.write(printable_lines(text).encode())
+        self._stream.flush()
+        return len(data)
+
+
+def data_stream() -> BinaryIO:
+    """The standard output for data: as they are, but not onto a terminal."""
+    stream = typer.get_binary_stream("stdout")
+    try:
+        is_terminal = os.isatty(stream.fileno())
+    except OSError:  # no file, in a test
+        is_terminal = False
+    return Terminal(stream) if is_terminal else stream  # type: ignore[return-value]
 
 
 def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
@@ -37,11 +110,11 @@ def print_unreadable(unreadable: Sequence[Failure], *, more: str = "") -> None:
         if count == 1
         else f"{count:,} images cannot be read and are"
     )
-    typer.echo(f"twl: {what} not scored:", err=True)
+    say(f"{what} not scored:")
     for each in unreadable[:FAILURES_SHOWN]:
-        typer.echo(f"twl:   {each.image}: {each.reason}", err=True)
+        say(f"  {each.image}: {each.reason}")
     if count > FAILURES_SHOWN:
-        typer.echo(f"twl:   … and {count - FAILURES_SHOWN:,} more{more}", err=True)
+        say(f"  … and {count - FAILURES_SHOWN:,} more{more}")
 
 
 def print_caveats(*, damaged: int, profiles_ignored: int) -> None:
@@ -53,4 +126,4 @@ def print_caveats(*, damaged: int, profiles_ignored: int) -> None:
     ):
         if count:
             images = "1 image was" if count == 1 else f"{count:,} images were"
-            typer.echo(f"twl: {images} {sentence}", err=True)
+            say(f"{images} {sentence}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twlcli.cli.command import Command
+from twlcli.cli.printable import echo
 from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ def show(
     if as_markdown and (as_toml or name is not None):
         raise TwlError("--markdown documents recipes in general; it takes neither NAME nor --toml")
     if as_markdown:
-        typer.echo(describe_in_markdown(), nl=False)
+        echo(describe_in_markdown(), nl=False)
         return
     recipe = None if name is None else _recipe_at(name)
     describe = describe_in_toml if as_toml else describe_in_text
-    typer.echo(describe(recipe), nl=False)
+    echo(describe(recipe), nl=False)
 
 
 @app.command("list", cls=Command)
@@ -72,8 +73,8 @@ def list_recipes() -> None:
     from twlcli.model.bundled import recipe_files
 
     for file in recipe_files():
-        typer.echo(file.parent.name)
-        typer.echo(
+        echo(file.parent.name)
+        echo(
             textwrap.fill(_first_comment(file), 80, initial_indent="    ", subsequent_indent="    ")
         )
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Literal
 
 from rich.table import Table
-from rich.text import Text
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
@@ -39,7 +38,7 @@ def summary_table(evaluation: Evaluation) -> Table:
             intervals.map_sample if intervals else None,
         ),
     ):
-        table.add_row(name, percent(mean.value), Text(_lines(mean, what, ends)))
+        table.add_row(name, percent(mean.value), _lines(mean, what, ends))
     table.add_row("Brier", percent(evaluation.brier), "of the probabilities; 0 is best")
     remark = f"expected, over {CALIBRATION_BINS} bins; 0 is best"
     table.add_row("calibration error", percent(evaluation.calibration_error), remark)
@@ -57,7 +56,7 @@ def decision_table(evaluation: Evaluation) -> Table:
         rows.append(("  cross-fitted", evaluation.cross_fitted.at_threshold))
     rows.append((f"top {TOP}", evaluation.at_top))
     for name, decisions in rows:
-        table.add_row(Text(name), *(percent(value) for value in asdict(decisions).values()))
+        table.add_row(name, *(percent(value) for value in asdict(decisions).values()))
         intervals = evaluation.intervals
         if intervals is not None and decisions is rows[-2][1]:
             ends = (_ends(intervals.class_f1), _ends(intervals.overall_f1))
@@ -123,7 +122,7 @@ def label_table(evaluation: Evaluation, *, order: LabelOrder = "ap", whole: bool
     left_out = 0 if whole else len(rows) - 2 * SHOWN_AT_EACH_END
     for position, row in enumerate(rows):
         if left_out <= 0 or not 0 <= position - SHOWN_AT_EACH_END < left_out:
-            table.add_row(Text(row.label), *_cells(row, has_unknown=has_unknown))
+            table.add_row(row.label, *_cells(row, has_unknown=has_unknown))
         elif position == SHOWN_AT_EACH_END:
             table.add_row(f"… {left_out:,} more; --all shows them")
     return table
@@ -147,7 +146,7 @@ def comparison_table(comparison: Comparison) -> Table:
             else ("", "")
         )
         result.add_row(
-            Text(row.name),
+            row.name,
             f"{row.learning_rate:.3g}",
             mean_and_deviation(row.map_class),
             mean_and_deviation(row.map_sample),

@@ -18,6 +18,7 @@ import typer
 
 from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
+from twlcli.cli.printable import data_stream
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _standard_output() -> BinaryIO:
         if error.errno == errno.EBADF:  # closed by whoever called; else it is no file, in a test
             message = "standard output is closed; write to a file with --out FILE"
             raise TwlError(message) from None
-    return typer.get_binary_stream("stdout")
+    return data_stream()
 
 
 def _standard_input() -> BinaryIO:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import typer
-
-from twlcli.cli.printable import print_caveats, printable
+from twlcli.cli.printable import print_caveats, say
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.io import partial_path
@@ -53,10 +51,6 @@ class TagReport:
         self._show: Callable[[Tally], None] = lambda tally: None
         self._bar = ExitStack()
 
-    def say(self, text: str) -> None:
-        """One line on stderr."""
-        typer.echo(f"twl: {text}", err=True)
-
     def began(self, start: TagStart) -> None:
         """Take note of what runs, and draw a bar if stderr is a terminal that rows do not scroll.
 
@@ -65,9 +59,9 @@ class TagReport:
         _return_freed_memory()
         self._start = start
         if self._default_model:
-            self.say(_DEFAULT_MODEL)
+            say(_DEFAULT_MODEL)
         if start.never_given:
-            self.say(start.never_given)
+            say(start.never_given)
         if start.is_short or not sys.stderr or not sys.stderr.isatty():
             return
         if not (self._streams and sys.stdout and sys.stdout.isatty()):
@@ -95,12 +89,12 @@ class TagReport:
             if self._start is not None:
                 self._list_failures()
                 self._list_caveats(self._start)
-                self.say(f"stopped early: {self._summary(self._start)}{self._way_on(self._start)}")
+                say(f"stopped early: {self._summary(self._start)}{self._way_on(self._start)}")
             raise
         assert self._start is not None
         self._list_failures()
         self._list_caveats(self._start)
-        self.say(self._summary(self._start))
+        say(self._summary(self._start))
 
     def _way_on(self, start: TagStart) -> str:
         if start.journal is not None:
@@ -111,14 +105,13 @@ class TagReport:
     def _list_failures(self) -> None:
         more = self._tally.failed + self._tally.unwritten - len(self._shown)
         for failure in self._shown:
-            reason = _ARGUMENT.sub(_as_option, printable(failure.reason))
-            self.say(f"failed: {printable(failure.image)}: {reason}")
+            say(f"failed: {failure.image}: {_ARGUMENT.sub(_as_option, failure.reason)}")
         if more > 0:
             where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
-            self.say(f"failed: {more:,} more ({where})")
+            say(f"failed: {more:,} more ({where})")
         for reason, count in self._missing.items():
             if count > 1:
-                self.say(f"failed: {count:,} files in all: {reason}")
+                say(f"failed: {count:,} files in all: {reason}")
 
     def _list_caveats(self, start: TagStart) -> None:
         tally = self._tally
@@ -126,7 +119,7 @@ class TagReport:
             print_caveats(damaged=tally.damaged, profiles_ignored=tally.profiles_ignored)
         if start.left_out.folders or start.left_out.suffixes:
             for line in start.left_out.lines():
-                self.say(line)
+                say(line)
 
     def _summary(self, start: TagStart) -> str:
         tally = self._tally

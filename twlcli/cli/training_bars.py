@@ -20,7 +20,6 @@ from rich.progress import (
 
 from twlcli.cli.app import TRY_AGAIN
 from twlcli.cli.console import err
-from twlcli.cli.printable import printable
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
@@ -36,10 +35,10 @@ class TrainingBars:
 
     def __init__(self) -> None:
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err,
@@ -66,7 +65,7 @@ class TrainingBars:
         if start.resumed:
             err.print(f"continuing {start.run.folder}")
         err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
-        err.print(printable(start.read))
+        err.print(start.read)
         held_out = " held out" if start.held_out else ""
         err.print(
             f"{start.training:,} training images in batches of {schedule.batch_size}, "

@@ -43,7 +43,7 @@ def untag(
 
     Example: twl untag holiday/ --dry-run
     """
-    from twlcli.cli.printable import FAILURES_SHOWN, printable
+    from twlcli.cli.printable import FAILURES_SHOWN, echo, printable, say
     from twlcli.errors import TwlError
     from twlcli.tagging.untag import untag as untag_files
 
@@ -57,15 +57,13 @@ def untag(
         keep_original=not no_originals,
         dry_run=dry_run,
         watcher=lambda path, action: (
-            typer.echo(f"{verbs[action]} {printable(str(path))}") if dry_run else None
+            echo(f"{verbs[action]} {printable(str(path))}") if dry_run else None
         ),
     )
     for failure in result.failures[:FAILURES_SHOWN]:
-        typer.echo(
-            f"twl: failed: {printable(failure.image)}: {printable(failure.reason)}", err=True
-        )
+        say(f"failed: {failure.image}: {failure.reason}")
     if len(result.failures) > FAILURES_SHOWN:
-        typer.echo(f"twl: failed: {len(result.failures) - FAILURES_SHOWN:,} more", err=True)
+        say(f"failed: {len(result.failures) - FAILURES_SHOWN:,} more")
     files = "file" if result.removed == 1 else "files"
     would = "would be " if dry_run else ""
     parts = [f"{result.removed:,} {files} {would}removed", f"{result.cleaned:,} cleaned"]
@@ -74,6 +72,6 @@ def untag(
     if result.failures:
         parts.append(f"{len(result.failures):,} failed")
     start = "dry run, nothing was changed: " if dry_run else ""
-    typer.echo(f"twl: {start}{', '.join(parts)}", err=True)
+    say(f"{start}{', '.join(parts)}")
     if result.failures:
         raise typer.Exit(3)

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.csv_cells import image_of_cell, text_of_cell
 from twlcli.annotations.split import hold_out_images
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
@@ -374,7 +375,9 @@ def _check_splits(folder: Path, wanted: Mapping[str, str]) -> None:
     """Raise TwlError where an earlier call trained on other images, such as those of a dry run."""
     path = folder / SPLITS_NAME
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        if {row["image"]: row["split"] for row in csv.DictReader(file)} != wanted:
+        rows = csv.DictReader(file)
+        found = {image_of_cell(row["image"]): text_of_cell(row["split"]) for row in rows}
+        if found != wanted:
             raise _other_images(folder)
 
 

@@ -47,12 +47,15 @@ class ImageFile:
         failure: why it cannot be read, where that is known already; for a folder that cannot be
             listed the name ends with a slash.
         byte_range: the part of `path` that is the image; None where it is the whole file.
+        folders: those that were given, where it was found in one of them, perhaps over a link that
+            leads out of all; empty where the file itself was named.
     """
 
     path: Path
     name: str
     failure: str | None = None
     byte_range: ByteRange | None = None
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

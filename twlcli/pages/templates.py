@@ -14,7 +14,9 @@ from markupsafe import Markup
 from twlcli.pages.colours import style_sheet
 
 # Of pages without scripts: nothing is loaded, and cells of tables may carry a colour.
-STATIC_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+STATIC_POLICY = "style-src 'unsafe-inline'"
+
+_NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; "
 
 
 @cache
@@ -48,10 +50,10 @@ def render_page(
         template: its path inside the package.
         title: of the document.
         style: its style sheet, such as `style_of("pages/report.css")`.
-        policy: its Content-Security-Policy.
+        policy: what its Content-Security-Policy allows.
         values: what it shows besides.
     """
-    own = {"style": Markup(style), "policy": Markup(policy)}  # noqa: S704  they are twl's
+    own = {"style": Markup(style), "policy": Markup(_NOTHING_ELSE + policy)}  # noqa: S704  twl's
     return str(render(template, title=title, **own, **values))
 
 

@@ -25,6 +25,13 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations, split_called
 from twlcli.annotations.builder import normal_split, normal_splits
+from twlcli.annotations.csv_cells import (
+    cell_of_image,
+    cell_of_text,
+    image_of_cell,
+    row_writer,
+    text_of_cell,
+)
 from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
@@ -241,7 +248,10 @@ class Run:
 def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:
     """Write which split each image is in; `Run.data` and `split_again` go by it."""
     table = io.StringIO(newline="")
-    csv.writer(table).writerows([("image", "split"), *zip(images, splits, strict=True)])
+    write_row = row_writer(table)
+    write_row(("image", "split"))
+    for image, split in zip(images, splits, strict=True):
+        write_row((cell_of_image(image), cell_of_text(split)))
     data = table.getvalue().encode("utf-8", "surrogateescape")
     write_whole(path, lambda file: file.write(data))
 
@@ -257,10 +267,10 @@ def _read_splits(path: Path) -> dict[str, str]:
         rows = csv.DictReader(file)
         try:
             for row in rows:
-                image, split = row["image"], row["split"]
+                image, split = image_of_cell(row["image"] or ""), row["split"]
                 if split is None:
                     raise AnnotationError.at(path, rows.line_num, f"'{image}' has no split")
-                split = normal_split(split)
+                split = normal_split(text_of_cell(split))
                 before = split_of.setdefault(image, split)
                 if before != split:
                     message = f"'{image}' is in split '{split}' and before that in '{before}'"

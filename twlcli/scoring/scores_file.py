@@ -13,6 +13,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.csv_cells import (
+    cell_of_image,
+    cell_of_text,
+    image_of_cell,
+    row_writer,
+    text_of_cell,
+)
 from twlcli.errors import TwlError
 from twlcli.inference.scored import ScoredImages
 from twlcli.io import write_whole
@@ -75,13 +82,12 @@ def _csv_blocks(
     scored: ScoredImages, spec: ModelSpec, certain: NDArray[np.float32]
 ) -> Iterator[str]:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *spec.vocabulary])
+    write_row = row_writer(text)
+    write_row(["image", *map(cell_of_text, spec.vocabulary)])
     for block in blocks(*certain.shape):
         cells = certain[block].astype(str).tolist()
-        writer.writerows(
-            [image, *row] for image, row in zip(scored.images[block], cells, strict=True)
-        )
+        for image, row in zip(scored.images[block], cells, strict=True):
+            write_row([cell_of_image(image), *row])
         yield text.getvalue()
         text.seek(0)
         text.truncate()
@@ -151,7 +157,8 @@ def _read_csv(path: Path) -> Scores:
         for row in rows:
             if len(row) != len(header):
                 raise ValueError(f"line {rows.line_num} has {len(row)} cells, not {len(header)}")
-            images.append(row[0])
+            images.append(image_of_cell(row[0]))
             values.append(np.array(row[1:], dtype=np.float32))
     shape = len(images), len(header) - 1
-    return Scores(tuple(images), tuple(header[1:]), np.array(values, np.float32).reshape(shape))
+    labels = tuple(map(text_of_cell, header[1:]))
+    return Scores(tuple(images), labels, np.array(values, np.float32).reshape(shape))

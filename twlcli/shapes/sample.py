@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
+import tempfile
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,20 +115,18 @@ def draw(folder: Path, *, count: int = 2000, seed: int = 0, size: int = 96) -> N
     """
     _check_arguments(count=count, seed=seed, size=size)
     folder = folder.resolve()
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             kind = "is not empty" if folder.is_dir() else "is a file"
             raise AnnotationError(f"{folder}: {kind}; the sample set needs a new or empty folder")
-        (partial / "images").mkdir(parents=True)
-        _draw_into(partial, count=count, seed=seed, size=size)
-        folder.mkdir(exist_ok=True)
-        for name in ("images", "labels.csv"):  # the label file last: with it the set is whole
-            (partial / name).replace(folder / name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".twl-", dir=folder.parent) as name:
+            _draw_into(Path(name), count=count, seed=seed, size=size)
+            folder.mkdir(exist_ok=True)
+            for part in ("images", "labels.csv"):  # the label file last: with it the set is whole
+                (Path(name) / part).replace(folder / part)
     except OSError as error:
         raise AnnotationError(f"{folder}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_arguments(*, count: int, seed: int, size: int) -> None:
@@ -142,6 +139,7 @@ def _check_arguments(*, count: int, seed: int, size: int) -> None:
 
 
 def _draw_into(folder: Path, *, count: int, seed: int, size: int) -> None:
+    (folder / "images").mkdir()
     table = AnnotationBuilder(folder / "labels.csv", format_name="csv", root=folder)
     for index in range(count):
         drawn = draw_image(seed=seed, index=index, size=size)

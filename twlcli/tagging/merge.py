@@ -9,14 +9,14 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.csv_cells import image_of_cell
 from twlcli.annotations.csv_layout import long_cells
 from twlcli.errors import TwlError, needs_extra
 from twlcli.io import check_free, listed, open_partial, parse_json
-from twlcli.tagging.outputs.csv import image_of_cell
 from twlcli.tagging.outputs.parquet import parquet_rows
 from twlcli.tagging.outputs.tables import format_of
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
@@ -25,6 +25,7 @@ from twlcli.tagging.tags import Tags
 _NOT_SET = "not set"
 _ERRORS_HEADER = b"image,error\n"
 _BATCH = 1024  # rows of a Parquet part in memory
+_SHOWN = 20  # missing shards
 
 NamedRow = tuple[str, Any]  # the image's name, and the row as the table's writer takes it
 
@@ -116,8 +117,11 @@ def _check_shards(parts: Sequence[Path], summaries: Sequence[Summary]) -> None:
     _agreed(parts, found, "the scan found {} images", again)
     names = [summary.names for summary in summaries]
     _agreed(parts, names, "the scan found other images, or in another order", again)
-    if missing := [str(Shard(i, count)) for i in range(1, count + 1) if i not in there]:
-        raise TwlError(f"{parts[0]}: is one of {count} shards; missing: {', '.join(missing)}")
+    if len(there) < count:
+        missing = islice((i for i in range(1, count + 1) if i not in there), _SHOWN)
+        more = f" and {left:,} more" if (left := count - len(there) - _SHOWN) > 0 else ""
+        which = ", ".join(str(Shard(index, count)) for index in missing)
+        raise TwlError(f"{parts[0]}: is one of {count:,} shards; missing: {which}{more}")
 
 
 def _agreed(parts: Sequence[Path], values: Sequence[Any], what: str, then: str = "") -> Any:

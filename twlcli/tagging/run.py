@@ -143,7 +143,8 @@ def tag_files(
         ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
         journal: the file that records progress. "auto" puts it beside the first output file, or for
-            sidecars alone into the first folder; None records nothing.
+            sidecars alone into the first folder, and refuses one of another user's; None records
+            nothing.
         content_hash: detect changed files by a hash of their content, not by size and time.
         retry_failed: retry images that could not be read before.
         provider: the execution provider, a key of `PROVIDERS`; None for the fastest available.
@@ -205,10 +206,16 @@ def tag_files(
         left_out=LeftOut(),
         scans_once=STANDARD_INPUT in map(str, lists),
         shard=_parsed_shard(shard),
+        inputs=[
+            path
+            for path in map(Path, (*paths, *lists, *filter(None, (model, rules))))
+            if path.is_file()
+        ],
         outputs=written,
         force=force,
         ordered=ordered,
         journal=kept,
+        journal_is_named=journal != AUTO,
         content_hash=content_hash,
         retry_failed=retry_failed,
         model=default_model() if model is None else Path(model),
@@ -265,10 +272,12 @@ class _Run:
     left_out: LeftOut
     scans_once: bool
     shard: Shard | None
+    inputs: Sequence[Path]
     outputs: Sequence[Output]
     force: bool
     ordered: bool
     journal: Path | None
+    journal_is_named: bool
     content_hash: bool
     retry_failed: bool
     model: Path
@@ -291,15 +300,38 @@ class _Run:
         What exists may still turn out to be this run's own, if there is a journal.
         """
         may_be_ours = self.journal is not None and self.journal.exists()
-        given = [path for path in (*self.files, self.journal) if path is not None]
-        places = [path.parent.resolve() / path.name for path in given]
-        for path, place in zip(given, places, strict=True):
-            if places.count(place) > 1:
-                raise TwlError(f"{path}: two outputs name the same file")
+        self._check_names()
         for path in self.files:
             check_free(path, force=self.force or may_be_ours)
         if self.shard is not None and not any(map(self._is_joined, self.outputs)):
             raise TwlError("a shard needs a table in a file, for merging with the others")
+
+    def _check_names(self) -> None:
+        """Raise TwlError where a file is needed twice, be it only until the run is complete."""
+        read = {_place(path) for path in self.inputs}
+        needed: dict[Path, Path] = {}
+        for path, also in self._names():
+            if _place(path) in read:
+                raise TwlError(f"{path}: is read by this run, and cannot be an output")
+            for name in (path, *also):
+                if needed.setdefault(_place(name), path) is not path:
+                    which = "" if name == path else f" {name}"
+                    raise TwlError(f"{path}: two outputs name the same file{which}")
+
+    def _names(self) -> Iterator[tuple[Path, list[Path]]]:
+        """Each file that is written, and those that are needed on the way."""
+        for output in self.outputs:
+            if output.file is not None:
+                also = [partial_path(output.file)]
+                if self.shard is not None and self._is_joined(output):
+                    from twlcli.tagging.shards import record_path
+
+                    also.append(record_path(output.file))
+                yield output.file, also
+        if self.journal is not None:
+            from twlcli.tagging.journal_file import BESIDE
+
+            yield self.journal, [self.journal.with_name(self.journal.name + end) for end in BESIDE]
 
     def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder]) -> Tally:
         """Load the model, then tag everything."""
@@ -387,6 +419,7 @@ class _Run:
             spec.vocabulary,
             outputs_key=decision().key,
             model=str(self.model),
+            own=not self.journal_is_named,
         )
         with opened as journal:
             for path in self.files:
@@ -417,6 +450,11 @@ class _Run:
     def _is_joined(output: Output) -> bool:
         """Whether `merge` joins the output of this shard with those of the others."""
         return output.file is not None and (is_table(output) or isinstance(output, FailureTable))
+
+
+def _place(path: Path) -> Path:
+    """Where a file is, over links to its folder; the file itself may be a link, to be replaced."""
+    return path.parent.resolve() / path.name
 
 
 class _Digest:

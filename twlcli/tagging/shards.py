@@ -6,16 +6,18 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ImageFile
-from twlcli.io import parse_json
+from twlcli.io import parse_json, write_errors, write_whole
 
 RunValue = str | int | float | bool | None
 
@@ -178,9 +180,8 @@ class ShardRecord:
         """
         self._shard = shard
         self._outputs = tuple(outputs)
-        first = record_path(self._outputs[0])
-        self._partial = first.with_name(first.name + ".partial")
-        self._lines: IO[str]
+        self._record = record_path(self._outputs[0])
+        self._lines: IO[bytes]
         self._images = self._taken = 0
         self._names = hashlib.blake2b(digest_size=16)
         self._complete = False
@@ -191,12 +192,10 @@ class ShardRecord:
         Raises:
             TwlError: it cannot be written.
         """
-        try:
-            self._lines = self._partial.open("w", encoding="ascii", newline="\n")
+        with write_errors(self._record):
+            self._lines = tempfile.TemporaryFile(dir=self._record.parent)
             for output in self._outputs:  # one of an earlier run would not fit the new output
                 record_path(output).unlink(missing_ok=True)
-        except OSError as error:
-            raise TwlError(f"{self._partial}: cannot be written ({error.strerror})") from error
         return self
 
     def __exit__(
@@ -205,10 +204,9 @@ class ShardRecord:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove what is not finished."""
+        """Let go of the lines; their file has no name."""
         with suppress(OSError):  # of a full disk, which `finish` has told or another file will
             self._lines.close()
-        self._partial.unlink(missing_ok=True)
 
     def take(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
         """Those of `files`, which are all that the scan finds, that belong to the shard.
@@ -222,7 +220,8 @@ class ShardRecord:
             self._images += 1
             if self._shard.takes(file.name):
                 self._taken += 1
-                self._write(json.dumps([position, file.name]) + "\n")
+                with write_errors(self._record):
+                    self._lines.write(json.dumps([position, file.name]).encode("ascii") + b"\n")
                 yield file
         self._complete = True
 
@@ -237,7 +236,6 @@ class ShardRecord:
             TwlError: it cannot be written.
         """
         assert self._complete, "the files of `take` were not drawn to their end"
-        self._write("")
         for output in self._outputs:
             summary = Summary(
                 shard=str(self._shard),
@@ -247,25 +245,10 @@ class ShardRecord:
                 rows=rows[output],
                 run=run,
             )
-            _write_record(record_path(output), summary, self._partial)
+            header = json.dumps(asdict(summary)).encode("ascii") + b"\n"
+            write_whole(record_path(output), partial(self._write_record, header))
 
-    def _write(self, text: str) -> None:
-        try:
-            self._lines.write(text)
-            if not text:
-                self._lines.flush()
-        except OSError as error:
-            raise TwlError(f"{self._partial}: cannot be written ({error.strerror})") from error
-
-
-def _write_record(path: Path, summary: Summary, lines: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file, lines.open("rb") as body:
-            file.write(json.dumps(asdict(summary)).encode("ascii") + b"\n")
-            shutil.copyfileobj(body, file)
-        temporary.replace(path)
-    except OSError as error:
-        raise TwlError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    def _write_record(self, header: bytes, file: IO[bytes]) -> None:
+        file.write(header)
+        self._lines.seek(0)
+        shutil.copyfileobj(self._lines, file)

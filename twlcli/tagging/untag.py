@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Literal
 
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.discover.left_out import is_system_folder
-from twlcli.images.image_file import Failure, ImageFile, is_image
-from twlcli.io import listed
+from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile, is_image
+from twlcli.io import lies_in, listed
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import Journal, open_notes
 from twlcli.tagging.outputs.exiftool import ExifTool
@@ -94,13 +95,14 @@ def untag(
         raise TwlError("a journal is that of one folder; give this folder alone")
     with ExitStack() as stack:
         tool = stack.enter_context(ExifTool(exiftool)) if embedded else None
-        job = _Job(tool, keep_original, dry_run, watcher)
+        places = [path if path.is_dir() else path.parent for path in given]
+        job = _Job(tool, places, keep_original, dry_run, watcher)
         for path in _files(given):
             job.take(path)
         for folder in folders:
             notes = Path(journal) if journal is not None else folder / JOURNAL
             if journal is not None or notes.exists():
-                job.texts(folder, notes)
+                job.texts(folder, notes, own=journal is None)
     done = job.done
     return Untagged(done["removed"], done["cleaned"], job.left, tuple(job.failures))
 
@@ -137,6 +139,7 @@ def _inside(root: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
 @dataclass
 class _Job:
     exiftool: ExifTool | None
+    places: Sequence[Path]
     keep_original: bool
     dry_run: bool
     watcher: Callable[[Path, Action], object]
@@ -155,8 +158,8 @@ class _Job:
             self.failures.append(Failure(str(path), error.message))
 
     def _sidecar(self, path: Path) -> None:
-        if not path.is_file() or path.is_symlink() or not _mentions_twl(path):
-            return  # twl writes to regular files only
+        if not _mentions_twl(path):
+            return
         content = read_existing(path) or b""
         after = untagged(content)
         if after is None:
@@ -176,9 +179,9 @@ class _Job:
                 lambda: replace_packet(exiftool, path, after, keep_original=keep),
             )
 
-    def texts(self, folder: Path, notes: Path) -> None:
+    def texts(self, folder: Path, notes: Path, *, own: bool) -> None:
         """Undo the text files of a journal, as far as they are as twl left them."""
-        with open_notes(notes) as journal:
+        with open_notes(notes, own=own) as journal:
             for written in journal.all_written((WHOLE, APPENDED)):
                 kind, _, names = written.kind.partition(":")
                 image = ImageFile(folder / written.name, written.name)
@@ -190,7 +193,7 @@ class _Job:
                     self.failures.append(Failure(str(path), error.message))
 
     def _text(self, journal: Journal, path: Path, written: Written, *, appended: bool) -> None:
-        memo = written.content[DIGEST_BYTES:].decode()
+        memo = written.content[DIGEST_BYTES:].decode(errors="replace")
         if not appended:
             text = "" if status_of(path) == written.status else None
             is_new = True
@@ -207,6 +210,8 @@ class _Job:
             journal.forget(written)
 
     def _done(self, path: Path, action: Action, change: Callable[[], object]) -> None:
+        if not lies_in(path.parent, self.places):  # over a link, or a journal that says so
+            raise ImageError("lies outside of what was given; it is left as it is")
         if not self.dry_run:
             change()
         self.done[action] += 1
@@ -214,15 +219,20 @@ class _Job:
 
 
 def _mentions_twl(path: Path) -> bool:
-    """Whether twl's namespace stands in a file; what cannot be read has none."""
+    """Whether twl's namespace stands in a file; it does in none that twl would not write."""
     longest = max(map(len, _MARKS))
     try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            return False  # a pipe would block, and a file with holes be read for hours
         with path.open("rb") as file:
             end = b""
             while piece := file.read(1 << 20):
                 if any(mark in end + piece for mark in _MARKS):
                     return True
                 end = piece[-longest:]
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})") from error
     return False

@@ -27,7 +27,7 @@ def test_scan_walks_a_folder_in_order(tmp_path):
     fill(tmp_path, "b.jpg", "a.PNG", "notes.txt", "sub/z.webp", "sub/deep/c.HEIC", "abc/d.tif")
     assert names(tmp_path) == ["a.PNG", "b.jpg", "abc/d.tif", "sub/z.webp", "sub/deep/c.HEIC"]
     found = next(scan([tmp_path]))
-    assert found == ImageFile(tmp_path / "a.PNG", "a.PNG")
+    assert found == ImageFile(tmp_path / "a.PNG", "a.PNG", folders=(tmp_path,))
     assert found.path.is_absolute()
 
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tagging.outputs.written import give, opened, opened_stream, opened_table
+from twlcli import io as files
+from twlcli.annotations.csv_cells import cell_of_image, image_of_cell
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary, is_text
-from twlcli.tagging.outputs.csv import CsvSink, FailureTable, cell_of_image, image_of_cell
+from twlcli.tagging.outputs.csv import CsvSink, FailureTable
 from twlcli.tagging.outputs.jsonl import JsonlSink
 from twlcli.tagging.outputs.tables import format_of, streamed_table
 from twlcli.tagging.tags import Tags
@@ -181,9 +183,14 @@ full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/f
 @full_disk
 @pytest.mark.parametrize("format_name", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("rows", [1, 2000])
-def test_a_full_disk_is_told_of_the_output_on_it(tmp_path, format_name, rows):
+def test_a_full_disk_is_told_of_the_output_on_it(tmp_path, monkeypatch, format_name, rows):
     full = tmp_path / "full"
-    (tmp_path / "full.partial").symlink_to("/dev/full")
+    claim = files.claim
+
+    def claim_on_full_disk(temporary, path):
+        return os.open("/dev/full", os.O_RDWR) if path == full else claim(temporary, path)
+
+    monkeypatch.setattr(files, "claim", claim_on_full_disk)
     opened = [
         opened_table(path, format_name, DOG)
         for path in (tmp_path / "before", full, tmp_path / "behind")

@@ -16,7 +16,7 @@ from twlcli.images.discover.gitignore import Patterns
 from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members
-from twlcli.images.discover.walk import Walker, is_glob, is_tar
+from twlcli.images.discover.walk import Walker, is_glob, is_tar, parts_of
 from twlcli.images.image_file import ImageFile
 
 __all__ = ["STANDARD_INPUT", "ImageFile", "scan"]
@@ -81,7 +81,8 @@ def scan(
         elif Path(each).is_dir() or not Path(each).exists():
             what = "is a folder" if Path(each).is_dir() else "no such file"
             raise TwlError(f"{each}: {what}, expected a list of file names")
-    walker = Walker(patterns, hidden, LeftOut() if left_out is None else left_out)
+    given = tuple(folder for root in roots if (folder := root.folder()) is not None)
+    walker = Walker(patterns, hidden, LeftOut() if left_out is None else left_out, given)
     alone = len(roots) == 1 and not lists
     found = _scan(roots, walker, alone=alone)
     if alone:
@@ -106,6 +107,12 @@ class _Root:
         text = str(path)
         is_there = os.path.lexists(text)  # a file may be called holiday[1].jpg
         return cls(Path(path), glob=None if is_there or not is_glob(text) else text)
+
+    def folder(self) -> Path | None:
+        """The folder that is searched; None for a file."""
+        if self.glob is not None:
+            return parts_of(self.glob)[0].absolute()
+        return self.path.absolute() if self.path.is_dir() else None
 
     def find(self, walker: Walker, *, alone: bool) -> Iterator[ImageFile]:
         """What the path stands for; tars are not opened yet."""

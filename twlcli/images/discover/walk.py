@@ -71,6 +71,13 @@ def is_glob(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
+def parts_of(glob: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder in front of a glob, and the parts of the glob below it."""
+    parts = Path(glob).parts
+    first = next((place for place, part in enumerate(parts) if is_glob(part)), len(parts))
+    return Path(*parts[:first]), parts[first:]
+
+
 @dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder on the way: its path, what goes before its names, how the patterns see it."""
@@ -99,12 +106,14 @@ class Walker:
         hidden: also take files and folders whose name starts with a dot.
         left_out: counts what is passed over: system folders, unless the glob names them, and
             photographs that nothing here reads.
+        given: all folders that were given; see `ImageFile`.
         visited: the folders that were walked.
     """
 
     patterns: Patterns
     hidden: bool = False
     left_out: LeftOut = field(default_factory=LeftOut)
+    given: tuple[Path, ...] = ()
     visited: CompactSet = field(default_factory=CompactSet)
 
     def folder(self, root: Path, prefix: str) -> Iterator[ImageFile]:
@@ -121,11 +130,8 @@ class Walker:
         with a dot is matched as in a shell: where the part does so too. The patterns see the names
         as they are yielded. The order is that of `folder`.
         """
-        parts = Path(pattern).parts
-        first = next((place for place, part in enumerate(parts) if is_glob(part)), len(parts))
-        root = Path(*parts[:first])
+        root, rest = parts_of(pattern)
         prefix = "" if root == Path() else root.as_posix().rstrip("/") + "/"
-        rest = parts[first:]
         folder = _Folder(str(root.absolute()), prefix, prefix, _closed({0}, rest))
         yield from self._walk(folder, rest)
 
@@ -148,7 +154,8 @@ class Walker:
             for name in found.files:
                 if self._takes(folder, name):
                     path = Path(folder.path, name)
-                    yield ImageFile(path, folder.prefix + name, found.failures.get(name))
+                    failure = found.failures.get(name)
+                    yield ImageFile(path, folder.prefix + name, failure, folders=self.given)
             waiting.append(self._below(folder, found.folders, parts))
 
     def _list(self, folder: _Folder, parts: tuple[str, ...]) -> _Found:

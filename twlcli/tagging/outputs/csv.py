@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from twlcli.annotations.separators import NEEDS_JSON
+from twlcli.annotations.csv_cells import cell_of_image, cell_of_text, need_json, row_writer
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.io import open_text
 from twlcli.labels import Vocabulary
@@ -19,10 +18,6 @@ from twlcli.tagging.tags import Row, Tags
 
 DECIMALS = 4
 BOM = "\ufeff"
-
-# A spreadsheet runs a cell that begins with one of these, also after white space (OWASP, "CSV
-# injection"); the last four are the same signs in the width of Chinese characters.
-FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 @dataclass(frozen=True)
@@ -60,11 +55,9 @@ class CsvSink:
     """Writes the rows of a `Csv`."""
 
     def __init__(self, file: TextIO, vocabulary: Vocabulary) -> None:
-        self._write_row = _row_writer(file)
+        self._write_row = row_writer(file)
         self._write_row(["image", "labels", "probabilities"])
-        self._as_json = any(
-            is_formula(label) or NEEDS_JSON.search(label) is not None for label in vocabulary
-        )
+        self._as_json = need_json(vocabulary)
 
     def write(self, file: ImageFile, row: Row) -> None:
         """Write one row."""
@@ -96,55 +89,10 @@ class FailureTable:
 
 class _FailureSink:
     def __init__(self, file: TextIO) -> None:
-        self._write_row = _row_writer(file)
+        self._write_row = row_writer(file)
         self._write_row(["image", "error"])
 
     def write(self, file: ImageFile, row: Row) -> None:
         """Write one row, if it is a failure."""
         if isinstance(row, Failure):
-            self._write_row([cell_of_image(row.image), row.reason])
-
-
-def is_formula(text: str) -> bool:
-    """Whether a spreadsheet would run a cell with this text, or drop white space at its start."""
-    return text[:1].isspace() or text[:1] in FORMULA_SIGNS
-
-
-def cell_of_image(name: str) -> str:
-    """An image's name as a CSV cell that no spreadsheet runs: `./` before one that it would.
-
-    The path stays that of the same file, so that every reader still finds it; an apostrophe,
-    which is what spreadsheets hide, would name another one. A name that has such a `./` already
-    gets one more, so that different names stay different.
-
-    >>> cell_of_image("=1+1.jpg"), cell_of_image("./=1+1.jpg"), cell_of_image("./1.jpg")
-    ('./=1+1.jpg', '././=1+1.jpg', './1.jpg')
-    """
-    return f"./{name}" if is_formula(_undotted(name)) else name
-
-
-def image_of_cell(cell: str) -> str:
-    """The name of which `cell_of_image` made a cell."""
-    return cell[2:] if cell.startswith("./") and is_formula(_undotted(cell)) else cell
-
-
-def _undotted(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name
-
-
-def _row_writer(file: TextIO) -> Callable[[list[str]], None]:
-    r"""Writes rows that end in \n, with quotes where a cell needs them.
-
-    Python's csv module would leave a lone \r without quotes, and readers take it as a line's end;
-    and `;` and tabs, at which spreadsheets of some countries begin a new cell.
-    """
-    plain = csv.writer(file, lineterminator="\n")
-    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-    def write_row(cells: list[str]) -> None:
-        special = any(sign in cell for cell in cells for sign in "\r;\t")
-        (quoted if special else plain).writerow(cells)
-
-    return write_row
+            self._write_row([cell_of_image(row.image), cell_of_text(row.reason)])

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Protocol
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile, image_suffixes, suffix_of
 from twlcli.images.kinds import KIND_OF_SUFFIX, RAW
-from twlcli.io import lock
+from twlcli.io import claim, lies_in, put
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Row, Tags
@@ -91,6 +91,7 @@ class SidecarSink:
         """Write the sidecar of one image, if there is need to."""
         if not isinstance(row, Tags):
             return
+        check_inside(file)
         if self._log is None:
             self._noted(self._writer.write(file, row, ours=False, memo=""))
             return
@@ -101,7 +102,7 @@ class SidecarSink:
             self._noted(Wrote(changed=False))
             return
         ours = before is not None and before.status is not None and before.status == now
-        memo = "" if before is None else before.content[DIGEST_BYTES:].decode()
+        memo = "" if before is None else before.content[DIGEST_BYTES:].decode(errors="replace")
         wrote = self._writer.write(file, row, ours=ours, memo=memo)
         status = status_of(self._writer.path(file)) if wrote.ours else None
         self._log.note(Written(file.name, kind, content + wrote.memo.encode(), status))
@@ -170,6 +171,22 @@ def _owns_stem(path: Path) -> bool:
     return not others or (is_raw and not any(suffix in RAW.suffixes for suffix in others))
 
 
+def check_inside(file: ImageFile) -> None:
+    """Raise ImageError where links have led from the folders given to an image outside of them.
+
+    It is tagged; but who packs a folder may put a link into it to one's own photographs.
+    """
+    _check_lies_in(file.path, file.folders)
+
+
+def _check_lies_in(path: Path, folders: Sequence[Path]) -> None:
+    if folders and not lies_in(path.parent, folders):
+        raise ImageError(
+            "lies outside of the folder given, over a link; nothing is written there unless its "
+            "own folder is given too"
+        )
+
+
 def check_place(file: ImageFile, path: Path, names: str | None) -> None:
     """Raise ImageError where `path` cannot be the sidecar of this image alone."""
     if file.byte_range is not None:
@@ -210,15 +227,21 @@ def read_existing(path: Path) -> bytes | None:
         return path.read_bytes()
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, folders: Sequence[Path] = ()) -> None:
     """Write a sidecar that is never half there, with the rights of the one that it replaces.
 
     What replaces a file is on the disk before the old one is given up. A new file is left to the
     system's own time: waiting for the disk takes several times as long as writing a sidecar.
 
-    The temporary file's name depends on `path` alone: what a killed run leaves is taken up by the
+    The temporary file's name depends on `path` alone: what a killed run leaves is removed by the
     run that writes the same sidecar again. It is locked: of two runs that write one sidecar at the
     same time, one fails.
+
+    Args:
+        path: the sidecar.
+        content: what it holds.
+        folders: where it has to lie, as for `check_inside`. Whether it does is seen once more when
+            the new file is there: if its folder is exchanged for a link later, the file is gone.
 
     Raises:
         ImageError: it cannot be written, or another run is writing it.
@@ -226,54 +249,24 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     temporary = path.with_name(f".twl-{digest}.tmp")
-    with failures_of(path, "written"), os.fdopen(_own(temporary, path), "wb") as file:
+    with failures_of(path, "written"), os.fdopen(_claimed(temporary, path), "wb") as file:
         try:
+            _check_lies_in(path, folders)
             file.write(content)
             file.flush()
-            with suppress(FileNotFoundError):
-                _keep_rights(path.lstat(), file.fileno())
+            if _is_there(path):
                 os.fsync(file.fileno())
             if os.name == "nt":
                 file.close()  # Windows moves no open file
-            temporary.replace(path)
+            put(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def _own(temporary: Path, path: Path) -> int:
-    """A new file that is this run's own, in place of one that a killed run left."""
-    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    while True:
-        try:
-            descriptor = os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            _remove_abandoned(temporary, path)
-            continue
-        _lock(descriptor, path)
-        with suppress(FileNotFoundError):  # whoever took it for abandoned has removed it
-            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
-                return descriptor
-        os.close(descriptor)
-
-
-def _remove_abandoned(temporary: Path, path: Path) -> None:
-    """Remove a temporary file whose run has ended; what else has its name goes too."""
-    with suppress(FileNotFoundError):
-        if stat.S_ISREG(temporary.lstat().st_mode):
-            descriptor = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                _lock(descriptor, path)
-                temporary.unlink()
-            finally:
-                os.close(descriptor)
-        else:
-            temporary.unlink()
-
-
-def _lock(descriptor: int, path: Path) -> None:
+def _claimed(temporary: Path, path: Path) -> int:
     try:
-        lock(descriptor, path)
+        return claim(temporary, path)
     except TwlError:
         raise ImageError(f"its {path.suffix} is being written by another twl") from None
 
@@ -286,13 +279,6 @@ def remove_file(path: Path) -> None:
     """
     with failures_of(path, "removed"):
         path.unlink(missing_ok=True)
-
-
-def _keep_rights(status: os.stat_result, descriptor: int) -> None:
-    if hasattr(os, "fchmod"):  # not on Windows
-        with suppress(PermissionError):  # only the superuser gives files away
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class TxtWriter:
         check_place(file, path, self._names)
         existing = read_existing(path)
         if self._existing == "append":
-            return _append(path, existing, tags.labels, memo)
+            return _append(file, path, existing, tags.labels, memo)
         content = (", ".join(tags.labels) + "\n").encode() if tags.labels else b""
         if existing == content:
             return Wrote(changed=False, ours=ours)
@@ -109,11 +109,13 @@ class TxtWriter:
             if self._existing == "keep":
                 return Wrote(changed=False, ours=False)
             raise ImageError("its .txt exists already with other content; force replaces it")
-        replace_file(path, content)
+        replace_file(path, content, file.folders)
         return Wrote(changed=True)
 
 
-def _append(path: Path, existing: bytes | None, labels: Sequence[str], memo: str) -> Wrote:
+def _append(
+    file: ImageFile, path: Path, existing: bytes | None, labels: Sequence[str], memo: str
+) -> Wrote:
     """Add the tags that are missing in a text, in place of those of the last time."""
     origin = _NEW if existing is None or was_new(memo) else _TO_A_FILE
     text = without_appended(existing, memo)
@@ -128,7 +130,7 @@ def _append(path: Path, existing: bytes | None, labels: Sequence[str], memo: str
     content = (body + added + end).encode()
     if content == existing:
         return Wrote(changed=False, memo=origin + added)
-    replace_file(path, content)
+    replace_file(path, content, file.folders)
     return Wrote(changed=True, memo=origin + added)
 
 

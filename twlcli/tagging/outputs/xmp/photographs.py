@@ -119,8 +119,9 @@ def _keep(path: Path) -> None:
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            if not original.exists():
-                shutil.copy2(path, original)
+            with original.open("xb") as copy, path.open("rb") as photograph:
+                shutil.copyfileobj(photograph, copy)
+            shutil.copystat(path, original)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class XmpWriter:
         if merged is None:
             remove_file(path)
         else:
-            replace_file(path, merged)
+            replace_file(path, merged, file.folders)
         return Wrote(changed=True)
 
 
