@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from twlcli.errors import ModelError, TwlError
@@ -26,6 +28,7 @@ _TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
 CHECKED_BATCHES = (1, 2, 5)
 # Float32 sums in another order: a deep network's logits may differ by this share of their size.
 TOLERANCE = 1e-3
+_ROUNDINGS = 16  # how many times its own rounding error in torch a network may differ
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ def export(source: Path | str, out: Path | str | None = None, *, force: bool = F
     with replacing(out) as temporary:
         _write(model, spec, temporary)
         difference, scale = _largest_difference(model, spec, temporary)
-        if not difference <= TOLERANCE * max(1.0, scale):
+        allowed = TOLERANCE * max(1.0, scale)
+        if difference > allowed:  # rare: a network that was hardly trained may round as much itself
+            allowed = max(allowed, _ROUNDINGS * _rounding(model, spec))
+        if not difference <= allowed:
             raise ModelError(
                 f"{source}: the exported model differs from torch by {difference:.2g} "
                 f"in logits of up to {scale:.2g}; nothing was written"
@@ -143,17 +149,14 @@ def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple[float, float]:
     """The largest difference between torch and ONNX Runtime, and the largest logit."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    generator = np.random.default_rng(0)
-    side = spec.preprocessing.crop
     difference = scale = 0.0
-    for batch in CHECKED_BATCHES:
-        images = generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    for images in _checked_images(spec):
         with torch.inference_mode():
             logits, probabilities = (output.numpy() for output in model(torch.from_numpy(images)))
         outputs = session.run(["logits", "probabilities"], {"images": images})
         if any(output.shape != logits.shape for output in outputs):
             raise ModelError(
-                f"exported outputs have shape {outputs[0].shape} for a batch of {batch}"
+                f"exported outputs have shape {outputs[0].shape} for a batch of {len(images)}"
             )
         if not np.isfinite(logits).all():
             raise ModelError("the network gives logits that are not finite numbers")
@@ -162,6 +165,24 @@ def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple
         difference = max(difference, of_logits, of_probabilities)
         scale = max(scale, float(np.abs(logits).max()))
     return difference, scale
+
+
+def _rounding(model: Deployable, spec: ModelSpec) -> float:
+    """The largest difference of a logit in torch between float32 and float64."""
+    precise = copy.deepcopy(model.network).double()
+    images = torch.from_numpy(next(_checked_images(spec)))
+    with torch.inference_mode():
+        pixels = normalise(to_unit(images), spec.preprocessing)
+        difference = (precise(pixels.double()) - model.network(pixels)).abs().max()
+    return float(difference)
+
+
+def _checked_images(spec: ModelSpec) -> Iterator[NDArray[np.uint8]]:
+    """Batches of noise on which the exported model has to agree, the same each time."""
+    generator = np.random.default_rng(0)
+    side = spec.preprocessing.crop
+    for batch in CHECKED_BATCHES:
+        yield generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
 
 
 @contextmanager
