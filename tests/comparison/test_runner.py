@@ -240,7 +240,7 @@ def test_training_that_failed_at_once_does_not_hold_its_folder(
     lines = photographs.read_text().splitlines()
     table.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ModelError("the weights cannot be downloaded")
 
     monkeypatch.setattr("twlcli.training.trainer.load_weights", fail)
