@@ -87,7 +87,7 @@ def features_of(paths: list[Path], weights: str) -> Tensor:
     """The pooled features of MobileNetV2 (N, 1280), standardised."""
     network = build_backbone("mobilenet_v2", 1, image_size=224)
     load_weights(network, "mobilenet_v2", weights)
-    network.eval().classifier = nn.Identity()  # type: ignore[assignment]
+    network.eval().classifier = nn.Identity()
     found = []
     with torch.inference_mode():
         for start in range(0, len(paths), 64):
@@ -116,7 +116,8 @@ def trained(
             optimizer.step()
             schedule.step()
     with torch.inference_mode():
-        return head(scored)
+        logits: Tensor = head(scored)
+    return logits
 
 
 def main() -> None:
