@@ -135,7 +135,8 @@ def main() -> None:
     features, scored = features[: len(train)], features[len(train) :]
     whole = torch.from_numpy(train.labels.dense())
     truth = validation.labels.dense()
-    print("removed  " + "".join(f"{name:>15}" for name in LOSSES))
+    torch.set_num_threads(1)  # the heads are too small to share out
+    print("removed  " + "".join(f"{name:>15}" for name in LOSSES), flush=True)
     for removed in REMOVED:
         row = f"{removed:7.0%}  "
         for name in LOSSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import os
@@ -381,7 +382,12 @@ def _whole_or_none() -> Iterator[None]:
 
 
 def _settle(worker: int) -> None:
-    """Leave signals, which may reach the whole group of processes, to the trainer."""
+    """Leave signals, which may reach the whole group of processes, to the trainer.
+
+    Objects that the trainer had no more use for are left to it, too: some, such as sessions of ONNX
+    Runtime, would wait for threads that this process does not have.
+    """
+    gc.freeze()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
