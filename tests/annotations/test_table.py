@@ -351,16 +351,6 @@ def test_rows_with_a_confidence_that_is_always_1(tmp_path):
     assert read_table(path).labels.dense().tolist() == [[0, 1], [1, 0]]
 
 
-def test_rows_with_a_confidence_between(tmp_path):
-    text = "image,label,confidence\na,dog,0.7\nb,cat,0\n"
-    annotations = read_table(write(tmp_path, text))
-    assert annotations.labels.dense().tolist() == [[0, 1], [1, 0]]
-    assert annotations.notes == ("columns that were not read: confidence",)
-    rows = "".join(f"{row},dog,{row % 2}\n" for row in range(2000))
-    path = write(tmp_path, f"image,label,confidence\n{rows}z,dog,0.7\n")
-    assert error_of(path) == "photos.csv:2002: 'confidence' is '0.7'; expected 1 or 0"
-
-
 def test_rows_that_contradict_each_other(tmp_path):
     path = write(tmp_path, "image,label,confidence\na,cat,1\nb,cat,1\nb,cat,0\n")
     assert error_of(path) == (

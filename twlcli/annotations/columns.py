@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from twlcli.annotations.builder import SPLIT_NAMES
+from twlcli.annotations.marks import MISSING, is_mark, mark_value, number_in, words_for
 from twlcli.annotations.named_columns import NamedColumns
-from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+from twlcli.labels import ABSENT, PRESENT
 
 # What a column may be called, the first name found wins; see `normal_name`.
 IMAGE_COLUMNS = (
@@ -46,21 +47,24 @@ _OTHER_LABEL_COLUMNS = (
     "target",
     "tag",
 )
+# What says of each row whether its label is present.
+VERDICT_COLUMNS = (
+    "confidence",
+    "present",
+    "ispresent",
+    "presence",
+    "value",
+    "exists",
+    "positive",
+    "ispositive",
+    "score",
+    "probability",
+    "prob",
+)
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
 _OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
 
-# One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.
-CELL_VALUES = {
-    **dict.fromkeys(("1", "1.0", "True", "true", "TRUE"), PRESENT),
-    **dict.fromkeys(("0", "0.0", "False", "false", "FALSE"), ABSENT),
-    **dict.fromkeys(("-1", "-1.0"), UNKNOWN),
-}
-
-# Whole cells that programs write where there is nothing.
-MISSING = frozenset(
-    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
-)
 _WHOLE_NUMBER = re.compile(r"(\d+)(\.0)?")
 
 
@@ -76,8 +80,10 @@ class Columns:
         labels: lists of labels, to be joined.
         unknown: lists of unknown labels.
         vocabulary: a list of all labels.
-        confidence: 1 or 0: whether the label of the row is present.
+        verdict: whether the label of the row is present.
+        doubtful: columns that may say the same: of 1 and 0, or called so and of numbers.
         label_columns: of a label each.
+        words: values of words in `label_columns` or `verdict`, by column; see `marks.words_for`.
         group: what the images belong to.
         notes: what was decided that the user may want to know.
         written_by_twl: whether the table's cells are as `write_table` or `twl tag` writes them.
@@ -88,8 +94,10 @@ class Columns:
     labels: tuple[int, ...] = ()
     unknown: int | None = None
     vocabulary: int | None = None
-    confidence: int | None = None
+    verdict: int | None = None
+    doubtful: tuple[int, ...] = ()
     label_columns: tuple[int, ...] = ()
+    words: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     group: int | None = None
     notes: tuple[str, ...] = ()
     written_by_twl: bool = False
@@ -119,14 +127,13 @@ def find_columns(
     hidden = named.ignored | {named.group, named.labels}
     header = ["" if place in hidden else name for place, name in enumerate(header)]
     names = [normal_name(name) for name in header]
-    cells = [[row[place].strip() for row in sample] for place in range(len(header))]
-    cells = [[cell for cell in column if cell and cell not in MISSING] for column in cells]
+    cells = [_cells(sample, place) for place in range(len(header))]
     splits = [place for place in range(len(header)) if _is_split(names[place], cells[place])]
     split = named.split
     if split is None:
         split = min(splits, key=lambda place: names[place] != "split", default=None)
     taken = {image, split, *splits}
-    found = Columns(image=image, split=split, group=named.group)
+    found = Columns(image=image, split=split, group=named.group, words=_words(sample, cells))
     if named.label_columns:
         not_labels = (image, split, named.group)  # a pattern may be like their names too
         places = tuple(place for place in named.label_columns if place not in not_labels)
@@ -142,7 +149,7 @@ def find_columns(
         for place in every
         if place not in splits
         and not _UNNAMED.fullmatch(names[place])
-        and _holds_marks(cells[place])
+        and (place in found.words or _holds_marks(cells[place]))
     ]
     notes = [note] if note else []
     if others := [header[place] for place in every if place not in marked]:
@@ -150,25 +157,66 @@ def find_columns(
     return replace(found, label_columns=tuple(marked), notes=tuple(notes))
 
 
+def _cells(sample: Sequence[Sequence[str]], place: int) -> list[str]:
+    """The cells of a column that are not empty."""
+    cells = (row[place].strip() for row in sample)
+    return [cell for cell in cells if cell and cell not in MISSING]
+
+
+def _words(
+    sample: Sequence[Sequence[str]], cells: Sequence[Sequence[str]]
+) -> dict[int, dict[str, int]]:
+    """The columns that hold words for present and absent, with what each means."""
+    found = {
+        place: words_for(column, with_empty=len(column) < len(sample))
+        for place, column in enumerate(cells)
+        if column and not is_mark(column[0])
+    }
+    return {place: words for place, words in found.items() if words}
+
+
 def _of_lists(found: Columns, header: Sequence[str], cells: Sequence[Sequence[str]]) -> Columns:
     names = [normal_name(name) for name in header]
     unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
-    confidence = _place(names, ("confidence",))
-    if confidence is not None and not all(map(_is_mark, cells[confidence])):
-        confidence = None
-    read = {found.image, found.split, *found.labels, unknown, vocabulary, confidence}
+    by_twl = not _OWN_COLUMNS.isdisjoint(names)
+    free = [
+        "" if place in (found.image, found.split, *found.labels) else name
+        for place, name in enumerate(names)
+    ]
+    called_so = None if by_twl else _place(free, VERDICT_COLUMNS)
+    verdict = called_so
+    if verdict is not None and not _may_be_verdict(cells[verdict], found.words.get(verdict)):
+        verdict = None
+    read = {found.image, found.split, *found.labels, unknown, vocabulary, verdict}
     ignored = [
-        name
+        place
         for place, name in enumerate(header)
         if place not in read and name and names[place] not in _OWN_COLUMNS
+    ]
+    unread = few([header[place] for place in ignored])
+    doubtful = [
+        place
+        for place in ignored
+        if {PRESENT, ABSENT} <= set(map(mark_value, cells[place]))
+        or (place == called_so and None not in map(number_in, cells[place]))
     ]
     return replace(
         found,
         unknown=unknown,
         vocabulary=vocabulary,
-        confidence=confidence,
-        notes=(f"columns that were not read: {few(ignored)}",) if ignored else (),
-        written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
+        verdict=verdict,
+        doubtful=() if by_twl or verdict is not None else tuple(doubtful),
+        notes=(f"columns that were not read: {unread}",) if ignored else (),
+        written_by_twl=by_twl,
+    )
+
+
+def _may_be_verdict(cells: Sequence[str], words: Mapping[str, int] | None) -> bool:
+    """Whether cells say that labels are present or absent, if only in fractions."""
+    numbers = [number_in(cell) for cell in cells]
+    return bool(words) or all(
+        is_mark(cell) or (number is not None and -1 <= number <= 1)
+        for cell, number in zip(cells, numbers, strict=True)
     )
 
 
@@ -184,7 +232,8 @@ def split_name(column: str, cell: str) -> str:
     if cell in MISSING:
         return ""
     if name == "isvalid":
-        return {PRESENT: "val", ABSENT: "train"}.get(CELL_VALUES.get(cell, UNKNOWN), cell)
+        mark = mark_value(cell)
+        return cell if mark is None else {PRESENT: "val", ABSENT: "train"}.get(mark, cell)
     if name in ("fold", "partition") and (number := _WHOLE_NUMBER.fullmatch(cell)):
         return f"{name} {number[1]}"
     return cell
@@ -196,7 +245,7 @@ def _label_lists(
     """The columns of lists of labels, and a note where one so called is a label itself."""
 
     def only_marks(place: int) -> bool:
-        return all(cell in CELL_VALUES for cell in cells[place])
+        return all(map(is_mark, cells[place]))
 
     numbered = [
         place
@@ -207,7 +256,7 @@ def _label_lists(
         numbered = []
     first = _place(names, LABEL_COLUMNS)
     if first is not None:
-        not_labels = taken | {first, _place(names, ("confidence",))}
+        not_labels = taken | {first, _place(names, VERDICT_COLUMNS)}
         beside = [
             place
             for place, name in enumerate(names)
@@ -232,29 +281,29 @@ def _is_split(name: str, cells: Sequence[str]) -> bool:
     if name == "split":
         return True
     if name == "isvalid":
-        return all(map(_is_mark, cells))
+        return all(map(_is_zero_or_one, cells))
     known = any(cell.casefold() in SPLIT_NAMES for cell in cells)
     if name in ("set", "subset", "fold", "partition") and known:
         return True
     if name == "fold" and cells:
         return all(map(_WHOLE_NUMBER.fullmatch, cells))
     if name == "partition" and cells:
-        return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_mark, cells))
+        return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_zero_or_one, cells))
     return False
 
 
-def _is_mark(cell: str) -> bool:
-    return CELL_VALUES.get(cell, UNKNOWN) != UNKNOWN
+def _is_zero_or_one(cell: str) -> bool:
+    return mark_value(cell) in (PRESENT, ABSENT)
 
 
 def _holds_marks(cells: Sequence[str]) -> bool:
     """Whether cells are those of a label's column: a few others, or one alone, are mistakes."""
-    return not _holds_text(cells) or sum(cell not in CELL_VALUES for cell in cells) < 2
+    return not _holds_text(cells) or sum(not is_mark(cell) for cell in cells) < 2
 
 
 def _holds_text(cells: Sequence[str]) -> bool:
     """Whether most cells are not those of a label's column."""
-    return 2 * sum(cell in CELL_VALUES for cell in cells) < len(cells)
+    return 2 * sum(map(is_mark, cells)) < len(cells)
 
 
 def few(names: Sequence[str]) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TextIO
 
 from twlcli.annotations.builder import normal_label
-from twlcli.annotations.columns import CELL_VALUES, Columns, find_columns, image_column
+from twlcli.annotations.columns import Columns, find_columns, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
-from twlcli.annotations.guess import guess_image, guess_labels, question
+from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
+from twlcli.annotations.marks import is_mark
 from twlcli.annotations.named_columns import find_named, listed, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.sheets import SHEETS, sheet_rows
@@ -156,7 +157,7 @@ class _Table:
             asked, hint = question(header, image=None, labels=guess_labels(header, sample, taken))
             message = (
                 "expected a column 'labels', or columns of 1 and 0 for each label; the columns "
-                f"are: {listed(header)}{asked}"
+                f"are: {listed(header)}{asked or wrong_marks(header, sample)}"
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
         return Layout(self.encoding, delimiter, header, columns, rows_before)
@@ -220,7 +221,7 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         return None
     rows = table.sample(delimiter)
     values = [cell.strip() for row in rows for cell in row[1:]]
-    marks = sum(value in CELL_VALUES or not value for value in values)
+    marks = sum(is_mark(value) or not value for value in values)
     same = sum(len(row) == len(first) for row in rows)
     note = f"the first row is no header: it begins with the image '{first[0]}'"
     if len(first) > 2 and marks >= _MOST * len(values) and same >= _MOST * len(rows):

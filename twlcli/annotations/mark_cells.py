@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import CELL_VALUES, MISSING, few
+from twlcli.annotations.columns import few
 from twlcli.annotations.csv_layout import Layout, iterate_rows
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import shortened
+from twlcli.annotations.marks import CELL_VALUES, MISSING, mark_value
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.errors import AnnotationError
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
@@ -30,10 +31,13 @@ def mark_parser(
     places = layout.columns.label_columns
     columns = [builder.columns([name])[0] for name in _label_names(path, layout, names)]
     meaning = _meaning(builder, path, layout, options)
+    words = [layout.columns.words.get(place) for place in places]
+    if named := [place for place, known in zip(places, words, strict=True) if known]:
+        builder.note(_note_of_words(layout, named))
 
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         present, unknown = [], []
-        for place, column in zip(places, columns, strict=True):
+        for place, column, known in zip(places, columns, words, strict=True):
             cell = cells[place]
             if cell == "0":  # nearly all of them
                 continue
@@ -41,7 +45,7 @@ def mark_parser(
             if value is None:
                 cell = cell.strip()
                 is_empty = not cell or cell in MISSING
-                value = meaning.empty[place] if is_empty else CELL_VALUES.get(cell)
+                value = meaning.empty[place] if is_empty else mark_value(cell, known)
                 if is_empty and value == UNKNOWN and meaning.of_empty:
                     builder.note(meaning.of_empty)
             if value is None:
@@ -54,6 +58,12 @@ def mark_parser(
         return tuple(present), tuple(unknown)
 
     return parse
+
+
+def _note_of_words(layout: Layout, places: Sequence[int]) -> str:
+    (present, absent) = layout.columns.words[places[0]]
+    names = few([layout.header[place] for place in places])
+    return f"'{present}' was read as present and '{absent}' as absent in columns of labels: {names}"
 
 
 def _label_names(path: Path, layout: Layout, names: LabelNames | None) -> Sequence[str]:
@@ -101,7 +111,7 @@ class _Marks:
         for _, cells in iterate_rows(path, layout):
             for place in list(without_zero):
                 cell = cells[place].strip()
-                value = CELL_VALUES.get(cell)
+                value = mark_value(cell, layout.columns.words.get(place))
                 if value in absent:
                     without_zero.discard(place)
                 elif value == UNKNOWN:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MISSING, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
+from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.separators import find_separator
 

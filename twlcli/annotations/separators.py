@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from twlcli.annotations.columns import MISSING
+from twlcli.annotations.marks import MISSING
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"

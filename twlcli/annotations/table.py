@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
+from twlcli.annotations.columns import split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
 from twlcli.annotations.label_names import LabelNames
-from twlcli.annotations.list_cells import cell_splitter, json_names, shortened
+from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
+from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.annotations.separators import find_separator
+from twlcli.annotations.verdicts import doubt, find_verdict
 from twlcli.errors import AnnotationError
-from twlcli.labels import ABSENT, PRESENT
 
 
 def read_table(
@@ -34,9 +34,9 @@ def read_table(
     `unknown` lists in the same way the labels of which nobody knows whether they are present. An
     optional column `vocabulary` holds, in any one row, a JSON list of all labels
     in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
-    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence` of 1 and 0 says
-    whether the labels of a row are present or absent, as in Open Images: an image may have several
-    rows, and labels that none of them names are unknown.
+    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence`, or another of
+    `VERDICT_COLUMNS`, of 1 and 0 says whether the labels of a row are present or absent, as in Open
+    Images: an image may have several rows, and labels that none of them names are unknown.
 
     **One column per label**: every column besides the image and `split` is a label (one without a
     name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a column with a 0 an
@@ -108,8 +108,12 @@ def add_table(
         parse = _list_parser(builder, path, layout, options.separator, names)
     else:
         parse = mark_parser(builder, path, layout, options, names)
-    is_present = _confidence(builder, path, layout)
+    is_present = find_verdict(builder, path, layout)
     joined = None
+    if maybe := doubt(layout):
+        builder.duplicate_hint = maybe
+        if options.join_rows:
+            raise AnnotationError.at(path, 1, "its rows cannot be joined", hint=maybe)
     if options.join_rows or is_present is not None:
         joined = JoinedRows(builder, path, others_unknown=is_present is not None)
     splits = {"": split}
@@ -144,32 +148,6 @@ def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
         if option in foreign:
             message = f"{form}, so {WHAT[option]} does not apply"
             raise AnnotationError.at(path, 1, message, hint=f"leave out {{{option}}}")
-
-
-def _confidence(
-    builder: AnnotationBuilder, path: Path, layout: Layout
-) -> Callable[[int, list[str]], bool] | None:
-    """Whether a row's labels are present, where the table says of some that they are not."""
-    place = layout.columns.confidence
-    if place is None:
-        return None
-    if not any(
-        CELL_VALUES.get(cells[place].strip()) == ABSENT for _, cells in iterate_rows(path, layout)
-    ):
-        return None
-    builder.note(
-        f"'{layout.header[place]}' 1 was read as present and 0 as absent; labels that no row of an "
-        "image names are unknown in it"
-    )
-
-    def is_present(line: int, cells: list[str]) -> bool:
-        value = CELL_VALUES.get(cells[place].strip())
-        if value not in (PRESENT, ABSENT):
-            message = f"'{layout.header[place]}' is '{shortened(cells[place])}'; expected 1 or 0"
-            raise AnnotationError.at(path, line, message)
-        return value == PRESENT
-
-    return is_present
 
 
 def _list_parser(
