@@ -35,6 +35,10 @@ def write(tmp_path, name, text):
         ("data.yml", "nc: 2\nnames: [cat, 'teddy bear']\n", {0: "cat", 1: "teddy bear"}),
         ("data.yaml", "names:\n- cat\n- dog's\nval: x\n", None),
         ("data.yaml", "names:\n- cat\n- 10-gallon hat\n", {0: "cat", 1: "10-gallon hat"}),
+        ("data.yaml", "names: ['a, b', \"c\"]\n", {0: "a, b", 1: "c"}),
+        ("data.yaml", "names: [a,  # one\n  b c,\n\n  'd'\n]\nnc: 3\n", {0: "a", 1: "b c", 2: "d"}),
+        ("data.yaml", "names: {0: a, 2: 'b, c'}\n", {0: "a", 2: "b, c"}),
+        ("data.yaml", "names: {\n  1: a,\n  0: b }\n", {0: "b", 1: "a"}),
     ],
 )
 def test_files_of_names(tmp_path, name, text, expected):
@@ -59,7 +63,11 @@ def test_files_of_names(tmp_path, name, text, expected):
         ("names.json", "7", "expected a list of names"),
         ("data.yaml", "nc: 3\n", "has no key 'names'"),
         ("data.yaml", "names: *other\n", ":1: '*other' is not understood"),
-        ("data.yaml", "names: ['a, b']\n", ":1: ''a' is not understood"),
+        ("data.yaml", "names: ['a, b\"]\n", ":1: ''a, b\"' is not understood"),
+        ("data.yaml", "names: [a, b\nval: x\n", ":1: '[a, b val: x' is not understood"),
+        ("data.yaml", "names: {0: a, b}\n", ":1: 'a' is not understood"),
+        ("data.yaml", "names: {0: a, 0: b}\n", ":1: two names have the same number"),
+        ("data.yaml", "names: dogs.txt\n", "'names' is 'dogs.txt'; expected a list of names"),
         ("data.yaml", "names:\n  - [a, b]\n", ":2: '[a, b]' is not understood"),
         ("data.yaml", "names:\n  one: a\n", ":2: 'one: a' is not understood"),
         ("data.yaml", "names:\n  - true: a\n", ":2: 'true: a' is not understood"),

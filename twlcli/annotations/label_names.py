@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.data_yaml import yaml_values
 from twlcli.annotations.encoding import read_text
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
@@ -16,10 +17,6 @@ from twlcli.io import parse_json
 _NUMBER = re.compile(r"(\d+)(\.0)?")
 _NUMBERS = re.compile(r"\d+(\s+\d+)+")
 _KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
-
-# What the `names:` of a data set for YOLO looks like; nothing else of YAML is understood.
-_YAML_ITEM = re.compile(r"(?:- |(\d+) ?: )\s*(.+)")
-_YAML_PLAIN = re.compile(r"[^\s'\"\[\]{},&*!|>%@`#:-][^'\"\[\]{}#:]*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class LabelNames:
         if suffix == ".json":
             names = _from_json(path, text)
         elif suffix in (".yaml", ".yml"):
-            names = dict(_from_yaml(path, text))
+            names = _from_yaml(path, text)
         else:
             lines = text.rstrip().splitlines()
             names = {number: line.strip() for number, line in enumerate(lines)}
@@ -126,48 +123,11 @@ def _by_number(content: Any) -> dict[int, str] | None:
     return {number: name.strip() for number, name in names.items()}
 
 
-def _from_yaml(path: Path, text: str) -> Iterator[tuple[int, str]]:
-    """The names below `names:`, on its line in brackets, or one on each line below it."""
-    lines = text.splitlines()
-    start = next((at for at, line in enumerate(lines) if line.startswith("names:")), None)
-    if start is None:
+def _from_yaml(path: Path, text: str) -> dict[int, str]:
+    """The names below the key `names`."""
+    names = yaml_values(path, text, ("names",)).get("names")
+    if names is None:
         raise AnnotationError(f"{path}: has no key 'names'")
-    inline = _without_comment(lines[start].removeprefix("names:"))
-    if inline:
-        if not (inline.startswith("[") and inline.endswith("]")):
-            raise _not_understood(path, start + 1, inline)
-        for number, item in enumerate(inline[1:-1].split(",")):
-            yield number, _scalar(path, start + 1, item.strip())
-        return
-    count = 0
-    for at, line in enumerate(lines[start + 1 :], start + 2):
-        item = _without_comment(line)
-        if not item:
-            continue
-        if not line.startswith((" ", "-")):  # the next key
-            return
-        found = _YAML_ITEM.fullmatch(item)
-        if not found:
-            raise _not_understood(path, at, item)
-        number = count if found[1] is None else int(found[1])
-        yield number, _scalar(path, at, found[2])
-        count += 1
-
-
-def _without_comment(text: str) -> str:
-    return re.sub(r"(^|\s)#.*", "", text).strip()
-
-
-def _scalar(path: Path, line: int, text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        inner = text[1:-1]
-        if text[0] not in inner and "\\" not in inner:
-            return inner.strip()
-    elif _YAML_PLAIN.fullmatch(text):
-        return text
-    raise _not_understood(path, line, text)
-
-
-def _not_understood(path: Path, line: int, text: str) -> AnnotationError:
-    message = f"'{text[:60]}' is not understood; write the names into a text file, one on a line"
-    return AnnotationError.at(path, line, message)
+    if isinstance(names, str):
+        raise AnnotationError(f"{path}: 'names' is '{names[:60]}'; expected a list of names")
+    return dict(enumerate(names)) if isinstance(names, list) else names

@@ -13,7 +13,7 @@ from twlcli.annotations.folders import has_class_folders, text_beside, walk
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.separators import find_separator
-from twlcli.annotations.yolo import BOX_LINE
+from twlcli.annotations.yolo import is_box_line
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
@@ -90,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _text_lines(path: Path) -> list[str]:
     lines = read_text(path).splitlines()
     for number, line in enumerate(lines, start=1):
-        if BOX_LINE.fullmatch(line.strip()):
+        if is_box_line(line):
             message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
             raise AnnotationError.at(path, number, message)
     return lines
