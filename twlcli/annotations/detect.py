@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,7 +44,7 @@ from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
-from twlcli.labels import Vocabulary
+from twlcli.labels import Vocabulary, some_of
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,18 @@ FORMATS: dict[str, Format] = {
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
     "keywords": Format(read_keywords, "folder", EVERY | {"people", "own_keywords"}),
-    "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
+    "folders": Format(read_folders, "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
 _LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
+
+# What may hold labels, if nothing else in a folder tells what they are.
+_LABEL_FILE = re.compile(
+    r"\.(csv|tsv|jsonl?|ndjson|parquet|xlsx?|xml|ya?ml)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE
+)
 
 _START = 1 << 16  # characters that show what a file is
 
@@ -251,7 +257,14 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
         if looks(path):
             return name
     share = keyworded(path, options)
-    if is_folders(path) and share < 0.5:
+    if share >= 0.5:
+        return "keywords"
+    if files := _label_files(path):
+        which = "that file" if len(files) == 1 else "the one with the labels, such as"
+        message = f"is a folder with {some_of(files)} in it; name {which} {path / files[0]}"
+        hint = "{format} folders reads a folder for each class" if is_folders(path) else ""
+        raise AnnotationError(f"{path}: {message}", hint=hint)
+    if is_folders(path):
         return "folders"
     if share:
         return "keywords"
@@ -262,6 +275,19 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
         "photographs with keywords, a folder per class, or the layout of VOC, COCO, YOLO or "
         "NUS-WIDE"
     )
+
+
+def _label_files(folder: Path) -> list[str]:
+    """Files in a folder, or in `annotations` in it, that may hold the labels of its images."""
+    with readable(folder):
+        inside = [each for each in folder.iterdir() if each.is_dir()]
+        places = [each for each in inside if each.name.casefold() in ("annotations", "labels")]
+        files = [each for place in (folder, *sorted(places)) for each in sorted(place.iterdir())]
+    return [
+        each.relative_to(folder).as_posix()
+        for each in files
+        if each.name[0] != "." and _LABEL_FILE.search(each.name) and each.is_file()
+    ]
 
 
 def _file_format(path: Path, options: ReadOptions) -> str:

@@ -18,6 +18,8 @@ _CHUNK = 1 << 20  # bytes
 # Zip archives, which .xlsx and .ods are, and the older .xls.
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")  # gz, bz2, xz, zst
+
 # Encodings whose text Windows-1252 can decode too, and what is in it when they are right. Western
 # text has letters beyond ASCII one at a time; two ideographs need four such bytes on end.
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]{2}")
@@ -61,6 +63,8 @@ def find_encoding(path: Path) -> str:
         raise AnnotationError(f"{path}: the file is empty")
     if start.startswith(_SPREADSHEETS):
         raise AnnotationError(f"{path}: is a spreadsheet, or another archive; save it as CSV UTF-8")
+    if start.startswith(_COMPRESSED):
+        raise AnnotationError(f"{path}: is compressed; unpack it first")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         candidates = ["utf-16"]
     else:
