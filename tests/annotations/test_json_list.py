@@ -50,7 +50,10 @@ def test_keys_can_be_named_and_images_are_looked_for(tmp_path):
         ("[]", "photos.json: names no image"),
         ("[1]", "photos.json: object 1: expected an object such as"),
         ([{"image": "a", "labels": []}, []], "photos.json: object 2: expected an object such as"),
-        ([{"image": "a", "labels": 1}], "photos.json: object 1: 'labels' is a number, not a list"),
+        (
+            [{"image": "a", "labels": 1.5}],
+            "photos.json: object 1: 'labels' is a number, not a list",
+        ),
         ([{"labels": []}], "photos.json: object 1: there is no key 'image' (keys: 'labels')"),
         (
             [{"image": "a", "labels": []}] * 2,

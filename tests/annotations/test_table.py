@@ -471,14 +471,13 @@ def test_text_long_cell(tmp_path):
         ),
         (
             'image,labels\na.jpg,"[""dog"""\n',
-            "photos.csv:2: '[\"dog\"' is not a JSON list of labels (Expecting ',' delimiter at "
-            "character 7); where one cell begins with '[' all are read as JSON lists unless "
-            "a separator is given",
+            "photos.csv:2: '[\"dog\"' is no list of labels (Expecting ',' delimiter at character "
+            "7); where one cell begins as a list, all are read as lists unless a separator is given",
         ),
         (
             'image,labels\na.jpg,"[1.5, 2]"\n',
-            "photos.csv:2: '[1.5, 2]' is not a JSON list of labels; where one cell begins with '[' "
-            "all are read as JSON lists unless a separator is given",
+            "photos.csv:2: '[1.5, 2]' is no list of labels; where one cell begins as a list, all "
+            "are read as lists unless a separator is given",
         ),
         (
             'image,labels,vocabulary\na.jpg,dog,\nb.jpg,catt,"[""dog"", ""cat""]"\n',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+_WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
 def normal_label(text: str) -> str:
@@ -64,6 +67,8 @@ class AnnotationBuilder:
         self.format_name = format_name
         self.root = root
         self.notes: dict[str, None] = {}  # in order, each once
+        self.whole_numbers = False  # whether a label `7.0` is the number 7
+        self._noted_whole = False
         self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
@@ -100,6 +105,21 @@ class AnnotationBuilder:
         """Keep something for the user to know; a sentence said before is not repeated."""
         self.notes[sentence] = None
 
+    def whole(self, text: str) -> str:
+        """`7.0` as `7`, with a note; any other text as it is.
+
+        pandas writes whole numbers so where some are missing, and one label is not two.
+        """
+        found = _WHOLE.fullmatch(text.strip())
+        if not found:
+            return text
+        if not self._noted_whole:
+            self._noted_whole = True
+            self.note(
+                f"whole numbers were read without their fraction, as '{found[0]}' as {found[1]}"
+            )
+        return found[1]
+
     def column(self, text: str) -> int | None:
         """The provisional column of a label as it is written; None for an empty one.
 
@@ -107,7 +127,7 @@ class AnnotationBuilder:
             AnnotationError: it is no text, as the name of a folder may be.
         """
         if text not in self._column_of_text:
-            name = normal_label(text)
+            name = normal_label(self.whole(text) if self.whole_numbers else text)
             if not is_text(name):
                 raise AnnotationError(f"{self._file()}: label {name!a} {NO_TEXT}")
             if name:

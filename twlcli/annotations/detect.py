@@ -23,6 +23,7 @@ from twlcli.annotations.keywords import MIN_IMAGES, keyworded, read_keywords
 from twlcli.annotations.label_studio import is_label_studio, read_label_studio
 from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
+from twlcli.annotations.odd_labels import with_notes_of_labels
 from twlcli.annotations.read_options import (
     DEFAULTS,
     EVERY,
@@ -83,6 +84,9 @@ FORMATS: dict[str, Format] = {
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
 _LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
+
+# Formats in which labels stand in cells; see `odd_labels`.
+_OF_CELLS = ("csv", "tsv", "parquet", "xlsx", "sidecars", "imagefolder")
 
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
@@ -212,6 +216,8 @@ def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
     annotations = with_forward_slashes(annotations)
     if options.extension is not None:
         annotations = with_extension(annotations, options.extension)
+    if name in _OF_CELLS and options.separator is None:
+        annotations = with_notes_of_labels(annotations)
     return located(annotations) if name in _LISTS else annotations
 
 

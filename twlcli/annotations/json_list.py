@@ -25,13 +25,11 @@ def read_json_list(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     builder = AnnotationBuilder(path, format_name="json", root=path.parent)
     objects = objects_in(path)
 
-    def strings() -> Iterator[tuple[int, str]]:
+    def labels() -> Iterator[tuple[int, Any]]:
         for number, each in enumerate(objects, start=1):
-            labels = records.labels_of(each)
-            if isinstance(labels, str):
-                yield number, labels
+            yield number, records.labels_of(each)
 
-    records = Records(builder, options, strings, of=path.name)
+    records = Records(builder, options, labels, of=path)
     for number, each in enumerate(objects, start=1):
         try:
             records.add(each)

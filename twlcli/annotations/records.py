@@ -14,7 +14,8 @@ from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import ReadOptions
-from twlcli.annotations.separators import find_separator
+from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
+from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
 
 Record = Mapping[str, Any]
 
@@ -31,9 +32,9 @@ class Records:
         self,
         builder: AnnotationBuilder,
         options: ReadOptions,
-        strings: Callable[[], Iterable[tuple[int, str]]],
+        labels: Callable[[], Iterable[tuple[int, Any]]],
         *,
-        of: str,
+        of: Path,
         folder: str = "",
         split: str = "",
     ) -> None:
@@ -42,15 +43,15 @@ class Records:
         Args:
             builder: where the images go.
             options: those that say where a record holds what.
-            strings: gives the labels that are strings with their places, which show what separates
-                them; called where there are any, for it takes a pass over the file.
-            of: the file's name, for notes.
+            labels: gives the labels of every record with its place, which show what separates
+                them in strings, and whether lists are vectors. It takes a pass over the file.
+            of: the file, for notes and errors.
             folder: put before every image's path, empty or ending with `/`.
             split: the split of records that name none.
         """
         self._builder = builder
         self._options = options
-        self._strings = strings
+        self._all_labels = labels
         self._of = of
         self._folder = folder
         self._split = split
@@ -97,21 +98,38 @@ class Records:
     def _split_text(self) -> Callable[[str], list[str]]:
         separator = self._options.separator
         if separator is None:
-            found = find_separator(self._strings(), of=self._of, may_be_blank=self._names is None)
+            strings = ((at, each) for at, each in self._all_labels() if isinstance(each, str))
+            found = find_separator(strings, of=self._of, may_be_blank=self._names is None)
             for note in found.notes:
                 self._builder.note(note)
             separator = found.text
         split = cell_splitter(separator)
-        return split if self._names is None else self._names.splitter(split)
+        if self._names is not None:
+            return self._names.splitter(split)
+        if separator in (JSON_LIST, CHOICES):
+            return split
+        return lambda cell: [self._builder.whole(text) for text in split(cell)]
+
+    @cached_property
+    def _read_vector(self) -> Callable[[object], list[str]] | None:
+        if self._options.separator not in (None, JSON_LIST):
+            return None
+        labels = (labels for _, labels in self._all_labels())
+        read = find_vectors(labels, self._of, self._names)
+        if read is not None:
+            self._builder.note(NOTE_OF_VECTORS)
+        return read
 
     def _labels(self, labels: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if isinstance(labels, dict):
             return self._from_values(labels)
+        if self._read_vector is not None:
+            return self._builder.columns(self._read_vector(labels)), ()
         if isinstance(labels, str) and labels.strip() in MISSING:
             labels = None
         if isinstance(labels, str):
             return self._builder.columns(self._split_text(labels)), ()
-        if self._names is not None and type(labels) is int:
+        if _is_whole(labels):
             labels = [labels]
         names = self._label_names([] if labels is None else labels, "labels")
         return self._builder.columns(names), ()
@@ -141,8 +159,8 @@ class Records:
             )
 
     def _label_names(self, labels: Any, what: str) -> list[str]:
-        if isinstance(labels, list) and any(type(label) is int for label in labels):
-            labels = [str(label) if type(label) is int else label for label in labels]
+        if isinstance(labels, list) and any(map(_is_whole, labels)):
+            labels = [str(int(label)) if _is_whole(label) else label for label in labels]
             if self._names is None:
                 self._builder.note("numbers became the names of labels; a file can name them")
         texts = _listed(labels, what)
@@ -179,6 +197,11 @@ def _listed(names: Any, what: str) -> list[str]:
         if not isinstance(name, str):
             raise ValueError(f"'{what}' holds {json.dumps(name)}, which is not a label name")
     return names
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a whole number, the class of an image."""
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _kind(value: Any) -> str:

@@ -64,6 +64,13 @@ def _damage_told(path: Path, what: str, *, hint: str = "") -> Iterator[None]:
         raise AnnotationError(message, hint=hint) from error
 
 
+def _item(value: Any) -> int | str:
+    """An item of a list: numbers stay numbers."""
+    if isinstance(value, int | float) and value == value and value in (int(value),):
+        return int(value)
+    return _text(value)
+
+
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -76,5 +83,5 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):  # an image as datasets of Hugging Face hold it
         return _text(value.get("path"))
     if isinstance(value, list):
-        return json.dumps([_text(each) for each in value], ensure_ascii=False) if value else ""
+        return json.dumps([_item(each) for each in value], ensure_ascii=False) if value else ""
     return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from twlcli.annotations.missing import find_missing_images
 from twlcli.labels import UNKNOWN, Vocabulary
 
 MISSING_NAMED = 5
+# Blanks that are none, such as those that hold words together, and what has no width.
+_HIDDEN = re.compile(r"[\u00a0\u00ad\u2000-\u200b\u200e\u200f\u202a-\u202f\u2060\u3000\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ def summarize(annotations: Annotations) -> Summary:
         f"these labels differ only in upper and lower case: {', '.join(names)}"
         for names in case_twins(annotations.vocabulary)
     ]
+    if odd := [name for name in annotations.vocabulary if _HIDDEN.search(name)]:
+        shown = ", ".join(ascii(name) for name in odd[:MISSING_NAMED])
+        twins.append(f"labels with characters that are not seen or not blanks: {shown}")
     return Summary(
         source=str(annotations.source),
         format=annotations.format,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -15,7 +16,8 @@ from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
-from twlcli.annotations.separators import find_separator
+from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
+from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
 from twlcli.annotations.verdicts import doubt, find_verdict
 from twlcli.errors import AnnotationError
 
@@ -161,8 +163,10 @@ def _list_parser(
     labels, unknown = layout.columns.labels, layout.columns.unknown
     vocabulary = layout.columns.vocabulary
     (first, *others) = labels
+    read_vector = _vectors(builder, path, layout, separator, names)
     if separator is None:
         separator = _find_separator(builder, path, layout, may_be_blank=names is None)
+    builder.whole_numbers = separator not in (JSON_LIST, CHOICES)
     split_cell = cell_splitter(separator)
     if names is not None:
         split_cell = names.splitter(split_cell)
@@ -172,7 +176,7 @@ def _list_parser(
             builder.note(f"cells '{cell.strip()}' were read as empty: no label")
             return ()
         try:
-            return builder.columns(split_cell(cell))
+            return builder.columns((read_vector or split_cell)(cell))
         except ValueError as error:
             raise AnnotationError.at(path, line, str(error)) from error
 
@@ -190,6 +194,24 @@ def _list_parser(
     return parse
 
 
+def _vectors(
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    separator: str | None,
+    names: LabelNames | None,
+) -> Callable[[str], list[str]] | None:
+    """From a cell with an entry for each label to the labels, where all cells are such."""
+    (first, *others) = layout.columns.labels
+    if others or separator not in (None, JSON_LIST) or layout.columns.written_by_twl:
+        return None
+    cells = (cells[first] for _, cells in iterate_rows(path, layout))
+    read = find_vectors(cells, path, names)
+    if read is not None:
+        builder.note(NOTE_OF_VECTORS)
+    return read
+
+
 def _find_separator(
     builder: AnnotationBuilder, path: Path, layout: Layout, *, may_be_blank: bool
 ) -> str:
@@ -201,7 +223,7 @@ def _find_separator(
         (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
     )
     may_be_blank = may_be_blank and not layout.columns.written_by_twl
-    separator = find_separator(cells, of=path.name, may_be_blank=may_be_blank)
+    separator = find_separator(cells, of=path, may_be_blank=may_be_blank)
     for note in separator.notes:
         builder.note(note)
     return separator.text

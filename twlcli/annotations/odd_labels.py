@@ -1,0 +1,49 @@
+"""Labels that look as if a cell had not been taken apart as it was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.errors import AnnotationError
+
+# What some write between labels, beside those that are found.
+_RARE = ("/", "+", "&", "、", "，", "；", "・", "\\", ":", ".", "\t")
+# A label with a probability: `dog:0.9`, `dog (0.9)`.
+_VALUED = re.compile(r"\S.*?\s*[:=(\[]\s*([01]|[01]?\.\d+|[01]\.\d*)\s*[)\]]?")
+
+
+def with_notes_of_labels(annotations: Annotations) -> Annotations:
+    """The annotations with a note where labels joined by an unusual sign also occur alone.
+
+    Raises:
+        AnnotationError: every label ends with a probability.
+    """
+    names = annotations.vocabulary.names
+    values = [_VALUED.fullmatch(name) for name in names]
+    if names and all(values) and any("." in value[1] for value in values if value):
+        message = f"every label ends with a number, as '{names[0]}'; expected names alone"
+        hint = 'probabilities may stand in JSON Lines: "labels": {"dog": 0.9}'
+        raise AnnotationError(f"{annotations.source}: {message}", hint=hint)
+    for sign, name in _joined(frozenset(names)):
+        parts = "' and '".join(part.strip() for part in name.split(sign))
+        annotations = annotations.with_note(
+            f"'{name}' was read as one label, though '{parts}' are labels; a separator of '{sign}' "
+            "splits such cells"
+        )
+    return annotations
+
+
+def _joined(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Signs with the first label in which each joins labels that are there alone too.
+
+    Example:
+        >>> list(_joined(("cat", "cat/dog", "dog", "AC/DC")))
+        [('/', 'cat/dog')]
+    """
+    for sign in _RARE:
+        for name in sorted(name for name in names if sign in name):
+            if all(part.strip() in names for part in name.split(sign)):
+                yield sign, name
+                break
