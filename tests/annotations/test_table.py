@@ -472,7 +472,8 @@ def test_text_long_cell(tmp_path):
         (
             'image,labels\na.jpg,"[""dog"""\n',
             "photos.csv:2: '[\"dog\"' is no list of labels (Expecting ',' delimiter at character "
-            "7); where one cell begins as a list, all are read as lists unless a separator is given",
+            "7); where one cell begins as a list, all are read as lists unless a separator is "
+            "given",
         ),
         (
             'image,labels\na.jpg,"[1.5, 2]"\n',

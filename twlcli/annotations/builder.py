@@ -115,9 +115,8 @@ class AnnotationBuilder:
             return text
         if not self._noted_whole:
             self._noted_whole = True
-            self.note(
-                f"whole numbers were read without their fraction, as '{found[0]}' as {found[1]}"
-            )
+            example = f"'{found[0]}' as {found[1]}"
+            self.note(f"whole numbers were read without their fraction, as {example}")
         return found[1]
 
     def column(self, text: str) -> int | None:

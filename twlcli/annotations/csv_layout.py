@@ -19,7 +19,7 @@ from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_
 from twlcli.annotations.marks import is_mark
 from twlcli.annotations.named_columns import find_named, listed, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.annotations.sheets import SHEETS, sheet_rows
+from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of, sheet_rows
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 
@@ -152,6 +152,10 @@ class _Table:
         named = find_named(self.path, header, self.options)
         sample = self.sample(delimiter, header)
         columns = find_columns(header, image, sample, named)
+        if any(row[image] == NO_PATH for row in sample):
+            message = f"the column '{header[image]}' holds files themselves, not their paths"
+            hint = "save them as files, and name a column of their paths with {image_column}"
+            raise AnnotationError.at(self.path, rows_before, message, hint=hint)
         if not columns.labels and not columns.label_columns:
             taken = (image, columns.split, columns.group, *named.ignored)
             asked, hint = question(header, image=None, labels=guess_labels(header, sample, taken))
@@ -160,7 +164,8 @@ class _Table:
                 f"are: {listed(header)}{asked or wrong_marks(header, sample)}"
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
-        return Layout(self.encoding, delimiter, header, columns, rows_before)
+        notes = notes_of(self.path, header[image]) if self.encoding == SHEET else []
+        return Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
 
 
 def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
@@ -301,7 +306,7 @@ def _width_message(count: int, layout: Layout) -> str:
     cells, width = "1 cell" if count == 1 else f"{count} cells", len(layout.header)
     names = "the header names" if layout.rows_before else "the first row has"
     message = f"{cells} where {names} {width}"
-    if count > width and layout.delimiter != BLANKS:
+    if count > width and layout.encoding != SHEET and layout.delimiter != BLANKS:
         message += "; a cell that holds the delimiter must stand in double quotes"
     return message
 

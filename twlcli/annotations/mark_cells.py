@@ -31,13 +31,13 @@ def mark_parser(
     places = layout.columns.label_columns
     columns = [builder.columns([name])[0] for name in _label_names(path, layout, names)]
     meaning = _meaning(builder, path, layout, options)
-    words = [layout.columns.words.get(place) for place in places]
-    if named := [place for place, known in zip(places, words, strict=True) if known]:
+    words = layout.columns.words
+    if named := [place for place in places if place in words]:
         builder.note(_note_of_words(layout, named))
 
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         present, unknown = [], []
-        for place, column, known in zip(places, columns, words, strict=True):
+        for place, column in zip(places, columns, strict=True):
             cell = cells[place]
             if cell == "0":  # nearly all of them
                 continue
@@ -45,7 +45,7 @@ def mark_parser(
             if value is None:
                 cell = cell.strip()
                 is_empty = not cell or cell in MISSING
-                value = meaning.empty[place] if is_empty else mark_value(cell, known)
+                value = meaning.empty[place] if is_empty else mark_value(cell, words.get(place))
                 if is_empty and value == UNKNOWN and meaning.of_empty:
                     builder.note(meaning.of_empty)
             if value is None:

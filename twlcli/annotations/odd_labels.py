@@ -10,6 +10,8 @@ from twlcli.errors import AnnotationError
 
 # What some write between labels, beside those that are found.
 _RARE = ("/", "+", "&", "、", "，", "；", "・", "\\", ":", ".", "\t")
+# What spreadsheets write where a formula went wrong; `#N/A` is an empty cell.
+_ERRORS = frozenset(("#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!"))
 # A label with a probability: `dog:0.9`, `dog (0.9)`.
 _VALUED = re.compile(r"\S.*?\s*[:=(\[]\s*([01]|[01]?\.\d+|[01]\.\d*)\s*[)\]]?")
 
@@ -18,9 +20,12 @@ def with_notes_of_labels(annotations: Annotations) -> Annotations:
     """The annotations with a note where labels joined by an unusual sign also occur alone.
 
     Raises:
-        AnnotationError: every label ends with a probability.
+        AnnotationError: every label ends with a probability, or one is the error of a formula.
     """
     names = annotations.vocabulary.names
+    if errors := sorted(_ERRORS.intersection(names)):
+        message = f"a cell of labels holds {errors[0]}, the error of a formula"
+        raise AnnotationError(f"{annotations.source}: {message}", hint="mend or empty it")
     values = [_VALUED.fullmatch(name) for name in names]
     if names and all(values) and any("." in value[1] for value in values if value):
         message = f"every label ends with a number, as '{names[0]}'; expected names alone"
