@@ -63,6 +63,10 @@ VERDICT_COLUMNS = (
 )
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
+# What Label Studio writes beside the data and the answers.
+LABEL_STUDIO_COLUMNS = frozenset(
+    ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
+)
 _OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
 
 _WHOLE_NUMBER = re.compile(r"(\d+)(\.0)?")
@@ -85,6 +89,7 @@ class Columns:
         label_columns: of a label each.
         words: values of words in `label_columns` or `verdict`, by column; see `marks.words_for`.
         group: what the images belong to.
+        by_annotators: whether rows of one image are what several people say, as in Label Studio.
         notes: what was decided that the user may want to know.
         written_by_twl: whether the table's cells are as `write_table` or `twl tag` writes them.
     """
@@ -99,6 +104,7 @@ class Columns:
     label_columns: tuple[int, ...] = ()
     words: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     group: int | None = None
+    by_annotators: bool = False
     notes: tuple[str, ...] = ()
     written_by_twl: bool = False
 
@@ -124,7 +130,11 @@ def find_columns(
         sample: some rows.
         named: the columns that are known.
     """
+    by_annotators = {"annotation_id", "lead_time"} <= set(header)
     hidden = named.ignored | {named.group, named.labels}
+    if by_annotators:
+        own = {place for place, name in enumerate(header) if name in LABEL_STUDIO_COLUMNS}
+        hidden |= own - {image, named.split, *named.label_columns}
     header = ["" if place in hidden else name for place, name in enumerate(header)]
     names = [normal_name(name) for name in header]
     cells = [_cells(sample, place) for place in range(len(header))]
@@ -133,12 +143,21 @@ def find_columns(
     if split is None:
         split = min(splits, key=lambda place: names[place] != "split", default=None)
     taken = {image, split, *splits}
-    found = Columns(image=image, split=split, group=named.group, words=_words(sample, cells))
+    found = Columns(
+        image=image,
+        split=split,
+        group=named.group,
+        words=_words(sample, cells),
+        by_annotators=by_annotators,
+    )
     if named.label_columns:
         not_labels = (image, split, named.group)  # a pattern may be like their names too
         places = tuple(place for place in named.label_columns if place not in not_labels)
         return replace(found, label_columns=places)
     labels, note = _label_lists(names, cells, taken)
+    answers = [place for place, name in enumerate(header) if name and place not in taken]
+    if by_annotators and not labels and len(answers) == 1:
+        labels = (answers[0],)
     if named.labels is not None:
         labels = (named.labels,)
     if labels:

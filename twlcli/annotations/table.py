@@ -116,8 +116,13 @@ def add_table(
         builder.duplicate_hint = maybe
         if options.join_rows:
             raise AnnotationError.at(path, 1, "its rows cannot be joined", hint=maybe)
-    if options.join_rows or is_present is not None:
-        joined = JoinedRows(builder, path, others_unknown=is_present is not None)
+    if options.join_rows or is_present is not None or columns.by_annotators:
+        joined = JoinedRows(
+            builder,
+            path,
+            others_unknown=is_present is not None,
+            by_annotators=columns.by_annotators,
+        )
     splits = {"": split}
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
