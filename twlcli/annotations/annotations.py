@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import LabelMatrix, Vocabulary
 
@@ -34,6 +35,7 @@ class Annotations:
         files: the label files in which `lines` count, where `source` is a folder of several.
         file_rows: N indices into `files`; None where `source` is the one file.
         notes: what a reader decided that the user may want to know, one sentence each.
+        rules: what the cells of each file were found to mean; see `several.several_as_one`.
     """
 
     source: Path
@@ -49,6 +51,7 @@ class Annotations:
     files: tuple[Path, ...] = ()
     file_rows: NDArray[np.int32] | None = None
     notes: tuple[str, ...] = ()
+    rules: tuple[Rules, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.rules import Rules, check_rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import NO_TEXT, PRESENT, UNKNOWN, LabelMatrix, Vocabulary, is_text
 
@@ -69,6 +70,7 @@ class AnnotationBuilder:
         self.notes: dict[str, None] = {}  # in order, each once
         self.whole_numbers = False  # whether a label `7.0` is the number 7
         self._noted_whole = False
+        self.rules: list[Rules] = []  # of each file
         self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
@@ -200,10 +202,12 @@ class AnnotationBuilder:
         """The annotations; labels stand in the declared order, or sorted by name without one.
 
         Raises:
-            AnnotationError: no image was added, or a label is not in the declared vocabulary.
+            AnnotationError: no image was added, a label is not in the declared vocabulary, or two
+            files were read by different rules.
         """
         if not self._row_of:
             raise AnnotationError(f"{self.source}: names no image")
+        check_rules(self.rules)
         if (without := self._splits.count("")) and without < len(self._splits):
             self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()
@@ -223,6 +227,7 @@ class AnnotationBuilder:
             files=tuple(self._files),
             file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,
             notes=tuple(self.notes),
+            rules=tuple(self.rules),
         )
 
     def _vocabulary(self) -> Vocabulary:

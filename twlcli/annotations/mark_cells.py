@@ -13,6 +13,7 @@ from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import shortened
 from twlcli.annotations.marks import CELL_VALUES, MISSING, mark_value
 from twlcli.annotations.read_options import ReadOptions
+from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
@@ -29,8 +30,9 @@ def mark_parser(
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
     places = layout.columns.label_columns
-    columns = [builder.columns([name])[0] for name in _label_names(path, layout, names)]
-    meaning = _meaning(builder, path, layout, options)
+    labels = dict(zip(places, _label_names(path, layout, names), strict=True))
+    columns = [builder.columns([name])[0] for name in labels.values()]
+    meaning = _meaning(builder, path, layout, options, labels)
     words = layout.columns.words
     if named := [place for place in places if place in words]:
         builder.note(_note_of_words(layout, named))
@@ -127,14 +129,25 @@ _TOLD = {"absent": ABSENT, "unknown": UNKNOWN}
 
 
 def _meaning(
-    builder: AnnotationBuilder, path: Path, layout: Layout, options: ReadOptions
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    options: ReadOptions,
+    labels: Mapping[int, str],
 ) -> _Meaning:
-    """Find out what nobody said."""
+    """Find out what nobody said; `labels` are the names of the columns."""
     every = layout.columns.label_columns
     empty, minus_one = _TOLD.get(options.blank or ""), _TOLD.get(options.minus_one or "")
     marks = _Marks.of(path, layout, {ABSENT} if minus_one != ABSENT else {ABSENT, UNKNOWN})
     no_zero = len(marks.without_zero) == len(every)
-    if minus_one is None and no_zero and marks.minus_one:
+    zeros = frozenset(labels[place] for place in every if place not in marks.without_zero)
+    blank = set(marks.with_empty) & set(marks.without_zero) if empty is None else ()
+    by_minus_one = minus_one is None and no_zero and marks.minus_one
+    without = frozenset(labels[place] for place in blank if not by_minus_one)
+    builder.rules.append(
+        Rules(path, zeros=zeros, empty_absent=without, minus_one_absent=by_minus_one)
+    )
+    if by_minus_one:
         builder.note("-1 was read as absent: no cell holds a 0")
         note = "empty cells were read as unknown: absent is written as -1"
         of_empty = UNKNOWN if empty is None else empty

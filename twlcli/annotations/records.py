@@ -14,6 +14,7 @@ from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import ReadOptions
+from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
 from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
 
@@ -102,6 +103,7 @@ class Records:
             found = find_separator(strings, of=self._of, may_be_blank=self._names is None)
             for note in found.notes:
                 self._builder.note(note)
+            self._builder.rules.append(Rules(self._of, found.shown))
             separator = found.text
         split = cell_splitter(separator)
         if self._names is not None:

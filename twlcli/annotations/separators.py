@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.marks import MISSING
+from twlcli.annotations.rules import WHOLE
 from twlcli.errors import AnnotationError
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
@@ -35,10 +36,17 @@ _SMALL_WORDS = frozenset(("of", "the", "and", "with", "on", "an", "is", "for", "
 
 @dataclass(frozen=True)
 class Separator:
-    """What stands between the labels in every cell of a file, and what to say about it."""
+    """What stands between the labels in every cell of a file, and what to say about it.
+
+    Attributes:
+        text: the separator.
+        notes: what to say.
+        shown: the same where a cell shows it, `rules.WHOLE` where cells with blanks are one label.
+    """
 
     text: str
     notes: tuple[str, ...] = ()
+    shown: str = ""
 
 
 def find_separator(
@@ -71,7 +79,8 @@ def find_separator(
     different = set[str]()
     for line, cell in cells:
         if may_be_list and LIST.match(cell):
-            return Separator(CHOICES if '"choices"' in cell else JSON_LIST)
+            kind = CHOICES if '"choices"' in cell else JSON_LIST
+            return Separator(kind, shown=kind)
         inside = [separator for separator in separators if separator in cell]
         for separator in inside:
             first_line.setdefault(separator, line)
@@ -87,9 +96,9 @@ def find_separator(
             f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
             f"{of.name}; {others} became part of labels; another separator can be given"
         )
-        return Separator(found[0], (note,))
+        return Separator(found[0], (note,), found[0])
     if found or not may_be_blank:
-        return Separator(found[0] if found else separators[0])
+        return Separator(found[0], shown=found[0]) if found else Separator(separators[0])
     return _blank_or(separators[0], different, least_cells)
 
 
@@ -116,9 +125,9 @@ def _blank_or(other: str, cells: Collection[str], least: int) -> Separator:
             f"labels are separated by blanks, as in '{several[0][:60]}'; a separator of '{other}' "
             "keeps such cells whole"
         )
-        return Separator(BLANK, (note,))
+        return Separator(BLANK, (note,), BLANK)
     note = f"'{several[0][:60]}' was read as one label; a separator of ' ' splits such cells"
-    return Separator(other, (note,))
+    return Separator(other, (note,), WHOLE)
 
 
 def blanks_separate(cells: Iterable[str]) -> bool:

@@ -16,6 +16,7 @@ from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
+from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
 from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
 from twlcli.annotations.verdicts import doubt, find_verdict
@@ -231,4 +232,5 @@ def _find_separator(
     separator = find_separator(cells, of=path, may_be_blank=may_be_blank)
     for note in separator.notes:
         builder.note(note)
+    builder.rules.append(Rules(path, separator.shown))
     return separator.text
