@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.annotations.told import labels_of
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
@@ -287,7 +288,11 @@ def test_columns_of_no_label_at_all_are_an_error(tmp_path):
     ("column", "cells", "splits"),
     [
         ("is_valid", ["True", "False", "1", ""], ("val", "train", "val", "")),
+        ("is_val", ["1", "0", "0", ""], ("val", "train", "train", "")),
+        ("is_train", ["1", "0", "True", "0"], ("train", "val", "train", "val")),
+        ("is_test", ["0", "0", "1", "0"], ("train", "train", "test", "train")),
         ("fold", ["0", "1", "2.0", "nan"], ("fold 0", "fold 1", "fold 2", "")),
+        ("kfold", ["0", "1", "2", "0"], ("fold 0", "fold 1", "fold 2", "fold 0")),
         ("Partition", ["0", "1", "2", ""], ("partition 0", "partition 1", "partition 2", "")),
         ("set", ["train", "VALID", "holdout", "test"], ("train", "val", "val", "test")),
         ("subset", ["training", "extra", "", "dev"], ("train", "extra", "", "val")),
@@ -302,6 +307,23 @@ def test_columns_that_name_splits(tmp_path, column, cells, splits, labels):
     without = splits.count("")
     note = f"images that are not used because they name no split: {without}"
     assert annotations.notes == ((note,) if without else ())
+
+
+def test_several_columns_of_one_split_each_are_refused(tmp_path):
+    path = write(tmp_path, "image,dog,is_train,is_test\na.jpg,1,1,0\nb.jpg,0,0,1\n")
+    assert error_of(path) == (
+        "photos.csv:1: several columns say which split an image is in: is_train, is_test; "
+        "`split_column` is_train reads one; a column 'split' has room for all"
+    )
+    annotations = read_table(path, ReadOptions(split_column="is_test"))
+    assert annotations.splits == ("train", "test")
+    assert annotations.vocabulary.names == ("dog",)
+    assert read_table(path, ReadOptions(ignore_columns="is_train")).splits == ("train", "test")
+
+
+def test_columns_of_1_throughout_are_named(tmp_path):
+    path = write(tmp_path, "image,dog,weight\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,1\n")
+    assert read_labels(path).notes == ("labels that every image has: weight",)
 
 
 def test_columns_of_a_second_split_are_named(tmp_path):

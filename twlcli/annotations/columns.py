@@ -61,6 +61,13 @@ VERDICT_COLUMNS = (
     "probability",
     "prob",
 )
+# What says of each row whether it is in a split: the split by 0 and by 1.
+INDICATORS = {
+    **dict.fromkeys(("isvalid", "isval", "isvalidation"), ("train", "val")),
+    "istest": ("train", "test"),
+    **dict.fromkeys(("istrain", "istraining"), ("val", "train")),
+}
+_FOLDS = ("fold", "kfold", "foldid", "cvfold")
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
 # What Label Studio writes beside the data and the answers.
@@ -243,18 +250,18 @@ def split_name(column: str, cell: str) -> str:
     """The split that a cell names.
 
     Example:
-        >>> [split_name("is_valid", "True"), split_name("fold", "3"), split_name("Set", "train")]
+        >>> [split_name("is_valid", "True"), split_name("kfold", "3"), split_name("Set", "train")]
         ['val', 'fold 3', 'train']
     """
     cell = cell.strip()
     name = normal_name(column)
     if cell in MISSING:
         return ""
-    if name == "isvalid":
+    if name in INDICATORS:
         mark = mark_value(cell)
-        return cell if mark is None else {PRESENT: "val", ABSENT: "train"}.get(mark, cell)
-    if name in ("fold", "partition") and (number := _WHOLE_NUMBER.fullmatch(cell)):
-        return f"{name} {number[1]}"
+        return cell if mark not in (PRESENT, ABSENT) else INDICATORS[name][mark]
+    if name in ("partition", *_FOLDS) and (number := _WHOLE_NUMBER.fullmatch(cell)):
+        return f"{'partition' if name == 'partition' else 'fold'} {number[1]}"
     return cell
 
 
@@ -299,12 +306,12 @@ def _label_lists(
 def _is_split(name: str, cells: Sequence[str]) -> bool:
     if name == "split":
         return True
-    if name == "isvalid":
+    if name in INDICATORS:
         return all(map(_is_zero_or_one, cells))
     known = any(cell.casefold() in SPLIT_NAMES for cell in cells)
-    if name in ("set", "subset", "fold", "partition") and known:
+    if name in ("set", "subset", "partition", *_FOLDS) and known:
         return True
-    if name == "fold" and cells:
+    if name in _FOLDS and cells:
         return all(map(_WHOLE_NUMBER.fullmatch, cells))
     if name == "partition" and cells:
         return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_zero_or_one, cells))

@@ -12,12 +12,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from twlcli.annotations.builder import normal_label
-from twlcli.annotations.columns import Columns, find_columns, image_column
+from twlcli.annotations.builder import SPLIT_NAMES, normal_label
+from twlcli.annotations.columns import (
+    INDICATORS,
+    Columns,
+    find_columns,
+    image_column,
+    normal_name,
+)
 from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
 from twlcli.annotations.marks import is_mark
-from twlcli.annotations.named_columns import find_named, listed, place_of
+from twlcli.annotations.named_columns import NamedColumns, find_named, listed, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of, sheet_rows
 from twlcli.errors import AnnotationError
@@ -152,6 +158,7 @@ class _Table:
         named = find_named(self.path, header, self.options)
         sample = self.sample(delimiter, header)
         columns = find_columns(header, image, sample, named)
+        self._check_one_split(header, named)
         if any(row[image] == NO_PATH for row in sample):
             message = f"the column '{header[image]}' holds files themselves, not their paths"
             hint = "save them as files, and name a column of their paths with {image_column}"
@@ -166,6 +173,18 @@ class _Table:
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
         notes = notes_of(self.path, header[image]) if self.encoding == SHEET else []
         return Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
+
+    def _check_one_split(self, header: Sequence[str], named: NamedColumns) -> None:
+        """Raise AnnotationError where several columns say each of one split who is in it."""
+        names = [
+            name
+            for place, name in enumerate(header)
+            if normal_name(name) in INDICATORS and place not in named.ignored
+        ]
+        if named.split is None and len(names) > 1:
+            message = f"several columns say which split an image is in: {listed(names)}"
+            hint = f"{{split_column}} {names[0]} reads one; a column 'split' has room for all"
+            raise AnnotationError.at(self.path, 1, message, hint=hint)
 
 
 def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
@@ -236,9 +255,22 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
     width = len(first)
     for _, cells in _rows(table.path, table.encoding, delimiter, strict=True):
         width = max(width, len(cells))
-    columns = Columns(image=0, labels=tuple(range(1, width)))
+    split = _split_place(rows, len(first))
+    columns = Columns(
+        image=0, split=split, labels=tuple(each for each in range(1, width) if each != split)
+    )
     header = ("image", *["labels"] * (width - 1))
-    return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=(note,))
+    notes = (note,) if split is None else (note, f"column {split + 1} was read as the split")
+    return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=notes)
+
+
+def _split_place(rows: Sequence[Sequence[str]], width: int) -> int | None:
+    """The column beside others, or of several names, that holds nothing but names of splits."""
+    for place in range(width - 1, 0, -1):
+        cells = {row[place].strip().casefold() for row in rows if len(row) > place}
+        if cells <= SPLIT_NAMES.keys() and width > 2:
+            return place
+    return None
 
 
 def _check_names_once(path: Path, header: Sequence[str]) -> None:

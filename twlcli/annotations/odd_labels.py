@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
+from twlcli.labels import some_of
 
 # What some write between labels, beside those that are found.
 _RARE = ("/", "+", "&", "、", "，", "；", "・", "\\", ":", ".", "\t")
@@ -17,7 +18,9 @@ _VALUED = re.compile(r"\S.*?\s*[:=(\[]\s*([01]|[01]?\.\d+|[01]\.\d*)\s*[)\]]?")
 
 
 def with_notes_of_labels(annotations: Annotations) -> Annotations:
-    """The annotations with a note where labels joined by an unusual sign also occur alone.
+    """The annotations with a note of labels that all images have, or joined by an unusual sign.
+
+    The latter are noted where the joined labels also occur alone.
 
     Raises:
         AnnotationError: every label ends with a probability, or one is the error of a formula.
@@ -31,6 +34,13 @@ def with_notes_of_labels(annotations: Annotations) -> Annotations:
         message = f"every label ends with a number, as '{names[0]}'; expected names alone"
         hint = 'probabilities may stand in JSON Lines: "labels": {"dog": 0.9}'
         raise AnnotationError(f"{annotations.source}: {message}", hint=hint)
+    if len(annotations) > 2 and len(names) > 1:
+        counts = annotations.labels.present_per_label().tolist()
+        always = [
+            name for name, count in zip(names, counts, strict=True) if count == len(annotations)
+        ]
+        if always:
+            annotations = annotations.with_note(f"labels that every image has: {some_of(always)}")
     for sign, name in _joined(frozenset(names)):
         parts = "' and '".join(part.strip() for part in name.split(sign))
         annotations = annotations.with_note(
