@@ -11,3 +11,13 @@ def test_roboflows_tables_of_splits(tmp_path):
     assert annotations.images == ("train/train.jpg", "valid/valid.jpg", "test/test.jpg")
     assert annotations.splits == ("train", "val", "test")
     assert annotations.labels.dense().tolist() == [[1, 0], [1, 1], [0, 1]]
+
+
+def test_folders_in_one_file_are_splits(tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_text("file_name,labels\ntrain/a.jpg,x\nvalidation/b.jpg,y\nTest/c.jpg,\n")
+    assert read_labels(tmp_path).splits == ("train", "val", "test")
+    path.write_text("file_name,labels\ntrain/a.jpg,x\nb.jpg,y\n")
+    assert read_labels(tmp_path).splits == ("", "")
+    path.write_text("file_name,labels,split\ntrain/a.jpg,x,val\ntrain/b.jpg,y,train\n")
+    assert read_labels(tmp_path).splits == ("val", "train")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.builder import normal_label
 from twlcli.annotations.data_yaml import yaml_values
 from twlcli.annotations.encoding import read_text
 from twlcli.errors import AnnotationError
@@ -16,6 +17,12 @@ from twlcli.io import parse_json
 
 _NUMBER = re.compile(r"(\d+)(\.0)?")
 _NUMBERS = re.compile(r"\d+(\s+\d+)+")
+_NUMBER_FIRST = re.compile(r"(?P<number>\d+)\s*[\s,;:]\s*(?P<name>\S.*)")
+_NUMBER_LAST = re.compile(r"(?P<name>.*\S)\s*[\t,;:]\s*(?P<number>\d+)")
+_HEADER = re.compile(
+    r"#.*|ids?[,;\t].*|.*[,;\t]\s*ids?|((class|label)[ _]?)?names?|labels?|class(es)?|categor(y|ies)",
+    re.I,
+)
 _KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
 
 
@@ -35,6 +42,8 @@ class LabelNames:
     def read(cls, path: Path) -> LabelNames:
         """Read a text file with a name on each line, beginning with number 0; JSON; or YAML.
 
+        Every line of the text may also have its number, before or behind the name, below a header
+        or without one.
         JSON holds a list of names, an object of names by number or numbers by name, or one of these
         under `names` or `id2label`. Of YAML the key `names` is read, as data sets for YOLO have it.
 
@@ -47,12 +56,16 @@ class LabelNames:
         elif suffix in (".yaml", ".yml"):
             names = _from_yaml(path, text)
         else:
-            lines = text.rstrip().splitlines()
-            names = {number: line.strip() for number, line in enumerate(lines)}
+            names = _from_lines(path, [line.strip() for line in text.rstrip().splitlines()])
         if not names:
             raise AnnotationError(f"{path}: holds no names")
         if empty := [number for number, name in names.items() if not name]:
             raise AnnotationError(f"{path}: the name of number {empty[0]} is empty")
+        first = dict[str, int]()
+        for number, name in names.items():
+            if (before := first.setdefault(normal_label(name), number)) != number:
+                message = f"the numbers {before} and {number} have the same name '{name}'"
+                raise AnnotationError(f"{path}: {message}")
         return cls(path, dict(sorted(names.items())))
 
     def __len__(self) -> int:
@@ -86,6 +99,20 @@ class LabelNames:
             return names
 
         return split
+
+
+def _from_lines(path: Path, lines: Sequence[str]) -> dict[int, str]:
+    """The names on lines, by their numbers where every line has one."""
+    for pattern in (_NUMBER_FIRST, _NUMBER_LAST):
+        for start in (0, 1):  # with a header or without
+            pairs = [pattern.fullmatch(line) for line in lines[start:]]
+            found = {int(each["number"]): each["name"] for each in pairs if each}
+            if len(pairs) > 1 and len(found) == len(pairs):
+                return found
+    if lines and _HEADER.fullmatch(lines[0]):
+        message = f"'{lines[0]}' looks like a header, and would be the name of number 0"
+        raise AnnotationError.at(path, 1, message, hint="remove the line")
+    return dict(enumerate(lines))
 
 
 def _from_json(path: Path, text: str) -> dict[int, str]:
