@@ -20,8 +20,9 @@ _NUMBERS = re.compile(r"\d+(\s+\d+)+")
 _NUMBER_FIRST = re.compile(r"(?P<number>\d+)\s*[\s,;:]\s*(?P<name>\S.*)")
 _NUMBER_LAST = re.compile(r"(?P<name>.*\S)\s*[\t,;:]\s*(?P<number>\d+)")
 _HEADER = re.compile(
-    r"#.*|ids?[,;\t].*|.*[,;\t]\s*ids?|((class|label)[ _]?)?names?|labels?|class(es)?|categor(y|ies)",
-    re.I,
+    r"#.*|ids?[,;\t].*|.*[,;\t]\s*ids?|((class|label)[ _]?)?names?|labels?|class(es)?"
+    r"|categor(y|ies)",
+    re.IGNORECASE,
 )
 _KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
 
