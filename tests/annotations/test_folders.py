@@ -123,6 +123,16 @@ def test_folders_named_by_numbers_are_classes(tmp_path):
     assert read_labels(tmp_path).vocabulary.names == ("0", "1")
 
 
+def test_folders_in_class_folders_are_noted(tmp_path):
+    touch(tmp_path, "train/animals/dog/a.jpg", "train/animals/cat/b.jpg", "val/cars/vw/c.jpg")
+    annotations = read_folders(tmp_path)
+    assert annotations.vocabulary.names == ("animals", "cars")
+    assert annotations.notes == (
+        "folders in class folders are no labels: animals/cat, animals/dog, cars/vw; a table may "
+        "list them",
+    )
+
+
 def test_folders_of_one_class_are_noted(tmp_path):
     touch(tmp_path, "dog/a.jpg", "dog/deep/b.jpg")
     assert read_folders(tmp_path).notes == ("every image has the one label 'dog'",)

@@ -86,6 +86,7 @@ def read_folders(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     level = _level(inside)
     splits = _splits(inside, level)
     left_out = Counter[str]()
+    inner = set[str]()
     for image in inside:
         below = image.folders[level:]
         if splits and below and below[0] not in splits:
@@ -97,6 +98,9 @@ def read_folders(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
             raise AnnotationError(f"{path / image.path}: {message}{_boxes_beside(path)}")
         label, split = (below[1], below[0]) if splits else (below[0], "")
         builder.add(image.path, builder.columns([label]), split=split)
+        if deeper := below[1 + bool(splits) :][:1]:
+            inner.add(f"{label}/{deeper[0]}")
+    _check_classes(builder, options)
     if outside := len(found) - len(inside):
         builder.note(f"images left out because they are in no class folder: {outside:,}")
     if left_out:
@@ -104,18 +108,25 @@ def read_folders(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
         builder.note(f"images left out because they lie in no split with class folders: {counts}")
     if texts:
         builder.note(f"text files beside images were not read: {some_of(texts)}")
-    labels = [builder.label(column) for column in range(builder.label_count)]
-    if len(labels) > 1 and options.format is None and all(map(_is_no_class, labels)):
-        message = f"the folders {some_of(labels)} are no classes; expected a folder for each class"
-        hint = "{format} folders reads them as classes"
-        raise AnnotationError(f"{path}: {message}{_boxes_beside(path)}", hint=hint)
-    if builder.label_count == 1:
-        message = f"every image has the one label '{builder.label(0)}'"
-        if builder.label(0).casefold() in CONTAINERS:
-            message += f"; expected a folder for each class{_boxes_beside(path)}"
-            raise AnnotationError(f"{path}: {message}")
-        builder.note(message)
+    if len(inner) > 1:
+        named = some_of(sorted(inner))
+        builder.note(f"folders in class folders are no labels: {named}; a table may list them")
     return builder.finish()
+
+
+def _check_classes(builder: AnnotationBuilder, options: ReadOptions) -> None:
+    """Raise AnnotationError where the folders are called as no class is; note a class alone."""
+    path, labels = builder.source, [builder.label(each) for each in range(builder.label_count)]
+    expected = f"; expected a folder for each class{_boxes_beside(path)}"
+    if len(labels) == 1:
+        message = f"every image has the one label '{labels[0]}'"
+        if labels[0].casefold() in CONTAINERS:
+            raise AnnotationError(f"{path}: {message}{expected}")
+        builder.note(message)
+    elif options.format is None and all(map(_is_no_class, labels)):
+        message = f"the folders {some_of(labels)} are no classes{expected}"
+        hint = "{format} folders reads them as classes"
+        raise AnnotationError(f"{path}: {message}", hint=hint)
 
 
 def _is_no_class(folder: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES
+from twlcli.annotations.class_copies import copies_in_classes
 from twlcli.annotations.missing import find_missing_images
 from twlcli.labels import UNKNOWN, Vocabulary
 
@@ -108,6 +109,9 @@ def summarize(annotations: Annotations) -> Summary:
     if odd := [name for name in annotations.vocabulary if _HIDDEN.search(name)]:
         shown = ", ".join(ascii(name) for name in odd[:MISSING_NAMED])
         twins.append(f"labels with characters that are not seen or not blanks: {shown}")
+    if annotations.format == "folders" and (copies := copies_in_classes(annotations)):
+        more = f" ({len(copies) - 1:,} more such pairs)" if len(copies) > 1 else ""
+        twins.append(f"a picture is in two class folders: {' and '.join(copies[0])}{more}")
     return Summary(
         source=str(annotations.source),
         format=annotations.format,
