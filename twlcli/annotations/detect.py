@@ -17,7 +17,7 @@ from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
-from twlcli.annotations.json_list import read_json_list
+from twlcli.annotations.json_list import read_json_list, records_in
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.keywords import MIN_IMAGES, keyworded, read_keywords
 from twlcli.annotations.label_studio import is_label_studio, read_label_studio
@@ -95,6 +95,10 @@ TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
 _LABEL_FILE = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|xlsx?|xml|ya?ml)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE
 )
+
+# The first key of an object of JSON, and a list of objects in one.
+_FIRST_KEY = re.compile(r'\{\s*"([^"\\]*)"')
+_OBJECTS = re.compile(r'"\s*:\s*\[\s*\{')
 
 _START = 1 << 16  # characters that show what a file is
 
@@ -309,9 +313,7 @@ def _file_format(path: Path, options: ReadOptions) -> str:
     with open_text(path, find_encoding(path)) as file:
         start = file.read(_START).lstrip()
     if start.startswith("{"):
-        return (
-            "jsonl" if _is_object(start.replace("\r", "\n").split("\n", 1)[0]) else "coco"
-        )  # which says what is wrong
+        return _object_format(start)
     if suffix != ".json":
         find_layout(path, options)  # says what is wrong with it, if it is not a table
         return "csv"
@@ -333,8 +335,12 @@ def _first_in(text: str) -> object:
     return value
 
 
-def _is_object(line: str) -> bool:
+def _object_format(start: str) -> str:
+    """The format of a file that begins with an object of JSON, which its first line may end."""
     try:
-        return isinstance(parse_json(line), dict)
+        content = parse_json(start.replace("\r", "\n").split("\n", 1)[0])
     except ValueError:
-        return False
+        first = _FIRST_KEY.match(start)
+        is_json = (first and is_image(first[1])) or _OBJECTS.search(start)
+        return "json" if is_json else "coco"  # which says what is wrong
+    return "jsonl" if records_in(content) is None else "json"

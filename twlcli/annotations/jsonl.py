@@ -63,6 +63,7 @@ def add_jsonl(
     for line, record in _records(path, encoding):
         with _at(path, line):
             records.add(record, line)
+    records.note_unread()
 
 
 @contextmanager

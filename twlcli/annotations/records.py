@@ -17,8 +17,11 @@ from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
 from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
+from twlcli.labels import some_of
 
 Record = Mapping[str, Any]
+
+_OWN_KEYS = frozenset(("vocabulary", "unknown", "split", "probabilities"))
 
 _SMALL = 0.5  # a probability below it rather speaks against a label
 
@@ -57,6 +60,7 @@ class Records:
         self._folder = folder
         self._split = split
         self._saw_small = False
+        self._keys = dict[str, Any]()
         self._names = None if options.names is None else LabelNames.read(Path(options.names))
         if self._names is not None:
             builder.declare(self._names, line=None)
@@ -64,6 +68,7 @@ class Records:
     def add(self, record: Record, line: int | None = None) -> None:
         """Add the image of a record."""
         builder, options = self._builder, self._options
+        self._keys.update(record)
         image = _value(record, _own(options.image_column) or IMAGE_COLUMNS, "image")
         if not isinstance(image, str):
             raise ValueError(f"the image's path is {_kind(image)}, not a string")
@@ -81,9 +86,28 @@ class Records:
             line=line,
         )
 
+    def note_unread(self) -> None:
+        """Note the keys that hold nothing that was read."""
+        options = self._options
+        named = {options.image_column, options.labels_column, options.split_column}
+        read = {*_OWN_KEYS, *named, options.group_column}
+        usual = (*IMAGE_COLUMNS, *LABEL_COLUMNS)
+        unread = [key for key in self._keys if key not in read and normal_name(key) not in usual]
+        if unread:
+            self._builder.note(f"keys that were not read: {some_of(unread)}")
+
     def labels_of(self, record: Record) -> Any:
         """The labels as the record has them."""
-        return _value(record, _own(self._options.labels_column) or LABEL_COLUMNS, "labels")
+        try:
+            return _value(record, _own(self._options.labels_column) or LABEL_COLUMNS, "labels")
+        except ValueError as error:
+            if self._options.labels_column is not None:
+                raise
+            marks = [key for key, value in record.items() if type(value) in (int, bool)]
+            if not any(record[key] in (0, 1) for key in marks):
+                raise
+            example = json.dumps({"labels": {marks[0]: record[marks[0]]}})[1:-1]
+            raise ValueError(f"{error}; 1 and 0 by label stand in an object, {example}") from error
 
     def _text(self, record: Record, key: str | None, usual: str) -> str:
         if key is not None and key not in record:
@@ -146,7 +170,7 @@ class Records:
             self._builder.column(name)
             if value is None or value == -1:
                 unknown.append(name)
-            elif value > 0:
+            elif 0 < value <= 1:
                 present.append(name)
                 self._note_small(key, value)
             elif value != 0:
