@@ -35,6 +35,7 @@ from twlcli.annotations.read_options import (
 from twlcli.annotations.several import several_as_one
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
+from twlcli.annotations.voc_beside import is_voc_beside, read_voc_beside
 from twlcli.annotations.vocabulary import (
     with_spelling_of,
     with_vocabulary,
@@ -59,6 +60,11 @@ class Format:
 
 _OF_IMAGES = EVERY | {"images"}
 
+
+def _read_voc(path: Path, _: ReadOptions) -> Annotations:
+    return voc.read(path) if voc.is_voc(path) or not is_voc_beside(path) else read_voc_beside(path)
+
+
 FORMATS: dict[str, Format] = {
     "csv": Format(read_table, "file", OF_TABLES),
     "tsv": Format(partial(read_table, delimiter="\t"), "file", OF_TABLES),
@@ -76,7 +82,7 @@ FORMATS: dict[str, Format] = {
         _OF_IMAGES | {"coco_images"},
     ),
     "yolo": Format(read_yolo, "either", EVERY | {"names"}),
-    "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
+    "voc": Format(_read_voc, "folder", _OF_IMAGES),
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
     "keywords": Format(read_keywords, "folder", EVERY | {"people", "own_keywords"}),
@@ -255,15 +261,16 @@ def _check_place(path: Path, name: str) -> None:
 
 
 def _folder_format(path: Path, options: ReadOptions) -> str:
-    looks_like: dict[str, Callable[[Path], bool]] = {
-        "imagefolder": is_imagefolder,
-        "voc": voc.is_voc,
-        "coco": coco.is_coco,
-        "nus-wide": nus_wide.is_nus_wide,
-        "yolo": is_yolo,
-        "sidecars": is_sidecars,
-    }
-    for name, looks in looks_like.items():
+    looks_like: tuple[tuple[str, Callable[[Path], bool]], ...] = (
+        ("imagefolder", is_imagefolder),
+        ("voc", voc.is_voc),
+        ("coco", coco.is_coco),
+        ("nus-wide", nus_wide.is_nus_wide),
+        ("yolo", is_yolo),
+        ("sidecars", is_sidecars),
+        ("voc", is_voc_beside),
+    )
+    for name, looks in looks_like:
         if looks(path):
             return name
     share = keyworded(path, options)
