@@ -21,3 +21,13 @@ def test_folders_in_one_file_are_splits(tmp_path):
     assert read_labels(tmp_path).splits == ("", "")
     path.write_text("file_name,labels,split\ntrain/a.jpg,x,val\ntrain/b.jpg,y,train\n")
     assert read_labels(tmp_path).splits == ("val", "train")
+
+
+def test_columns_that_differ_are_noted(tmp_path):
+    for split, label in (("train", "dog"), ("valid", "eel")):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, {label}\na.jpg, 1, 0\n")
+    assert read_labels(tmp_path).notes == (
+        f"labels that {tmp_path}/train/_classes.csv does not know are absent from its images: eel",
+        f"labels that {tmp_path}/valid/_classes.csv does not know are absent from its images: dog",
+    )

@@ -125,3 +125,9 @@ def test_text_files_may_hold_a_list(tmp_path):
         "b.jpg": ["dog"],
         "c.jpg": ["[x]", "dog"],
     }
+
+
+@pytest.mark.parametrize("separator", ["\t", "\\t"])
+def test_tabs_between_labels(tmp_path, separator):
+    path = table(tmp_path, "dog\tcat")
+    assert read_labels(path, separator=separator).vocabulary.names == ("cat", "dog")

@@ -41,7 +41,10 @@ def test_sidecars_forms(tmp_path):
         "sub/c.png": ["caf\u00e9"],
         "sub/d.png": ["caf\u00e9"],
     }
-    assert annotations.notes == ("images left out because they have no text file: 1",)
+    assert annotations.notes == (
+        "of two text files of an image this one was read: b.jpg.txt",
+        "images left out because they have no text file: 1",
+    )
     assert annotations.format == "sidecars"
 
 

@@ -326,6 +326,47 @@ def test_columns_of_1_throughout_are_named(tmp_path):
     assert read_labels(path).notes == ("labels that every image has: weight",)
 
 
+def test_columns_without_a_name_that_hold_marks_are_noted(tmp_path):
+    path = write(tmp_path, ",image,dog,,\n0,a.jpg,1,0,\n1,b.jpg,0,1,\n")
+    annotations = read_table(path)
+    assert annotations.vocabulary.names == ("dog",)
+    assert annotations.notes == ("columns without a name were not read: 4",)
+
+
+def test_bars_may_stand_between_cells(tmp_path):
+    path = write(tmp_path, "image|labels\na.jpg|dog,cat\nb.jpg|dog\n")
+    assert labels_of(read_table(path)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
+
+
+def test_a_tsv_file_with_commas_is_refused(tmp_path):
+    path = write(tmp_path, "image,labels\na.jpg,dog\n", name="photos.tsv")
+    with pytest.raises(AnnotationError) as caught:
+        read_labels(path)
+    assert str(caught.value) == (
+        f"{path}:1: its cells are separated by ',', not by tabs; `format` csv reads it so"
+    )
+    assert read_labels(path, format="csv").vocabulary.names == ("dog",)
+
+
+@pytest.mark.parametrize(("count", "noted"), [(2, False), (3, True)])
+def test_the_count_of_a_list_of_attributes_is_checked(tmp_path, count, noted):
+    path = write(tmp_path, f"{count}\ndog cat\na.jpg 1 -1\nb.jpg -1 1\n", name="list.txt")
+    note = "the first line counts 3 images, and there are 2"
+    assert (note in read_labels(path).notes) == noted
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf16_without_its_mark(tmp_path, encoding):
+    text = "image,labels\na.jpg,caf\u00e9|\u72ac\n"
+    path = write(tmp_path, text, encoding=encoding)
+    assert read_table(path).vocabulary.names == ("caf\u00e9", "\u72ac")
+
+
+def test_notes_are_one_line_each(tmp_path):
+    path = write(tmp_path, 'image,labels\na.jpg,"wild\ncat"\nb.jpg,wild\nc.jpg,cat\n')
+    assert "as in 'wild cat'" in read_table(path).notes[0]
+
+
 def test_columns_of_a_second_split_are_named(tmp_path):
     annotations = read_table(
         write(tmp_path, "image,fold,dog,split\na.jpg,1,1,train\nb.jpg,2,0,val\n")
@@ -466,7 +507,15 @@ def test_text_long_cell(tmp_path):
             "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
             "columns are: image",
         ),
-        ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
+        (
+            "image,dog, dog\na.jpg,1,0\n",
+            "photos.csv:1: two columns are called 'dog'; rename or remove one",
+        ),
+        (
+            "image,labels\na.jpg,dog\nimage,labels\nb.jpg,cat\n",
+            "photos.csv:3: the header stands here again, as where files were joined; remove the "
+            "line",
+        ),
         ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
         (
             "image,labels\na.jpg,dog,cat\n",

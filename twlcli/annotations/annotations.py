@@ -14,6 +14,8 @@ from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import LabelMatrix, Vocabulary
 
+SPLITS_TO_SET = {"train": "train_split", "val": "validation_split"}  # keys of a recipe
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -139,6 +141,8 @@ class Annotations:
             if split is None:
                 there = ", ".join(self.split_names()) or "none; only 'all'"
                 message = f"no image is in split '{part}' (splits: {there})"
+                if name in SPLITS_TO_SET and self.split_names():
+                    message += f"; data.{SPLITS_TO_SET[name]} of the recipe names others"
                 raise AnnotationError(f"{self.source}: {message}")
             wanted.add(split)
         rows = [row for row, split in enumerate(self.splits) if split in wanted]

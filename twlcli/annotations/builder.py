@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.rules import Rules, check_rules
+from twlcli.annotations.rules import Rules, check_rules, notes_of_columns
 from twlcli.errors import AnnotationError
 from twlcli.labels import NO_TEXT, PRESENT, UNKNOWN, LabelMatrix, Vocabulary, is_text
 
@@ -105,7 +105,7 @@ class AnnotationBuilder:
 
     def note(self, sentence: str) -> None:
         """Keep something for the user to know; a sentence said before is not repeated."""
-        self.notes[sentence] = None
+        self.notes[" ".join(sentence.split())] = None
 
     def whole(self, text: str) -> str:
         """`7.0` as `7`, with a note; any other text as it is.
@@ -208,6 +208,8 @@ class AnnotationBuilder:
         if not self._row_of:
             raise AnnotationError(f"{self.source}: names no image")
         check_rules(self.rules)
+        for note in notes_of_columns(self.rules):
+            self.note(note)
         if (without := self._splits.count("")) and without < len(self._splits):
             self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()

@@ -76,7 +76,7 @@ LABEL_STUDIO_COLUMNS = frozenset(
 )
 _OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
 
-_WHOLE_NUMBER = re.compile(r"(\d+)(\.0)?")
+_WHOLE_NUMBER = re.compile(r"(\d{1,9})(\.0)?")
 
 
 @dataclass(frozen=True)

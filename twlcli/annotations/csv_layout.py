@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -28,10 +28,11 @@ from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of, sheet_rows
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
+from twlcli.labels import some_of
 
 _SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
 
-DELIMITERS = (",", "\t", ";")  # between cells
+DELIMITERS = (",", "\t", ";", "|")  # between cells
 SHEET = "no text"  # in place of an encoding
 BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
@@ -72,6 +73,7 @@ class Layout:
         columns: which of them holds what.
         rows_before: rows above the first image: 1 for a header, 0 where there is none.
         ragged: whether rows may be shorter than the header.
+        count: of images that the file itself tells.
         notes: what was decided that the user may want to know.
     """
 
@@ -81,6 +83,7 @@ class Layout:
     columns: Columns
     rows_before: int = 1
     ragged: bool = False
+    count: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -111,6 +114,8 @@ def find_layout(
     if all(image is None for image in images.values()):
         if without := _without_header(table, [delimiter] if delimiter else [*DELIMITERS, BLANKS]):
             return without
+        if delimiter is not None:
+            _check_delimiter(table, delimiter)
         raise _no_image_column(table, max(headers, key=lambda each: len(headers[each])))
     places = {each: image for each, image in images.items() if image is not None}
     chosen = max(places, key=lambda each: len(headers[each]))
@@ -172,6 +177,7 @@ class _Table:
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
         notes = notes_of(self.path, header[image]) if self.encoding == SHEET else []
+        notes += _note_of_nameless(header, columns, sample)
         return Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
 
     def _check_one_split(self, header: Sequence[str], named: NamedColumns) -> None:
@@ -191,6 +197,15 @@ def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
     if options.image_column is None:
         return image_column(header)
     return header.index(options.image_column) if options.image_column in header else None
+
+
+def _check_delimiter(table: _Table, told: str) -> None:
+    """Raise AnnotationError where another delimiter than the one told makes a header of images."""
+    for other in DELIMITERS:
+        if _image_place(table.first_row(other), table.options) is not None:
+            names = {"\t": "tabs"}
+            message = f"its cells are separated by '{other}', not by {names.get(told, repr(told))}"
+            raise AnnotationError.at(table.path, 1, message, hint="{format} csv reads it so")
 
 
 def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
@@ -219,7 +234,8 @@ def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
 def _below_a_count(table: _Table) -> Layout | None:
     """The layout of lists of attributes as CelebA's: the number of images, the names, the rows."""
     with open_text(table.path, table.encoding) as file:
-        if not file.readline(_COUNT).strip().isdecimal():
+        count = file.readline(_COUNT).strip()
+        if not count.isdecimal():
             return None
         names, first = file.readline().split(), file.readline().split()
     if not first or not is_image(first[0]):
@@ -230,7 +246,8 @@ def _below_a_count(table: _Table) -> Layout | None:
         return None
     named = table.options.image_column
     place = 0 if named is None else place_of(table.path, names, named)
-    return table.layout(BLANKS, tuple(names), place, rows_before=2)
+    layout = table.layout(BLANKS, tuple(names), place, rows_before=2)
+    return replace(layout, count=int(count))
 
 
 def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
@@ -273,21 +290,42 @@ def _split_place(rows: Sequence[Sequence[str]], width: int) -> int | None:
     return None
 
 
+def _note_of_nameless(
+    header: Sequence[str], columns: Columns, sample: Sequence[Sequence[str]]
+) -> list[str]:
+    """A note of columns of marks without a name, but for an index at the beginning."""
+    nameless = [
+        str(place + 1)
+        for place, name in enumerate(header)
+        if place and not name and any(is_mark(row[place].strip()) for row in sample)
+    ]
+    if not nameless or columns.labels:
+        return []
+    return [f"columns without a name were not read: {some_of(nameless)}"]
+
+
 def _check_names_once(path: Path, header: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in map(normal_label, header):
         if name and name in seen:
-            raise AnnotationError.at(path, 1, f"two columns are called '{name}'")
+            message = f"two columns are called '{name}'; rename or remove one"
+            raise AnnotationError.at(path, 1, message)
         seen.add(name)
 
 
 def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width, before = len(layout.header), layout.rows_before
+    header = list(layout.header) if before else None
     for line, cells in _rows(path, layout.encoding, layout.delimiter, strict=True):
         if before:
             before -= bool(cells)
         elif any(cells):
+            if cells == header:
+                message = (
+                    "the header stands here again, as where files were joined; remove the line"
+                )
+                raise AnnotationError.at(path, line, message)
             if len(cells) < width and layout.ragged:
                 cells += [""] * (width - len(cells))
             if len(cells) != width:

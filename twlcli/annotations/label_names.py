@@ -15,10 +15,10 @@ from twlcli.annotations.encoding import read_text
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
-_NUMBER = re.compile(r"(\d+)(\.0)?")
+_NUMBER = re.compile(r"(\d{1,18})(\.0)?")
 _NUMBERS = re.compile(r"\d+(\s+\d+)+")
-_NUMBER_FIRST = re.compile(r"(?P<number>\d+)\s*[\s,;:]\s*(?P<name>\S.*)")
-_NUMBER_LAST = re.compile(r"(?P<name>.*\S)\s*[\t,;:]\s*(?P<number>\d+)")
+_NUMBER_FIRST = re.compile(r"(?P<number>\d{1,18})\s*[\s,;:]\s*(?P<name>\S.*)")
+_NUMBER_LAST = re.compile(r"(?P<name>.*\S)\s*[\t,;:]\s*(?P<number>\d{1,18})")
 _HEADER = re.compile(
     r"#.*|ids?[,;\t].*|.*[,;\t]\s*ids?|((class|label)[ _]?)?names?|labels?|class(es)?"
     r"|categor(y|ies)",
@@ -87,7 +87,7 @@ class LabelNames:
         if text in self.by_number.values():
             return text
         first, last = min(self.by_number), max(self.by_number)
-        message = f"'{text}' is no label of {self.path}, which has {first} to {last}"
+        message = f"'{text[:60]}' is no label of {self.path}, which has {first} to {last}"
         raise ValueError(message)
 
     def splitter(self, split_cell: Callable[[str], list[str]]) -> Callable[[str], list[str]]:

@@ -27,6 +27,7 @@ _BARE = re.compile(r"[\[({]([^\[\](){}:']*)[\])}]")
 
 def cell_splitter(separator: str) -> Callable[[str], list[str]]:
     """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
+    separator = "\t" if separator == "\\t" else separator  # as shells hand it over
     parsers = {JSON_LIST: json_names, CHOICES: _names_or_one, BLANK: _words}
     return parsers.get(separator) or _splitter(separator)
 

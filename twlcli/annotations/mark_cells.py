@@ -145,7 +145,13 @@ def _meaning(
     by_minus_one = minus_one is None and no_zero and marks.minus_one
     without = frozenset(labels[place] for place in blank if not by_minus_one)
     builder.rules.append(
-        Rules(path, zeros=zeros, empty_absent=without, minus_one_absent=by_minus_one)
+        Rules(
+            path,
+            labels=frozenset(labels.values()),
+            zeros=zeros,
+            empty_absent=without,
+            minus_one_absent=by_minus_one,
+        )
     )
     if by_minus_one:
         builder.note("-1 was read as absent: no cell holds a 0")

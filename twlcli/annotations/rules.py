@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 
 from twlcli.errors import AnnotationError
+from twlcli.labels import some_of
 
 WHOLE = "whole"  # cells with blanks that were read as one label
 
@@ -20,6 +21,7 @@ class Rules:
         file: the file.
         separator: what separates labels; empty where no cell showed it, `WHOLE` where blanks do
             not.
+        labels: those that have a column.
         zeros: labels in whose columns a 0 stands.
         empty_absent: labels whose empty cells were read as absent.
         minus_one_absent: whether -1 was read as absent.
@@ -27,6 +29,7 @@ class Rules:
 
     file: Path
     separator: str = ""
+    labels: frozenset[str] = frozenset()
     zeros: frozenset[str] = frozenset()
     empty_absent: frozenset[str] = frozenset()
     minus_one_absent: bool = False
@@ -51,6 +54,17 @@ def check_rules(rules: Iterable[Rules]) -> None:
             raise AnnotationError(
                 f"{one.file}: {message}", hint="write them alike, or give {separator}"
             )
+
+
+def notes_of_columns(rules: Iterable[Rules]) -> list[str]:
+    """Notes of files that have no column for labels that others have."""
+    with_columns = [rule for rule in rules if rule.labels]
+    every = frozenset[str]().union(*(rule.labels for rule in with_columns))
+    return [
+        f"labels that {rule.file} does not know are absent from its images: {some_of(missing)}"
+        for rule in with_columns
+        if (missing := sorted(every - rule.labels))
+    ]
 
 
 def _named(separator: str) -> str:

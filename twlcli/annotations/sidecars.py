@@ -17,6 +17,7 @@ from twlcli.annotations.separators import JSON_LIST, find_separator
 from twlcli.annotations.yolo import is_box_line
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
+from twlcli.labels import some_of
 
 _LIST = re.compile(r"""\[\s*(["']).*\1\s*\]""")
 
@@ -58,17 +59,21 @@ def read_sidecars(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
         separator = found.text
     builder.whole_numbers = separator != JSON_LIST
     split_line = cell_splitter(separator)
-    left_out = 0
+    left_out, twice = 0, list[str]()
     for folder, name, sidecar in _images_of(path):
         if sidecar is None:
             left_out += 1
             continue
+        if _has_another(path / folder, name, sidecar):
+            twice.append(f"{folder}{sidecar}")
         top = PurePosixPath(folder).parts[:1]
         split = top[0] if top and top[0].casefold() in SPLIT_NAMES else ""
         tags = list(_tags(path / folder / sidecar, split_line))
         builder.add(f"{folder}{name}", builder.columns(tags), split=split)
     if not len(builder):
         raise AnnotationError(f"{path}: no image has a text file beside it")
+    if twice:
+        builder.note(f"of two text files of an image this one was read: {some_of(twice)}")
     if left_out:
         builder.note(f"images left out because they have no text file: {left_out:,}")
     return builder.finish()
@@ -80,6 +85,12 @@ def _images_of(path: Path) -> Iterator[tuple[str, str, str | None]]:
         texts = {name for name in names if name.lower().endswith(".txt")}
         for name in filter(is_image, names):
             yield folder, name, text_beside(name, texts)
+
+
+def _has_another(folder: Path, image: str, sidecar: str) -> bool:
+    """Whether beside `a.jpg.txt` there is `a.txt` too."""
+    stem = PurePosixPath(image).stem
+    return sidecar.lower() == f"{image}.txt".lower() and (folder / f"{stem}.txt").is_file()
 
 
 def _tags(path: Path, split_line: Callable[[str], list[str]]) -> Iterator[str]:

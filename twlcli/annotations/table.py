@@ -124,7 +124,7 @@ def add_table(
             others_unknown=is_present is not None,
             by_annotators=columns.by_annotators,
         )
-    splits = {"": split}
+    splits, before = {"": split}, len(builder)
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
         image = cells[columns.image]
@@ -142,6 +142,8 @@ def add_table(
             joined.add(image, absent=present, split=splits[name], group=group, line=line)
     if joined is not None:
         joined.finish()
+    if layout.count not in (None, added := len(builder) - before):
+        builder.note(f"the first line counts {layout.count:,} images, and there are {added:,}")
 
 
 def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
