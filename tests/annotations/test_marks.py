@@ -81,3 +81,10 @@ def test_others_are_none(cell):
 def test_a_word_alone_needs_empty_cells():
     assert words_for(["x"], with_empty=True) == {"x": 1, "-": 0}
     assert words_for(["x"], with_empty=False) == words_for(["n"], with_empty=True) == {}
+
+
+def test_a_label_of_all_images_is_one_beside_others(tmp_path):
+    annotations = read_labels(write(tmp_path, ("yes",) * 4, ("no", "yes", "no", "yes")))
+    assert annotations.vocabulary.names == ("cat", "dog")
+    assert annotations.labels.present_per_label().tolist() == [2, 4]
+    assert annotations.notes[-1] == "labels that every image has: dog"

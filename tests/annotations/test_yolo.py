@@ -223,3 +223,10 @@ def test_a_data_set_in_another_folder(tmp_path):
     annotations = read_labels(tmp_path / "here/my.yaml")
     assert labels_of(annotations)["../there/images/one/a.jpg"] == ["a"]
     assert annotations.path(0).exists()
+
+
+def test_boxes_beside_their_images(tmp_path):
+    make(tmp_path, {"a.jpg": "", "a.txt": "0 .5 .5 .1 .1", "b.jpg": "", "b.txt": ""})
+    assert "boxes beside images are read with a data.yaml" in error_of(tmp_path)
+    make(tmp_path, {"data.yaml": "train: .\nnames: [cat]\n"})
+    assert labels_of(read_labels(tmp_path)) == {"a.jpg": ["cat"], "b.jpg": []}

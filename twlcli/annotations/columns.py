@@ -193,11 +193,17 @@ def _words(
     sample: Sequence[Sequence[str]], cells: Sequence[Sequence[str]]
 ) -> dict[int, dict[str, int]]:
     """The columns that hold words for present and absent, with what each means."""
+    textual = {
+        place: column for place, column in enumerate(cells) if column and not is_mark(column[0])
+    }
     found = {
         place: words_for(column, with_empty=len(column) < len(sample))
-        for place, column in enumerate(cells)
-        if column and not is_mark(column[0])
+        for place, column in textual.items()
     }
+    pairs = [words for words in found.values() if words]
+    for place, column in textual.items():  # one word throughout, beside columns with both
+        alone = {cell.casefold() for cell in column}
+        found[place] = next((words for words in pairs if alone <= words.keys()), {})
     return {place: words for place, words in found.items() if words}
 
 

@@ -22,7 +22,7 @@ _CALL = re.compile(r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\((.*)
 _KEYWORDS = re.compile(r"(,\s*(dtype|device)\s*=\s*[^,()]+)+$")
 _SCALAR = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
 # Between brackets, as Postgres writes it: without quotes, or only where they are needed.
-_BARE = re.compile(r"[\[({]([^\[\](){}:']*)[\])}]")
+_BARE = re.compile(r"[\[({]([^\[\](){}:;|']*)[\])}]")
 
 
 def cell_splitter(separator: str) -> Callable[[str], list[str]]:

@@ -116,5 +116,6 @@ def _text_lines(path: Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if is_box_line(line):
             message = f"'{line.strip()[:60]}' is a box of a detection data set, not tags"
-            raise AnnotationError.at(path, number, message)
+            way = "; boxes beside images are read with a data.yaml that says 'train: .'"
+            raise AnnotationError.at(path, number, message + way)
     return lines
