@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from twlcli.annotations.builder import SPLIT_NAMES
 from twlcli.annotations.marks import MISSING, is_mark, mark_value, number_in, words_for
-from twlcli.annotations.named_columns import NamedColumns
+from twlcli.annotations.named_columns import NamedColumns, normal_name
+from twlcli.annotations.split_columns import is_split
 from twlcli.labels import ABSENT, PRESENT
 
 # What a column may be called, the first name found wins; see `normal_name`.
@@ -61,13 +61,6 @@ VERDICT_COLUMNS = (
     "probability",
     "prob",
 )
-# What says of each row whether it is in a split: the split by 0 and by 1.
-INDICATORS = {
-    **dict.fromkeys(("isvalid", "isval", "isvalidation"), ("train", "val")),
-    "istest": ("train", "test"),
-    **dict.fromkeys(("istrain", "istraining"), ("val", "train")),
-}
-_FOLDS = ("fold", "kfold", "foldid", "cvfold")
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
 # What Label Studio writes beside the data and the answers.
@@ -75,8 +68,6 @@ LABEL_STUDIO_COLUMNS = frozenset(
     ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 )
 _OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
-
-_WHOLE_NUMBER = re.compile(r"(\d{1,9})(\.0)?")
 
 
 @dataclass(frozen=True)
@@ -116,11 +107,6 @@ class Columns:
     written_by_twl: bool = False
 
 
-def normal_name(name: str) -> str:
-    """A column's name as it is compared: `Image Index`, `image_index` and `ImageIndex` are one."""
-    return re.sub(r"[\s_-]", "", name).casefold()
-
-
 def image_column(header: Sequence[str]) -> int | None:
     """The place of the images' paths."""
     return _place([normal_name(name) for name in header], IMAGE_COLUMNS)
@@ -138,14 +124,11 @@ def find_columns(
         named: the columns that are known.
     """
     by_annotators = {"annotation_id", "lead_time"} <= set(header)
-    hidden = named.ignored | {named.group, named.labels}
-    if by_annotators:
-        own = {place for place, name in enumerate(header) if name in LABEL_STUDIO_COLUMNS}
-        hidden |= own - {image, named.split, *named.label_columns}
+    hidden = _hidden(header, image, named, by_annotators=by_annotators)
     header = ["" if place in hidden else name for place, name in enumerate(header)]
     names = [normal_name(name) for name in header]
     cells = [_cells(sample, place) for place in range(len(header))]
-    splits = [place for place in range(len(header)) if _is_split(names[place], cells[place])]
+    splits = [place for place in range(len(header)) if is_split(names[place], cells[place])]
     split = named.split
     if split is None:
         split = min(splits, key=lambda place: names[place] != "split", default=None)
@@ -181,6 +164,17 @@ def find_columns(
     if others := [header[place] for place in every if place not in marked]:
         notes.append(f"columns left out because they are no label's: {few(others)}")
     return replace(found, label_columns=tuple(marked), notes=tuple(notes))
+
+
+def _hidden(
+    header: Sequence[str], image: int, named: NamedColumns, *, by_annotators: bool
+) -> set[int | None]:
+    """The columns that hold no labels, whatever is in them."""
+    hidden = {*named.ignored, named.group, named.labels}
+    if by_annotators:
+        own = {place for place, name in enumerate(header) if name in LABEL_STUDIO_COLUMNS}
+        hidden |= own - {image, named.split, *named.label_columns}
+    return hidden
 
 
 def _cells(sample: Sequence[Sequence[str]], place: int) -> list[str]:
@@ -252,25 +246,6 @@ def _may_be_verdict(cells: Sequence[str], words: Mapping[str, int] | None) -> bo
     )
 
 
-def split_name(column: str, cell: str) -> str:
-    """The split that a cell names.
-
-    Example:
-        >>> [split_name("is_valid", "True"), split_name("kfold", "3"), split_name("Set", "train")]
-        ['val', 'fold 3', 'train']
-    """
-    cell = cell.strip()
-    name = normal_name(column)
-    if cell in MISSING:
-        return ""
-    if name in INDICATORS:
-        mark = mark_value(cell)
-        return cell if mark not in (PRESENT, ABSENT) else INDICATORS[name][mark]
-    if name in ("partition", *_FOLDS) and (number := _WHOLE_NUMBER.fullmatch(cell)):
-        return f"{'partition' if name == 'partition' else 'fold'} {number[1]}"
-    return cell
-
-
 def _label_lists(
     names: Sequence[str], cells: Sequence[Sequence[str]], taken: set[int | None]
 ) -> tuple[tuple[int, ...], str]:
@@ -307,25 +282,6 @@ def _label_lists(
     if other is not None and not only_marks(names.index(other)):
         return (names.index(other),), ""
     return tuple(numbered), ""
-
-
-def _is_split(name: str, cells: Sequence[str]) -> bool:
-    if name == "split":
-        return True
-    if name in INDICATORS:
-        return all(map(_is_zero_or_one, cells))
-    known = any(cell.casefold() in SPLIT_NAMES for cell in cells)
-    if name in ("set", "subset", "partition", *_FOLDS) and known:
-        return True
-    if name in _FOLDS and cells:
-        return all(map(_WHOLE_NUMBER.fullmatch, cells))
-    if name == "partition" and cells:
-        return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_zero_or_one, cells))
-    return False
-
-
-def _is_zero_or_one(cell: str) -> bool:
-    return mark_value(cell) in (PRESENT, ABSENT)
 
 
 def _holds_marks(cells: Sequence[str]) -> bool:

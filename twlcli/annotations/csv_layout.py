@@ -1,65 +1,31 @@
-"""Cutting a table's text into cells."""
+"""How a table's text is cut into cells, and which column holds what."""
 
 from __future__ import annotations
 
 import csv
-import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 from twlcli.annotations.builder import SPLIT_NAMES, normal_label
-from twlcli.annotations.columns import (
-    INDICATORS,
-    Columns,
-    find_columns,
-    image_column,
-    normal_name,
-)
+from twlcli.annotations.columns import Columns, find_columns, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
 from twlcli.annotations.marks import is_mark
-from twlcli.annotations.named_columns import NamedColumns, find_named, listed, place_of
+from twlcli.annotations.named_columns import NamedColumns, find_named, listed, normal_name, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of, sheet_rows
+from twlcli.annotations.rows import BLANKS, DELIMITERS, SHEET, table_rows
+from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of
+from twlcli.annotations.split_columns import INDICATORS
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
 from twlcli.labels import some_of
 
-_SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
-
-DELIMITERS = (",", "\t", ";", "|")  # between cells
-SHEET = "no text"  # in place of an encoding
-BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
 _COUNT = 32  # characters in which a number of images fits
 _MOST = 0.9  # share of the cells and rows that show what a table without a header holds
-
-# A cell that lists 10,000 labels is longer than the csv module's own bound of 131,072 characters.
-_LONGEST_CELL = 2**31 - 1
-_limit_lock = threading.Lock()
-_limit_holders: list[int] = []  # the bound as it was before each of those who read now
-
-
-@contextmanager
-def long_cells() -> Iterator[None]:
-    """Let the csv module read cells of any length inside the block.
-
-    Its bound is the whole interpreter's; the last of those who read at the same time sets it back.
-    """
-    with _limit_lock:
-        _limit_holders.append(csv.field_size_limit(_LONGEST_CELL))
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            before = _limit_holders.pop()
-            if not _limit_holders:
-                csv.field_size_limit(before)
 
 
 @dataclass(frozen=True)
@@ -132,7 +98,7 @@ class _Table:
 
     def first_row(self, delimiter: str) -> tuple[str, ...]:
         try:
-            rows = _rows(self.path, self.encoding, delimiter)
+            rows = table_rows(self.path, self.encoding, delimiter)
             cells = next((cells for _, cells in rows if cells), [])
         except csv.Error as error:
             message = f"the header is not a row of cells ({error})"
@@ -143,7 +109,7 @@ class _Table:
         """Some rows; with a header those that come after it and have its number of cells."""
         rows: list[list[str]] = []
         with suppress(csv.Error):
-            for _, cells in islice(_rows(self.path, self.encoding, delimiter), SAMPLE_ROWS):
+            for _, cells in islice(table_rows(self.path, self.encoding, delimiter), SAMPLE_ROWS):
                 if header is None:
                     rows += [cells] if any(cells) else []
                 elif len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
@@ -270,7 +236,7 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
         return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
     width = len(first)
-    for _, cells in _rows(table.path, table.encoding, delimiter, strict=True):
+    for _, cells in table_rows(table.path, table.encoding, delimiter, strict=True):
         width = max(width, len(cells))
     split = _split_place(rows, len(first))
     columns = Columns(
@@ -317,7 +283,7 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width, before = len(layout.header), layout.rows_before
     header = list(layout.header) if before else None
-    for line, cells in _rows(path, layout.encoding, layout.delimiter, strict=True):
+    for line, cells in table_rows(path, layout.encoding, layout.delimiter, strict=True):
         if before:
             before -= bool(cells)
         elif any(cells):
@@ -333,45 +299,6 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
             yield line, cells
 
 
-def _rows(
-    path: Path, encoding: str, delimiter: str, *, strict: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Every row of a table with its line, the header among them; see `_cut`."""
-    if encoding == SHEET:
-        yield from sheet_rows(path)
-        return
-    with long_cells(), open_text(path, encoding) as file:
-        yield from _cut(file, delimiter, strict=path if strict else None)
-
-
-def _cut(
-    file: TextIO, delimiter: str, *, strict: Path | None = None
-) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the line on which it begins; none for what Excel takes as the delimiter.
-
-    Args:
-        file: the table's text.
-        delimiter: between cells.
-        strict: the table's path, where quotes that do not match are an error of it.
-    """
-    if delimiter == BLANKS:
-        for line, text in enumerate(file, start=1):
-            yield line, text.split()
-        return
-    reader = csv.reader(file, delimiter=delimiter, strict=strict is not None)
-    line, begun = 1, False
-    try:
-        for cells in reader:
-            if not begun and cells:
-                begun = not _SEP_LINE.fullmatch("".join(cells))
-            yield line, cells if begun else []
-            line = reader.line_num + 1
-    except csv.Error as error:
-        if strict is None:
-            raise
-        raise AnnotationError.at(strict, line, _csv_message(error)) from error
-
-
 def _width_message(count: int, layout: Layout) -> str:
     cells, width = "1 cell" if count == 1 else f"{count} cells", len(layout.header)
     names = "the header names" if layout.rows_before else "the first row has"
@@ -379,9 +306,3 @@ def _width_message(count: int, layout: Layout) -> str:
     if count > width and layout.encoding != SHEET and layout.delimiter != BLANKS:
         message += "; a cell that holds the delimiter must stand in double quotes"
     return message
-
-
-def _csv_message(error: csv.Error) -> str:
-    if "unexpected end of data" in str(error):
-        return "a quoted cell begins in this row and is never closed"
-    return f"the quotes in this row do not match ({error})"

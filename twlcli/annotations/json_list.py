@@ -9,8 +9,9 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS
 from twlcli.annotations.encoding import read_text
+from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.records import Records
 from twlcli.errors import AnnotationError

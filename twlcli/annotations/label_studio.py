@@ -13,10 +13,11 @@ from urllib.parse import unquote
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_STUDIO_COLUMNS, few, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_STUDIO_COLUMNS, few
 from twlcli.annotations.joined import NOTE_OF_DISPUTES
 from twlcli.annotations.json_list import objects_in
 from twlcli.annotations.located import located
+from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, did_you_mean
 

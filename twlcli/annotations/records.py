@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
 from twlcli.annotations.marks import MISSING
+from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import split_name
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
@@ -18,6 +17,7 @@ from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
+from twlcli.annotations.split_columns import split_name
 from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
 from twlcli.annotations.verdicts import doubt, find_verdict
 from twlcli.errors import AnnotationError
