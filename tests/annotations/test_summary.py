@@ -94,3 +94,12 @@ def test_characters_that_are_not_seen_are_noted(tmp_path, name):
     path.write_text(f"image,labels\na.jpg,{name}\n", encoding="utf-8")
     note = f"labels with characters that are not seen or not blanks: {name!a}"
     assert summarize(read_labels(path)).notes[-1] == note
+
+
+def test_among_many_images_only_those_of_one_name_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("twlcli.annotations.class_copies._MANY", 3)
+    for name in ("dog/a", "cat/a", "cat/b", "dog/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(b"1")
+    note = "a picture is in two class folders: cat/a.jpg and dog/a.jpg"
+    assert summarize(read_labels(tmp_path)).notes == (note,)

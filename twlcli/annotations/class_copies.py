@@ -10,11 +10,14 @@ from contextlib import suppress
 
 from twlcli.annotations.annotations import Annotations
 
+_MANY = 20_000  # images
+
 
 def copies_in_classes(annotations: Annotations) -> list[tuple[str, str]]:
     """Pairs of images with the same bytes and different labels, each image once.
 
-    Only files of the same size are read.
+    Only files of the same size are read; among many images, where sizes say little, only those that
+    have the same name too.
     """
     first_of = dict[bytes, int]()
     pairs = []
@@ -29,10 +32,11 @@ def copies_in_classes(annotations: Annotations) -> list[tuple[str, str]]:
 
 def _of_same_size(annotations: Annotations) -> Iterator[int]:
     """The images of more than one class whose files are as large as those of another."""
-    by_size = defaultdict[int, list[int]](list)
+    alike = defaultdict[tuple[int, str], list[int]](list)
     for row, size in _sizes(annotations):
-        by_size[size].append(row)
-    for rows in by_size.values():
+        name = annotations.images[row].rpartition("/")[2] if len(annotations) > _MANY else ""
+        alike[size, name].append(row)
+    for rows in alike.values():
         if len(rows) > 1 and len({_label(annotations, row) for row in rows}) > 1:
             yield from rows
 

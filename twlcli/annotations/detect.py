@@ -97,6 +97,7 @@ _OF_CELLS = ("csv", "tsv", "parquet", "xlsx", "sidecars", "imagefolder")
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
 
+_LABEL_FOLDERS = ("annotations", "labels")
 # What may hold labels, if nothing else in a folder tells what they are.
 _LABEL_FILE = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|xlsx?|xml|ya?ml)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE
@@ -297,9 +298,9 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
 def _label_files(folder: Path) -> list[str]:
     """Files in a folder, or in `annotations` in it, that may hold the labels of its images."""
     with readable(folder):
-        inside = [each for each in folder.iterdir() if each.is_dir()]
-        places = [each for each in inside if each.name.casefold() in ("annotations", "labels")]
-        files = [each for place in (folder, *sorted(places)) for each in sorted(place.iterdir())]
+        inside = [each for each in folder.iterdir() if each.name.casefold() in _LABEL_FOLDERS]
+        places = [folder, *sorted(each for each in inside if each.is_dir())]
+        files = [each for place in places for each in sorted(place.iterdir())]
     return [
         each.relative_to(folder).as_posix()
         for each in files

@@ -112,18 +112,7 @@ def add_table(
     else:
         parse = mark_parser(builder, path, layout, options, names)
     is_present = find_verdict(builder, path, layout)
-    joined = None
-    if maybe := doubt(layout):
-        builder.duplicate_hint = maybe
-        if options.join_rows:
-            raise AnnotationError.at(path, 1, "its rows cannot be joined", hint=maybe)
-    if options.join_rows or is_present is not None or columns.by_annotators:
-        joined = JoinedRows(
-            builder,
-            path,
-            others_unknown=is_present is not None,
-            by_annotators=columns.by_annotators,
-        )
+    joined = _joined_rows(builder, path, layout, options, others_unknown=is_present is not None)
     splits, before = {"": split}, len(builder)
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
@@ -144,6 +133,25 @@ def add_table(
         joined.finish()
     if layout.count not in (None, added := len(builder) - before):
         builder.note(f"the first line counts {layout.count:,} images, and there are {added:,}")
+
+
+def _joined_rows(
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    options: ReadOptions,
+    *,
+    others_unknown: bool,
+) -> JoinedRows | None:
+    """What joins the rows of an image, where it may have several."""
+    if maybe := doubt(layout):
+        builder.duplicate_hint = maybe
+        if options.join_rows:
+            raise AnnotationError.at(path, 1, "its rows cannot be joined", hint=maybe)
+    by_annotators = layout.columns.by_annotators
+    if not (options.join_rows or others_unknown or by_annotators):
+        return None
+    return JoinedRows(builder, path, others_unknown=others_unknown, by_annotators=by_annotators)
 
 
 def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:

@@ -54,14 +54,11 @@ def read_voc_beside(path: Path) -> Annotations:
 
 def _pairs(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Each XML file, and the images that it may belong to."""
+    texts = [f"{folder}{name}" for folder, names in walk(path) for name in names if _is_xml(name)]
     images: dict[str, list[str]] = {}
-    texts = list[str]()
-    for folder, names in walk(path):
-        for name in names:
-            if is_image(name):
-                images.setdefault(Path(name).stem, []).append(f"{folder}{name}")
-            elif name.lower().endswith(".xml") and name[0] != ".":
-                texts.append(f"{folder}{name}")
+    for folder, names in walk(path) if texts else ():
+        for name in filter(is_image, names):
+            images.setdefault(Path(name).stem, []).append(f"{folder}{name}")
     for text in texts:
         folder, _, name = text.rpartition("/")
         around, _, last = folder.rpartition("/")
@@ -70,6 +67,10 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str]]]:
         start = f"{start}/" if start else ""
         alike = (each for each in images.get(Path(name).stem, ()) if each.startswith(start))
         yield text, [each for each in alike if is_apart or "/" not in each.removeprefix(start)]
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml") and name[0] != "."
 
 
 def _count_images(path: Path) -> int:
