@@ -62,3 +62,13 @@ def test_splits_that_are_not_there(folds, name, missing):
     ):
         folds.split(name)
     assert folds.has_split(name) == (name == "0,val")
+
+
+def test_splits_of_other_names_can_be_set(tmp_path):
+    path = tmp_path / "photos.csv"
+    path.write_text("image,labels,split\na.jpg,dog,0\nb.jpg,cat,1\n")
+    with pytest.raises(AnnotationError) as caught:
+        read_labels(path).split("train")
+    assert str(caught.value).endswith(
+        "no image is in split 'train' (splits: 0, 1); data.train_split of the recipe names others"
+    )

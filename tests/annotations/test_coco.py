@@ -207,3 +207,38 @@ def test_coco_as_fiftyone_and_cvat_lay_it_out(tmp_path, folder, file):
     assert annotations.splits == ("", "", "")
     assert (annotations.labels.dense() == 1).sum() == 3
     assert not len(find_missing_images(annotations))
+
+
+def test_only_listed_negatives_are_absent_in_lvis(tmp_path):
+    content = instances()
+    for image, negative in zip(content["images"], ([90], [], [1, 18]), strict=True):
+        image["neg_category_ids"] = negative
+        image["coco_url"] = f"http://x.org/train2017/{image.pop('file_name')}"
+    path = write(tmp_path / "lvis_v1_train.json", content)
+    annotations = coco.read(path)
+    assert annotations.images == tuple(f"train2017/{n:03d}.jpg" for n in (1, 2, 3))
+    # person, dog, toothbrush
+    assert annotations.labels.dense().tolist() == [[1, 1, 0], [-1, -1, -1], [0, 0, 1]]
+    assert annotations.notes[0].startswith("categories were looked for in some images only")
+    content["images"][1]["neg_category_ids"] = [7]
+    with pytest.raises(AnnotationError, match=r"images\[1\]: 'neg_category_ids' is no list of"):
+        coco.read(write(path, content))
+
+
+@pytest.mark.parametrize(
+    ("file", "folder", "found"),
+    [
+        ("annotations/my_train.json", "train2017", "train2017/001.jpg"),
+        ("annotations/my_train.json", "images/all", "images/all/001.jpg"),
+        ("my.json", "pictures", "pictures/001.jpg"),
+        ("annotations/my.json", ".", "001.jpg"),
+    ],
+)
+def test_images_are_found_beside_the_folder_of_the_file(tmp_path, file, folder, found):
+    path = write(tmp_path / file, instances())
+    for number in (1, 2, 3):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / f"{number:03d}.jpg").touch()
+    annotations = read_labels(path)
+    assert annotations.path(0) == tmp_path / found
+    assert annotations.path(0).exists()

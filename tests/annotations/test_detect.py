@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import json
+import lzma
 import os
 from typing import Any
 
@@ -279,6 +282,36 @@ def test_open_folder_without_labels(tmp_path):
     assert error_of(tmp_path).startswith(f"{tmp_path}: holds neither labels nor images;")
     make(tmp_path, {"a.jpg": ""})
     assert error_of(tmp_path).startswith(f"{tmp_path}: holds images but no labels; expected")
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["train.csv"], "train.csv"),
+        (["train_v2.tsv"], "train_v2.tsv"),
+        (["labels.parquet"], "labels.parquet"),
+        (["annotations/my_train.json"], "annotations/my_train.json"),
+        (["annotations/instances_train2017.json.gz"], "annotations/instances_train2017.json.gz"),
+        (["b.xlsx", "a.jsonl"], "a.jsonl"),
+    ],
+)
+@pytest.mark.parametrize("images", [["train_images/a.jpg", "dog/b.jpg"], ["a.jpg"]])
+def test_open_folder_with_a_label_file_of_another_name(tmp_path, files, named, images):
+    make(tmp_path, dict.fromkeys([*files, *images, ".hidden.csv", "other/c.csv"], "x"))
+    message = error_of(tmp_path)
+    which = "that file" if len(files) == 1 else "the one with the labels, such as"
+    start = f"{tmp_path}: is a folder with {', '.join(sorted(files))} in it; name {which} "
+    assert message.startswith(f"{start}{tmp_path}/{named}")
+    in_folders = len(images) > 1
+    assert message.endswith("; `format` folders reads a folder for each class") == in_folders
+    if in_folders:
+        assert len(read_labels(tmp_path, format="folders")) == 2
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_open_what_is_compressed(tmp_path, pack):
+    (tmp_path / "a.json.x").write_bytes(pack(b'{"images": []}'))
+    assert error_of(tmp_path / "a.json.x").endswith("a.json.x: is compressed; unpack it first")
 
 
 def test_open_format_for_the_wrong_kind_of_place(tmp_path):

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.annotations.told import labels_of
+from tests.annotations.told import error_of, labels_of
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.errors import AnnotationError
 from twlcli.images.discover import walk as discover_walk
@@ -100,6 +101,36 @@ def test_folders_beside_boxes(tmp_path, image, message):
     assert str(caught.value).startswith(f"{tmp_path}{message}")
     end = f"; the text files in {tmp_path}/labels, as of a detection data set, are not read"
     assert str(caught.value).endswith(end)
+
+
+@pytest.mark.parametrize(
+    "folders", [("images", "masks"), ("train2017", "val2017"), ("test-jpg", "train-jpg")]
+)
+def test_folders_that_are_called_as_parts_of_a_data_set_are_no_classes(tmp_path, folders):
+    touch(tmp_path, *(f"{name}/a.jpg" for name in folders))
+    message = error_of(tmp_path).removeprefix(f"{tmp_path.name}: ")
+    assert message == (
+        f"the folders {folders[0]}, {folders[1]} are no classes; expected a folder for each class; "
+        "`format` folders reads them as classes"
+    )
+    assert read_labels(tmp_path, format="folders").vocabulary.names == folders
+    touch(tmp_path, "dog/a.jpg")  # one that is a class
+    assert read_labels(tmp_path).vocabulary.names == tuple(sorted((*folders, "dog")))
+
+
+def test_folders_named_by_numbers_are_classes(tmp_path):
+    touch(tmp_path, "0/a.jpg", "1/a.jpg")
+    assert read_labels(tmp_path).vocabulary.names == ("0", "1")
+
+
+def test_folders_in_class_folders_are_noted(tmp_path):
+    touch(tmp_path, "train/animals/dog/a.jpg", "train/animals/cat/b.jpg", "val/cars/vw/c.jpg")
+    annotations = read_folders(tmp_path)
+    assert annotations.vocabulary.names == ("animals", "cars")
+    assert annotations.notes == (
+        "folders in class folders are no labels: animals/cat, animals/dog, cars/vw; a table may "
+        "list them",
+    )
 
 
 def test_folders_of_one_class_are_noted(tmp_path):

@@ -30,6 +30,54 @@ def test_a_list_is_read_as_lines_are(tmp_path):
     assert annotations.lines is None
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.jpg": ["dog"], "b.jpg": "dog|cat", "c.jpg": []},
+        {"a.jpg": {"labels": ["dog"]}, "b.jpg": {"dog": 1, "cat": 1}, "c.jpg": None},
+        {
+            "version": 3,
+            "data": [
+                {"image": "a.jpg", "labels": ["dog"]},
+                {"image": "b.jpg", "labels": ["cat", "dog"]},
+                {"image": "c.jpg", "labels": []},
+            ],
+        },
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_objects_of_images_are_read(tmp_path, content, indent):
+    path = write(tmp_path, json.dumps(content, indent=indent))
+    annotations = read_labels(path)
+    assert annotations.format == "json"
+    assert labels_of(annotations) == {"a.jpg": ["dog"], "b.jpg": ["cat", "dog"], "c.jpg": []}
+
+
+def test_one_line_that_is_an_image_is_json_lines(tmp_path):
+    path = write(tmp_path, '{"image": "a.jpg", "labels": ["dog"], "boxes": [{"x": 1}]}')
+    annotations = read_labels(path)
+    assert annotations.format == "jsonl"
+    assert annotations.notes == ("keys that were not read: boxes",)
+
+
+def test_marks_beside_the_image_are_refused(tmp_path):
+    message = error_of(write(tmp_path, [{"image": "a.jpg", "dog": 1, "cat": 0}]))
+    assert message.endswith(
+        "no key 'labels' (keys: 'image', 'dog', 'cat'); 1 and 0 by label stand in an object, "
+        '"labels": {"dog": 1}'
+    )
+
+
+def test_values_above_1_are_refused(tmp_path):
+    message = error_of(write(tmp_path, [{"image": "a.jpg", "labels": {"dog": 93}}]))
+    assert message.endswith("the value of label 'dog' is 93; expected 0 to 1, or -1")
+
+
+def test_a_number_is_a_label(tmp_path):
+    path = write(tmp_path, [{"image": f"{n}.jpg", "label": n % 3} for n in range(6)])
+    assert read_labels(path).vocabulary.names == ("0", "1", "2")
+
+
 def test_keys_can_be_named_and_images_are_looked_for(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.jpg").touch()
@@ -50,7 +98,10 @@ def test_keys_can_be_named_and_images_are_looked_for(tmp_path):
         ("[]", "photos.json: names no image"),
         ("[1]", "photos.json: object 1: expected an object such as"),
         ([{"image": "a", "labels": []}, []], "photos.json: object 2: expected an object such as"),
-        ([{"image": "a", "labels": 1}], "photos.json: object 1: 'labels' is a number, not a list"),
+        (
+            [{"image": "a", "labels": 1.5}],
+            "photos.json: object 1: 'labels' is a number, not a list",
+        ),
         ([{"labels": []}], "photos.json: object 1: there is no key 'image' (keys: 'labels')"),
         (
             [{"image": "a", "labels": []}] * 2,

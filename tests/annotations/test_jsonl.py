@@ -112,7 +112,7 @@ def test_jsonl_vocabulary(tmp_path):
         ),
         ('{"image": "", "labels": []}', "photos.jsonl:2: the image's path is empty"),
         (
-            '{"image": "b.jpg", "labels": 3}',
+            '{"image": "b.jpg", "labels": 3.5}',
             "photos.jsonl:2: 'labels' is a number, not a list of label names",
         ),
         (

@@ -118,6 +118,17 @@ def test_xmp_and_iptc_inside_are_one_place(tmp_path):
     assert read(tmp_path) == {"a.jpg": ["animal", "animal|dog", "sea", "Été"]}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("padding", ["", "\0", "\0\0\0"])
+def test_sidecars_in_every_encoding(tmp_path, encoding, padding):
+    mark = "" if encoding == "utf-8" else "\ufeff"
+    text = described("dog,Küche").decode().rstrip()
+    text = text if encoding == "utf-8" else text.replace("UTF-8", "UTF-16")
+    content = (mark + text + padding).encode(encoding)
+    make(tmp_path, {"a.jpg": b"", "a.jpg.xmp": content})
+    assert read(tmp_path) == {"a.jpg": ["Küche", "dog"]}
+
+
 def test_levels_imply_those_above(tmp_path):
     make(
         tmp_path,

@@ -26,7 +26,7 @@ def test_tasks_with_annotations(tmp_path):
         task("a.jpg", [answer("dog", "cat")], predictions=[{"result": [answer("cow")]}]),
         task("b.jpg", []),
         task("c.jpg"),
-        task("d.jpg", [answer("cow", kind="rectanglelabels"), answer("dog", question="other")]),
+        task("d.jpg", [answer("cow", kind="rectanglelabels"), answer("hen", question="other")]),
     ]
     tasks.append(task("e.jpg", [answer("pig")]))
     tasks[-1]["annotations"][0]["was_cancelled"] = True
@@ -35,11 +35,11 @@ def test_tasks_with_annotations(tmp_path):
     assert labels_of(annotations) == {
         "a.jpg": ["cat", "dog"],
         "b.jpg": [],
-        "d.jpg": ["cow", "dog"],
+        "d.jpg": ["cow", "hen"],
     }
     assert annotations.notes == ("images left out because they have no annotation: 2",)
     annotations = read_labels(tmp_path / "tasks.json", labels_column="other")
-    assert labels_of(annotations) == {"a.jpg": [], "b.jpg": [], "d.jpg": ["dog"]}
+    assert labels_of(annotations) == {"a.jpg": [], "b.jpg": [], "d.jpg": ["hen"]}
 
 
 def test_annotators_who_disagree(tmp_path):
@@ -73,6 +73,73 @@ def test_min_with_one_choice(tmp_path):
         "`labels_column`"
     )
     assert labels_of(read_labels(path, labels_column="choice"))["a.jpg"] == ["dog"]
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_questions_with_the_same_answers_are_refused(tmp_path, short):
+    if short:
+        tasks = [{"image": "a.jpg", "dog?": {"choices": ["yes"]}, "cat?": {"choices": ["no"]}}]
+        tasks += [{"image": "b.jpg", "dog?": {"choices": ["no"]}, "cat?": {"choices": ["no"]}}]
+    else:
+        pairs = [("a.jpg", "yes", "no"), ("b.jpg", "no", "no")]
+        tasks = [
+            task(image, [answer(dog, question="dog?"), answer(cat, question="cat?")])
+            for image, dog, cat in pairs
+        ]
+    path = write(tmp_path, tasks)
+    assert error_of(path) == (
+        "tasks.json: the questions 'cat?' and 'dog?' both have the answer 'no'; `labels_column` "
+        "names one of them"
+    )
+    annotations = read_labels(path, labels_column="dog?")
+    assert labels_of(annotations) == {"a.jpg": ["yes"], "b.jpg": ["no"]}
+    assert "no question is called 'dog'; the " in error_of(path, labels_column="dog")
+
+
+def test_boxes_and_choices_may_have_the_same_names(tmp_path):
+    boxes = answer("dog", kind="rectanglelabels", question="box")
+    path = write(tmp_path, [task("a.jpg", [answer("dog", "cat"), boxes])])
+    assert labels_of(read_labels(path)) == {"a.jpg": ["cat", "dog"]}
+
+
+def test_taxonomies_are_labels_and_ratings_are_named(tmp_path):
+    paths = {"value": {"taxonomy": [["animal", "dog"], ["sky"]]}, "type": "taxonomy"}
+    rating = {"value": {"rating": 4}, "type": "rating", "from_name": "stars"}
+    path = write(tmp_path, [task("a.jpg", [{**paths, "from_name": "what"}, rating])])
+    annotations = read_labels(path)
+    assert labels_of(annotations) == {"a.jpg": ["animal", "animal|dog", "sky"]}
+    assert annotations.notes == ("results that name no labels were not read: rating",)
+
+
+CSV = """annotation_id,annotator,choice,created_at,id,image,lead_time,updated_at
+1,1,dog,2024-01-01,7,a.jpg,3.1,2024-01-01
+2,2,cat,2024-01-01,8,b.jpg,2.0,2024-01-01
+3,1,"{""choices"": [""dog"", ""cat""]}",2024-01-01,9,c.jpg,1.0,2024-01-01
+"""
+SECOND = '4,2,"{""choices"": [""dog""]}",2024-01-01,9,c.jpg,1.0,2024-01-01\n'
+
+
+def test_its_table(tmp_path):
+    path = tmp_path / "tasks.csv"
+    path.write_text(CSV)
+    assert labels_of(read_labels(path)) == {
+        "a.jpg": ["dog"],
+        "b.jpg": ["cat"],
+        "c.jpg": ["cat", "dog"],
+    }
+    path.write_text(CSV.replace(",choice,", ",my question,") + SECOND)
+    for join_rows in (False, True):
+        annotations = read_labels(path, join_rows=join_rows)
+        assert annotations.labels.dense().tolist() == [[0, 1], [1, 0], [-1, 1]]  # cat, dog
+        note = "labels that not all annotators of an image named were read as unknown"
+        assert annotations.notes == (note,)
+
+
+def test_its_table_with_two_questions(tmp_path):
+    path = tmp_path / "tasks.csv"
+    text = CSV.replace("image,", "image,sky,").replace(".jpg,", ".jpg,grey,")
+    path.write_text(text.replace("2,cat", "2,dog"))
+    assert error_of(path).endswith("is 'choice' the labels?; `labels_column` choice")
 
 
 UPLOADED = "/data/upload/3/0a1b2c3d-x%20y.jpg"

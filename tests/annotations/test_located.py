@@ -42,11 +42,13 @@ def test_images_are_found(tmp_path, names, files, note):
     ("names", "files"),
     [
         (["a.jpg", "b.jpg"], ["a.jpg", "x/b.jpg"]),  # one is where it should be
-        (["a.jpg", "b.jpg"], ["x/a.jpg", "y/b.jpg"]),  # not in one folder
+        (["a.jpg", "b.jpg"], ["x/a.jpg", "y/b.jpg", "z/b.jpg"]),  # one in two of them
+        (["a.jpg"], ["x/A.jpg", "x/A.JPG"]),  # two that are like it
+        (["a.jpg"], ["a.png"]),  # which may be another
+        (["7.jpg"], ["007.jpg"]),
         (["a.jpg"], ["x/a.jpg", "y/a.jpg"]),  # in two
         (["a", "a.jpg"], ["x/a.jpg", "x/b.jpg"]),  # which would be one image
         (["a", "b"], ["a.txt", "b.txt"]),
-        (["/a", "/b"], ["a.jpg", "b.jpg"]),
         (["a.jpg"], [".hidden/a.jpg"]),
     ],
 )
@@ -54,6 +56,35 @@ def test_images_that_are_left_as_they_are(tmp_path, names, files):
     annotations = read(tmp_path, names, files)
     assert annotations.images == tuple(names)
     assert annotations.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (
+            ["a.png", "b.png", "c.png"],
+            ["images_001/images/a.png", "images_002/images/b.png", "x/c.png"],
+        ),
+        (["/a", "/b"], ["a.jpg", "b.jpg"]),
+        (["/home/me/data/p/a.jpg", "/home/me/data/q/b.jpg"], ["p/a.jpg", "q/b.jpg"]),
+        (["/home/me/a.jpg", "/home/you/b.jpg"], ["images/a.jpg", "images/b.jpg"]),
+        (["C:\\data\\p\\a.jpg", "C:\\data\\p\\b.jpg"], ["p/a.jpg", "p/b.jpg"]),
+        (["https://x.org/p/a%20b.jpg?w=1", "https://x.org/p/c.jpg"], ["p/a b.jpg", "p/c.jpg"]),
+        (["file:///d/a.jpg", "file:///d/b.jpg"], ["in/a.jpg", "in/b.jpg"]),
+        (["Chex/train/p1/v.jpg", "Chex/train/p2/v.jpg"], ["train/p1/v.jpg", "train/p2/v.jpg"]),
+        (["A.jpg", "b.JPG"], ["a.JPG", "B.jpg"]),
+        (["Caf\u00e9.jpg", "b.jpg"], ["Cafe\u0301.jpg", "B.jpg"]),
+        ([" a.jpg ", " b.jpg"], ["a.jpg", "b.jpg"]),
+    ],
+)
+def test_images_are_found_by_other_paths(tmp_path, names, files):
+    annotations = read(tmp_path, names, files)
+    assert annotations.images == tuple(files)
+    for_what = f"such as '{files[0]}' for '{names[0]}'"
+    assert annotations.notes in (
+        (f"images were found by other paths, {for_what}",),
+        (f"images were found in images_001/images, such as '{files[0]}'",),
+    )
 
 
 def test_images_are_found_below_the_folder_that_is_named(tmp_path):

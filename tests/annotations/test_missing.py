@@ -75,6 +75,17 @@ def test_missing_error_other_letter_case(tmp_path):
     )
 
 
+@pytest.mark.parametrize("there", ["b.png", "B.jpeg", "0b.jpg"])
+def test_missing_error_names_one_like_it(tmp_path, there):
+    message = error_of(table(tmp_path, ["a.jpg", "b.jpg"], ["a.jpg", there]))
+    assert message.endswith(f"; there is '{there}'") == (there != "0b.jpg")
+
+
+def test_missing_error_other_zeros(tmp_path):
+    message = error_of(table(tmp_path, ["7.jpg", "8.jpg"], ["x_007.jpg", "007.jpg"]))
+    assert "; there is '007.jpg'; name their folder" in message
+
+
 def test_missing_error_all(tmp_path):
     assert error_of(table(tmp_path, ["x/a.jpg", "x/b.jpg"])) == (
         "photos.csv:2: image 'x/a.jpg' is missing (looked for x/a.jpg), and so are all 2 images; "

@@ -122,3 +122,22 @@ def test_attributes_of_an_image_column_that_is_not_there(tmp_path):
 def test_attributes_with_a_short_row_are_an_error(tmp_path):
     path = write(tmp_path, "list.txt", CELEBA.replace("000003.jpg -1 -1 -1", "000003.jpg -1 -1"))
     assert error_of(path) == "list.txt:5: 3 cells where the header names 4"
+
+
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("train", "train", "Train")])
+def test_a_column_of_splits_is_no_label(tmp_path, splits):
+    rows = [("A.jpg", "dog", splits[0]), ("B.jpg", "cat", splits[1]), ("C.jpg", "dog", splits[2])]
+    path = tmp_path / "photos.csv"
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    annotations = read_labels(path)
+    assert annotations.vocabulary.names == ("cat", "dog")
+    assert annotations.splits == tuple(each.casefold() for each in splits)
+    assert annotations.notes[-1] == "column 3 was read as the split"
+
+
+def test_a_vehicle_may_be_a_train(tmp_path):
+    path = tmp_path / "photos.csv"
+    path.write_text("A.jpg,train\nB.jpg,train\n")
+    assert read_labels(path).vocabulary.names == ("train",)
+    path.write_text("A.jpg,bus,train\nB.jpg,car,bus\n")
+    assert read_labels(path).vocabulary.names == ("bus", "car", "train")

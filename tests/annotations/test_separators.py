@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +8,7 @@ from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.separators import blanks_separate, find_separator
 from twlcli.annotations.sidecars import read_sidecars
 from twlcli.annotations.table import read_table
+from twlcli.errors import AnnotationError
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,11 @@ def test_blanks_separate_where_every_word_is_a_cell(lists):
 
 @given(st.lists(st.text(alphabet="ab_ 1|,;[\t", max_size=8), max_size=12))
 def test_any_cells_have_a_separator(cells):
-    found = find_separator(enumerate(cells, 1), of="a.csv")
+    try:
+        found = find_separator(enumerate(cells, 1), of=Path("a.csv"))
+    except AnnotationError as error:
+        assert str(error).endswith("which separates labels?; `separator` says it")
+        return
     assert found.text in ("|", ";", ",", "json", "choices", " ")
     if found.text == " ":
         assert not any(each in cell for cell in cells for each in "|;,")

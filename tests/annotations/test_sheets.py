@@ -1,11 +1,14 @@
 """Tables that are no text."""
 
+import json
 import sys
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.annotations.told import error_of, labels_of
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.write import write_table
 from twlcli.errors import AnnotationError, MissingExtraError
@@ -44,6 +47,8 @@ def test_columns_of_numbers(tmp_path):
         assert annotations.vocabulary.names == ("cat", "dog", "eel")
         assert annotations.splits == ("train", "train", "val")
         assert annotations.labels.dense().tolist() == TARGETS
+        said = "sheets that were not read: notes" in annotations.notes
+        assert said == (each.suffix == ".xlsx")
 
 
 def test_lists_in_parquet(tmp_path):
@@ -55,6 +60,142 @@ def test_lists_in_parquet(tmp_path):
     assert annotations.images == ("a.jpg", "b.jpg", "c.jpg")
     assert annotations.vocabulary.names == ("a, b", "cat")
     assert annotations.labels.dense().tolist() == [[1, 1], [0, 0], [0, 0]]
+
+
+# --- other kinds of columns in Parquet -----------------------------------------------------------
+
+TWO = ["a.jpg", "b.jpg"]
+
+
+def parquet_of(tmp_path, metadata=None, **columns):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"image": TWO, **columns})
+    if metadata is not None:
+        features = json.dumps({"info": {"features": metadata}})
+        table = table.replace_schema_metadata({"huggingface": features})
+    parquet.write_table(table, path)
+    return path
+
+
+def test_values_by_name_in_parquet(tmp_path):
+    values = [{"dog": 1, "cat": 0}, {"dog": 0, "cat": 1}]
+    expected = {"a.jpg": ["dog"], "b.jpg": ["cat"]}
+    assert labels_of(read_labels(parquet_of(tmp_path, labels=values))) == expected
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.int64())
+    maps = pyarrow.array([list(each.items()) for each in values], type=kind)
+    assert labels_of(read_labels(parquet_of(tmp_path, labels=maps))) == expected
+    fractions = [{"dog": 0.9, "cat": 0.0}, {"dog": 0.0, "cat": 1.0}]
+    assert "(its values are not all 1 and 0)" in error_of(parquet_of(tmp_path, labels=fractions))
+
+
+def test_classes_that_hugging_face_names(tmp_path):
+    names = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    path = parquet_of(tmp_path, {"label": names}, label=[1, -1])
+    assert labels_of(read_labels(path)) == {"a.jpg": ["dog"], "b.jpg": []}
+    for feature in ({"feature": names, "_type": "Sequence"}, [names]):
+        path = parquet_of(tmp_path, {"labels": feature}, labels=[[1, 0], [1]])
+        assert labels_of(read_labels(path)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
+    others: list[Any] = [{"labels": 7}, {"other": names}, [], {"labels": {"names": 1}}]
+    for metadata in others:
+        path = parquet_of(tmp_path, metadata, labels=[[1, 0], [1]])
+        assert read_labels(path).vocabulary.names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "images",
+    [[b"\xff\xd8\xff", b"\x89PNG"], [b"GIF\0", b"a"], [{"bytes": b"\xff", "path": None}] * 2],
+)
+def test_images_inside_parquet_are_refused(tmp_path, images):
+    path = parquet_of(tmp_path, image=images, label=["x", "y"], file=TWO)
+    assert error_of(path) == (
+        "a.parquet:1: the column 'image' holds files themselves, not their paths; save them as "
+        "files, and name a column of their paths with `image_column`"
+    )
+    assert read_labels(path, image_column="file").images == ("a.jpg", "b.jpg")
+
+
+def test_paths_beside_images_inside_parquet_are_read(tmp_path):
+    images = [{"bytes": b"\xff", "path": name} for name in TWO]
+    annotations = read_labels(parquet_of(tmp_path, image=images, label=["x", "y"]))
+    assert annotations.images == ("a.jpg", "b.jpg")
+    note = "of the images inside 'image' only the paths were read; they must be files"
+    assert annotations.notes == (note,)
+    path = parquet_of(tmp_path, image=[name.encode() for name in TWO], label=["x", "y"])
+    assert read_labels(path).images == ("a.jpg", "b.jpg")
+
+
+# --- workbooks -----------------------------------------------------------------------------------
+
+
+def workbook_of(tmp_path, change, rows=(("image", "dog"), ("a.jpg", 1), ("b.jpg", 0))):
+    path = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    change(book)
+    book.save(path)
+    return path
+
+
+def test_merged_cells_are_refused(tmp_path):
+    path = workbook_of(tmp_path, lambda book: book.active.merge_cells("B2:B3"))
+    assert error_of(path) == (
+        "a.xlsx: cells B2:B3 are merged, and only the first has a value; part them and fill each"
+    )
+
+
+@pytest.mark.parametrize("formula", ["=1-B2", "=SUM(B1:B2)"])
+def test_formulas_without_a_value_are_refused(tmp_path, formula):
+    def change(book):
+        book.active["B3"] = formula
+
+    message = error_of(workbook_of(tmp_path, change))
+    assert message.startswith("a.xlsx: cell B3 is a formula without a stored value; open and save")
+
+
+def test_errors_of_formulas_are_no_labels(tmp_path):
+    rows = (("image", "labels"), ("a.jpg", "dog"), ("b.jpg", "#REF!"))
+    message = error_of(workbook_of(tmp_path, lambda _: None, rows))
+    assert (
+        message == "a.xlsx: a cell of labels holds #REF!, the error of a formula; mend or empty it"
+    )
+
+
+def test_other_sheets_are_named(tmp_path):
+    def change(book):
+        book.create_sheet("legend").append(["x"])
+        book.move_sheet(book.create_sheet("secret"), -2)
+        book["secret"].sheet_state = "hidden"
+
+    annotations = read_labels(workbook_of(tmp_path, change))
+    assert labels_of(annotations) == {"a.jpg": ["dog"], "b.jpg": []}
+    assert annotations.notes == ("sheets that were not read: secret, legend",)
+
+
+def test_a_sheet_for_each_split_is_refused(tmp_path):
+    def change(book):
+        book.active.title = "Train"
+        book.create_sheet("val")
+
+    assert error_of(workbook_of(tmp_path, change)) == (
+        "a.xlsx: has a sheet for each split (Train, val); save each as a file; `val_data` and "
+        "`test_data` name the others"
+    )
+
+
+def test_cells_far_away_take_no_time(tmp_path):
+    def change(book):
+        book.active.cell(1_048_576, 1000).font = openpyxl.styles.Font(bold=True)
+
+    path = workbook_of(tmp_path, change)
+    began = time.process_time()
+    assert len(read_labels(path)) == 2
+    assert time.process_time() - began < 20  # it took 62 s, and takes less than one
+
+
+def test_what_openpyxl_does_not_know_is_one_plain_line(tmp_path):
+    path = workbook_of(tmp_path, lambda book: book.create_chartsheet("c"))
+    assert "holds something such as a chart that is not known here" in error_of(path)
 
 
 def test_what_is_written_is_read_back(tmp_path):

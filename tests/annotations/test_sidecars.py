@@ -41,7 +41,10 @@ def test_sidecars_forms(tmp_path):
         "sub/c.png": ["caf\u00e9"],
         "sub/d.png": ["caf\u00e9"],
     }
-    assert annotations.notes == ("images left out because they have no text file: 1",)
+    assert annotations.notes == (
+        "of two text files of an image this one was read: b.jpg.txt",
+        "images left out because they have no text file: 1",
+    )
     assert annotations.format == "sidecars"
 
 
@@ -95,9 +98,10 @@ def test_sidecars_boxes_are_refused(tmp_path):
     make(tmp_path, {"a.jpg": b"", "a.txt": "0 0.51 0.42 0.2 0.33\n1 0.1 0.2 0.3 0.4\n"})
     with pytest.raises(AnnotationError) as caught:
         read_sidecars(tmp_path)
-    assert str(caught.value) == (
+    message = (
         f"{tmp_path}/a.txt:1: '0 0.51 0.42 0.2 0.33' is a box of a detection data set, not tags"
     )
+    assert str(caught.value).startswith(f"{message}; boxes beside images are read with a data.yaml")
 
 
 def test_sidecars_none(tmp_path):

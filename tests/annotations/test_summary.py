@@ -1,5 +1,8 @@
 import json
 
+import pytest
+
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.summary import case_twins, in_one_line, summarize
 from twlcli.annotations.table import read_table
 from twlcli.labels import Vocabulary
@@ -73,3 +76,30 @@ def test_what_was_read_is_one_line(tmp_path):
     told = f"{table} (csv): 2 labels, 1.00 per image, 1 images without labels, 1 entries unknown"
     assert in_one_line(annotations) == told
     assert in_one_line(annotations.select([0, 2]), annotations.select([1, 3])) == told
+
+
+def test_a_picture_in_two_class_folders_is_noted(tmp_path):
+    for name, content in (("dog/a", b"1"), ("cat/b", b"1"), ("cat/c", b"2"), ("dog/d", b"33")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    note = "a picture is in two class folders: cat/b.jpg and dog/a.jpg"
+    assert summarize(read_labels(tmp_path)).notes == (note,)
+    (tmp_path / "dog/c.jpg").write_bytes(b"2")
+    assert summarize(read_labels(tmp_path)).notes == (f"{note} (1 more such pairs)",)
+
+
+@pytest.mark.parametrize("name", ["wild\u00a0cat", "do\u200bg"])
+def test_characters_that_are_not_seen_are_noted(tmp_path, name):
+    path = tmp_path / "photos.csv"
+    path.write_text(f"image,labels\na.jpg,{name}\n", encoding="utf-8")
+    note = f"labels with characters that are not seen or not blanks: {name!a}"
+    assert summarize(read_labels(path)).notes[-1] == note
+
+
+def test_among_many_images_only_those_of_one_name_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("twlcli.annotations.class_copies._MANY", 3)
+    for name in ("dog/a", "cat/a", "cat/b", "dog/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(b"1")
+    note = "a picture is in two class folders: cat/a.jpg and dog/a.jpg"
+    assert summarize(read_labels(tmp_path)).notes == (note,)

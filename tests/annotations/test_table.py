@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.annotations.told import labels_of
+from twlcli.annotations.detect import read_labels
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.table import read_table
@@ -287,7 +288,11 @@ def test_columns_of_no_label_at_all_are_an_error(tmp_path):
     ("column", "cells", "splits"),
     [
         ("is_valid", ["True", "False", "1", ""], ("val", "train", "val", "")),
+        ("is_val", ["1", "0", "0", ""], ("val", "train", "train", "")),
+        ("is_train", ["1", "0", "True", "0"], ("train", "val", "train", "val")),
+        ("is_test", ["0", "0", "1", "0"], ("train", "train", "test", "train")),
         ("fold", ["0", "1", "2.0", "nan"], ("fold 0", "fold 1", "fold 2", "")),
+        ("kfold", ["0", "1", "2", "0"], ("fold 0", "fold 1", "fold 2", "fold 0")),
         ("Partition", ["0", "1", "2", ""], ("partition 0", "partition 1", "partition 2", "")),
         ("set", ["train", "VALID", "holdout", "test"], ("train", "val", "val", "test")),
         ("subset", ["training", "extra", "", "dev"], ("train", "extra", "", "val")),
@@ -302,6 +307,64 @@ def test_columns_that_name_splits(tmp_path, column, cells, splits, labels):
     without = splits.count("")
     note = f"images that are not used because they name no split: {without}"
     assert annotations.notes == ((note,) if without else ())
+
+
+def test_several_columns_of_one_split_each_are_refused(tmp_path):
+    path = write(tmp_path, "image,dog,is_train,is_test\na.jpg,1,1,0\nb.jpg,0,0,1\n")
+    assert error_of(path) == (
+        "photos.csv:1: several columns say which split an image is in: is_train, is_test; "
+        "`split_column` is_train reads one; a column 'split' has room for all"
+    )
+    annotations = read_table(path, ReadOptions(split_column="is_test"))
+    assert annotations.splits == ("train", "test")
+    assert annotations.vocabulary.names == ("dog",)
+    assert read_table(path, ReadOptions(ignore_columns="is_train")).splits == ("train", "test")
+
+
+def test_columns_of_1_throughout_are_named(tmp_path):
+    path = write(tmp_path, "image,dog,weight\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,1\n")
+    assert read_labels(path).notes == ("labels that every image has: weight",)
+
+
+def test_columns_without_a_name_that_hold_marks_are_noted(tmp_path):
+    path = write(tmp_path, ",image,dog,,\n0,a.jpg,1,0,\n1,b.jpg,0,1,\n")
+    annotations = read_table(path)
+    assert annotations.vocabulary.names == ("dog",)
+    assert annotations.notes == ("columns without a name were not read: 4",)
+
+
+def test_bars_may_stand_between_cells(tmp_path):
+    path = write(tmp_path, "image|labels\na.jpg|dog,cat\nb.jpg|dog\n")
+    assert labels_of(read_table(path)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
+
+
+def test_a_tsv_file_with_commas_is_refused(tmp_path):
+    path = write(tmp_path, "image,labels\na.jpg,dog\n", name="photos.tsv")
+    with pytest.raises(AnnotationError) as caught:
+        read_labels(path)
+    assert str(caught.value) == (
+        f"{path}:1: its cells are separated by ',', not by tabs; `format` csv reads it so"
+    )
+    assert read_labels(path, format="csv").vocabulary.names == ("dog",)
+
+
+@pytest.mark.parametrize(("count", "noted"), [(2, False), (3, True)])
+def test_the_count_of_a_list_of_attributes_is_checked(tmp_path, count, noted):
+    path = write(tmp_path, f"{count}\ndog cat\na.jpg 1 -1\nb.jpg -1 1\n", name="list.txt")
+    note = "the first line counts 3 images, and there are 2"
+    assert (note in read_labels(path).notes) == noted
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf16_without_its_mark(tmp_path, encoding):
+    text = "image,labels\na.jpg,caf\u00e9|\u72ac\n"
+    path = write(tmp_path, text, encoding=encoding)
+    assert read_table(path).vocabulary.names == ("caf\u00e9", "\u72ac")
+
+
+def test_notes_are_one_line_each(tmp_path):
+    path = write(tmp_path, 'image,labels\na.jpg,"wild\ncat"\nb.jpg,wild\nc.jpg,cat\n')
+    assert "as in 'wild cat'" in read_table(path).notes[0]
 
 
 def test_columns_of_a_second_split_are_named(tmp_path):
@@ -349,16 +412,6 @@ def test_rows_with_a_confidence(tmp_path, name):
 def test_rows_with_a_confidence_that_is_always_1(tmp_path):
     path = write(tmp_path, "image,label,confidence\na,dog,1\nb,cat,1\n")
     assert read_table(path).labels.dense().tolist() == [[0, 1], [1, 0]]
-
-
-def test_rows_with_a_confidence_between(tmp_path):
-    text = "image,label,confidence\na,dog,0.7\nb,cat,0\n"
-    annotations = read_table(write(tmp_path, text))
-    assert annotations.labels.dense().tolist() == [[0, 1], [1, 0]]
-    assert annotations.notes == ("columns that were not read: confidence",)
-    rows = "".join(f"{row},dog,{row % 2}\n" for row in range(2000))
-    path = write(tmp_path, f"image,label,confidence\n{rows}z,dog,0.7\n")
-    assert error_of(path) == "photos.csv:2002: 'confidence' is '0.7'; expected 1 or 0"
 
 
 def test_rows_that_contradict_each_other(tmp_path):
@@ -454,7 +507,15 @@ def test_text_long_cell(tmp_path):
             "photos.csv:1: expected a column 'labels', or columns of 1 and 0 for each label; the "
             "columns are: image",
         ),
-        ("image,dog, dog\na.jpg,1,0\n", "photos.csv:1: two columns are called 'dog'"),
+        (
+            "image,dog, dog\na.jpg,1,0\n",
+            "photos.csv:1: two columns are called 'dog'; rename or remove one",
+        ),
+        (
+            "image,labels\na.jpg,dog\nimage,labels\nb.jpg,cat\n",
+            "photos.csv:3: the header stands here again, as where files were joined; remove the "
+            "line",
+        ),
         ("image,labels\na.jpg\n", "photos.csv:2: 1 cell where the header names 2"),
         (
             "image,labels\na.jpg,dog,cat\n",
@@ -481,14 +542,14 @@ def test_text_long_cell(tmp_path):
         ),
         (
             'image,labels\na.jpg,"[""dog"""\n',
-            "photos.csv:2: '[\"dog\"' is not a JSON list of labels (Expecting ',' delimiter at "
-            "character 7); where one cell begins with '[' all are read as JSON lists unless "
-            "a separator is given",
+            "photos.csv:2: '[\"dog\"' is no list of labels (Expecting ',' delimiter at character "
+            "7); where one cell begins as a list, all are read as lists unless a separator is "
+            "given",
         ),
         (
             'image,labels\na.jpg,"[1.5, 2]"\n',
-            "photos.csv:2: '[1.5, 2]' is not a JSON list of labels; where one cell begins with '[' "
-            "all are read as JSON lists unless a separator is given",
+            "photos.csv:2: '[1.5, 2]' is no list of labels; where one cell begins as a list, all "
+            "are read as lists unless a separator is given",
         ),
         (
             'image,labels,vocabulary\na.jpg,dog,\nb.jpg,catt,"[""dog"", ""cat""]"\n',

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from twlcli.annotations import voc
+from twlcli.annotations.detect import read_labels
 from twlcli.errors import AnnotationError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "voc2007-trainval-224.tar"
@@ -148,7 +149,7 @@ def test_read_missing_xml_names_file_and_line(year):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (xml(("chiar", 0)), r"class 'chiar' is not one of VOC's 20; did you mean 'chair'\?"),
+        (xml(("", 0)), r"an object has no <name>"),
         (xml(("chair", "yes")), r"<difficult> of a chair is 'yes'; expected 0 or 1"),
         (xml(("chair", 0))[:-20], r"000005\.xml:1: column \d+: not well-formed XML \("),
         ("", r"000005\.xml:1: column 1: not well-formed XML \(no element found\)"),
@@ -191,3 +192,47 @@ def test_read_voc2007_counts(tmp_path):
     counts = zip(present.tolist(), unknown.tolist(), strict=True)
     assert dict(zip(annotations.vocabulary, counts, strict=True)) == REAL_COUNTS
     np.testing.assert_allclose(annotations.labels.present_per_image().mean(), 1.458, atol=5e-4)
+
+
+def test_own_classes_are_noted(tmp_path):
+    images = {"a": [("chiar", 0), ("helmet", 0)], "b": [("person", 0)]}
+    annotations = voc.read(make_year(tmp_path / "mine", images, {"train": ["a", "b"]}))
+    assert annotations.vocabulary.names == ("chiar", "helmet", "person")
+    assert annotations.notes == (
+        "classes beside VOC's 20, so only those that occur are labels: chiar; did you mean "
+        "'chair'?, helmet",
+    )
+
+
+BESIDE = {
+    "beside": ["a.jpg", "a.xml", "b.png", "b.xml", "c.jpg"],
+    "splits": ["train/a.jpg", "train/a.xml", "valid/b.jpg", "valid/b.xml", "valid/c.jpg"],
+    "apart": ["images/a.jpg", "annotations/a.xml", "images/b.jpg", "annotations/b.xml", "c.jpg"],
+    "around": ["a.jpg", "b.jpg", "Annotations/a.xml", "Annotations/b.xml", "c.jpg"],
+}
+
+
+@pytest.mark.parametrize("layout", BESIDE)
+def test_xml_files_beside_images(tmp_path, layout):
+    for name in BESIDE[layout]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        content = xml(("helmet", 0), ("vest", int("b." in name))) if ".xml" in name else ""
+        (tmp_path / name).write_text(content)
+    annotations = read_labels(tmp_path)
+    assert annotations.format == "voc"
+    assert annotations.vocabulary.names == ("helmet", "vest")
+    assert annotations.labels.dense().tolist() == [[1, 1], [1, -1]]
+    assert annotations.splits == (("train", "val") if layout == "splits" else ("", ""))
+    assert all(annotations.path(row).exists() for row in range(2))
+    assert annotations.notes == ("images left out because they have no XML file: 1",)
+
+
+def test_an_xml_file_of_two_images_is_refused(tmp_path):
+    for name in ("x/a.jpg", "y/a.jpg", "annotations/a.xml", "y/b.jpg", "annotations/c.xml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(xml(("helmet", 0)) if ".xml" in name else "")
+    with pytest.raises(AnnotationError, match=r"a\.xml: belongs to 2 images called a"):
+        read_labels(tmp_path)
+    (tmp_path / "x/a.jpg").unlink()
+    with pytest.raises(AnnotationError, match=r"c\.xml: belongs to no image called c"):
+        read_labels(tmp_path)

@@ -77,7 +77,7 @@ def test_a_line_is_not_endless(tmp_path, monkeypatch, name):
 
 
 def test_cells_over_many_lines_are_not_endless_either(tmp_path, monkeypatch):
-    monkeypatch.setattr("twlcli.annotations.csv_layout.LONGEST_LINE", 100_000)
+    monkeypatch.setattr("twlcli.annotations.rows.LONGEST_LINE", 100_000)
     path = table(tmp_path, 'image,labels\na.jpg,"' + "xxxxx\n" * 50_000)
     refused(path, "field larger than field limit|is never closed")
 

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import LabelMatrix, Vocabulary
+
+SPLITS_TO_SET = {"train": "train_split", "val": "validation_split"}  # keys of a recipe
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Annotations:
         files: the label files in which `lines` count, where `source` is a folder of several.
         file_rows: N indices into `files`; None where `source` is the one file.
         notes: what a reader decided that the user may want to know, one sentence each.
+        rules: what the cells of each file were found to mean; see `several.several_as_one`.
     """
 
     source: Path
@@ -49,6 +53,7 @@ class Annotations:
     files: tuple[Path, ...] = ()
     file_rows: NDArray[np.int32] | None = None
     notes: tuple[str, ...] = ()
+    rules: tuple[Rules, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -136,6 +141,8 @@ class Annotations:
             if split is None:
                 there = ", ".join(self.split_names()) or "none; only 'all'"
                 message = f"no image is in split '{part}' (splits: {there})"
+                if name in SPLITS_TO_SET and self.split_names():
+                    message += f"; data.{SPLITS_TO_SET[name]} of the recipe names others"
                 raise AnnotationError(f"{self.source}: {message}")
             wanted.add(split)
         rows = [row for row, split in enumerate(self.splits) if split in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.rules import Rules, check_rules, notes_of_columns
 from twlcli.errors import AnnotationError
 from twlcli.labels import (
     MOST_LABELS,
@@ -36,6 +38,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+_WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
 # Windows tells a server who the user is as soon as a path on it is looked at.
@@ -77,6 +81,9 @@ class AnnotationBuilder:
         self.format_name = format_name
         self.root = root
         self.notes: dict[str, None] = {}  # in order, each once
+        self.whole_numbers = False  # whether a label `7.0` is the number 7
+        self._noted_whole = False
+        self.rules: list[Rules] = []  # of each file
         self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
@@ -111,7 +118,21 @@ class AnnotationBuilder:
 
     def note(self, sentence: str) -> None:
         """Keep something for the user to know; a sentence said before is not repeated."""
-        self.notes[sentence] = None
+        self.notes[" ".join(sentence.split())] = None
+
+    def whole(self, text: str) -> str:
+        """`7.0` as `7`, with a note; any other text as it is.
+
+        pandas writes whole numbers so where some are missing, and one label is not two.
+        """
+        found = _WHOLE.fullmatch(text.strip())
+        if not found:
+            return text
+        if not self._noted_whole:
+            self._noted_whole = True
+            example = f"'{found[0]}' as {found[1]}"
+            self.note(f"whole numbers were read without their fraction, as {example}")
+        return found[1]
 
     def column(self, text: str) -> int | None:
         """The provisional column of a label as it is written; None for an empty one.
@@ -120,7 +141,7 @@ class AnnotationBuilder:
             AnnotationError: it is no text, as the name of a folder may be.
         """
         if text not in self._column_of_text:
-            name = normal_label(text)
+            name = normal_label(self.whole(text) if self.whole_numbers else text)
             if wrong := why_no_label(name):
                 raise AnnotationError(f"{self._file()}: {wrong}")
             if len(self._column_of_name) >= MOST_LABELS:
@@ -202,10 +223,14 @@ class AnnotationBuilder:
         """The annotations; labels stand in the declared order, or sorted by name without one.
 
         Raises:
-            AnnotationError: no image was added, or a label is not in the declared vocabulary.
+            AnnotationError: no image was added, a label is not in the declared vocabulary, or two
+            files were read by different rules.
         """
         if not self._row_of:
             raise AnnotationError(f"{self.source}: names no image")
+        check_rules(self.rules)
+        for note in notes_of_columns(self.rules):
+            self.note(note)
         if (without := self._splits.count("")) and without < len(self._splits):
             self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()
@@ -225,6 +250,7 @@ class AnnotationBuilder:
             files=tuple(self._files),
             file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,
             notes=tuple(self.notes),
+            rules=tuple(self.rules),
         )
 
     def _vocabulary(self) -> Vocabulary:

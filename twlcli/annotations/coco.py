@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.encoding import check_is_file, read_text, readable
+from twlcli.annotations.located import located
+from twlcli.annotations.missing import find_missing_images
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
 _LISTS = ("images", "annotations", "categories")
 # One of the three lists, holding objects: no table or JSON Lines file has that.
 _SIGN = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*[{\]]')
+_NOTE_OF_NEGATIVES = (
+    "categories were looked for in some images only, as in LVIS: those that an image lists under "
+    "'neg_category_ids' are absent, others that it does not show are unknown"
+)
 _SIGN_BYTES = 65536  # looked at, from each end of the file
 
 
@@ -44,12 +51,14 @@ def read(path: Path, *, images: Path | str | None = None) -> Annotations:
     The labels of an image are the categories of its annotations, `iscrowd` ones included, as the
     authors of the two-way loss count them (`utils/datasets.py` of their code sets a target for
     every annotation of the image). The vocabulary is all categories in the order of their ids.
-    Images without annotations are kept, label-free.
+    Images without annotations are kept, label-free. In a federated data set such as LVIS, whose
+    images have `neg_category_ids`, only these are absent, and what is neither is unknown.
 
     The split is taken from the file's name (`instances_train2017.json` is `train`) or, for
     `train/_annotations.coco.json`, from its folder's. Images are looked for in `images`, else
     in the folder that the file's name speaks of (`train2017/` or `images/train2017/` beside
-    `annotations/`), in `data/` beside FiftyOne's `labels.json`, else beside the file.
+    `annotations/`), in `data/` beside FiftyOne's `labels.json`, else beside the file; where they
+    are in none of these, in folders below and beside it.
 
     Args:
         path: an instances file, or a folder with `annotations/instances_*.json`,
@@ -81,7 +90,7 @@ def read(path: Path, *, images: Path | str | None = None) -> Annotations:
         builder.declare(names, line=None)
         prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
         instances.add_to(builder, prefix=prefix, split=_split(file))
-    return builder.finish()
+    return builder.finish() if images is not None else _found(builder.finish())
 
 
 @dataclass(frozen=True)
@@ -139,15 +148,36 @@ class _Instances:
                 message = f"category_id {category} is not in 'categories'"
                 raise self._error("annotations", at, message)
             labels[image].add(names[category])
+        absent = self._negatives(names)
+        if absent is not None:
+            builder.note(_NOTE_OF_NEGATIVES)
+        every = builder.columns(names.values())
         for number, file in files.items():
-            builder.add(prefix + file, builder.columns(sorted(labels[number])), split=split)
+            present = builder.columns(sorted(labels[number]))
+            unknown: list[int] = []
+            if absent is not None:
+                known = {*present, *builder.columns(absent.get(number, ()))}
+                unknown = [column for column in every if column not in known]
+            builder.add(prefix + file, present, unknown, split=split)
+
+    def _negatives(self, names: Mapping[int, str]) -> dict[int | str, list[str]] | None:
+        """The categories that each image is known not to show, where only some were looked for."""
+        found: dict[int | str, list[str]] = {}
+        for at, image in enumerate(self.images):
+            numbers = image.get("neg_category_ids")
+            if numbers is None:
+                continue
+            if not isinstance(numbers, list) or any(number not in names for number in numbers):
+                raise self._error("images", at, "'neg_category_ids' is no list of categories' ids")
+            found[image["id"]] = [names[number] for number in numbers]
+        return found or None
 
     def _image_files(self) -> dict[int | str, str]:
         files: dict[int | str, str] = {}
         id_of: dict[str, int | str] = {}
         for at, image in enumerate(self.images):
             number = self._value("images", at, image, "id", int, str)
-            file = self._value("images", at, image, "file_name", str)
+            file = _end_of_address(image) or self._value("images", at, image, "file_name", str)
             if number in files:
                 message = f"id {number} ('{file}') was given to '{files[number]}' before"
                 raise self._error("images", at, message)
@@ -167,6 +197,24 @@ class _Instances:
 
     def _error(self, key: str, at: int, message: str) -> AnnotationError:
         return AnnotationError(f"{self.path}: {key}[{at}]: {message}")
+
+
+def _end_of_address(image: Any) -> str | None:
+    """`train2017/a.jpg` of an image of LVIS, which has an address instead of a file's name."""
+    if not isinstance(image, dict) or "file_name" in image:
+        return None
+    address = image.get("coco_url")
+    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else None
+
+
+def _found(annotations: Annotations) -> Annotations:
+    """With images that are not where the file's name tells, but below its folder or beside it."""
+    for root in (annotations.root, annotations.root.parent):
+        tried = replace(annotations, root=root)
+        there = located(tried)
+        if there is not tried or len(find_missing_images(tried)) < len(tried):
+            return there
+    return annotations
 
 
 def _instance_files(folder: Path) -> list[Path]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from twlcli.annotations.builder import SPLIT_NAMES
-from twlcli.annotations.named_columns import NamedColumns
-from twlcli.labels import ABSENT, PRESENT, UNKNOWN
+from twlcli.annotations.marks import MISSING, is_mark, mark_value, number_in, words_for
+from twlcli.annotations.named_columns import NamedColumns, normal_name
+from twlcli.annotations.split_columns import is_split
+from twlcli.labels import ABSENT, PRESENT
 
 # What a column may be called, the first name found wins; see `normal_name`.
 IMAGE_COLUMNS = (
@@ -46,22 +47,27 @@ _OTHER_LABEL_COLUMNS = (
     "target",
     "tag",
 )
+# What says of each row whether its label is present.
+VERDICT_COLUMNS = (
+    "confidence",
+    "present",
+    "ispresent",
+    "presence",
+    "value",
+    "exists",
+    "positive",
+    "ispositive",
+    "score",
+    "probability",
+    "prob",
+)
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
-_OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
-
-# One cell of a table with a column per label. `1.0` is what pandas writes beside empty cells.
-CELL_VALUES = {
-    **dict.fromkeys(("1", "1.0", "True", "true", "TRUE"), PRESENT),
-    **dict.fromkeys(("0", "0.0", "False", "false", "FALSE"), ABSENT),
-    **dict.fromkeys(("-1", "-1.0"), UNKNOWN),
-}
-
-# Whole cells that programs write where there is nothing.
-MISSING = frozenset(
-    ("nan", "NaN", "NAN", "None", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "<NA>", "<null>")
+# What Label Studio writes beside the data and the answers.
+LABEL_STUDIO_COLUMNS = frozenset(
+    ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 )
-_WHOLE_NUMBER = re.compile(r"(\d+)(\.0)?")
+_OWN_COLUMNS = frozenset(("probabilities", "vocabulary"))  # of a table that twl wrote
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,12 @@ class Columns:
         labels: lists of labels, to be joined.
         unknown: lists of unknown labels.
         vocabulary: a list of all labels.
-        confidence: 1 or 0: whether the label of the row is present.
+        verdict: whether the label of the row is present.
+        doubtful: columns that may say the same: of 1 and 0, or called so and of numbers.
         label_columns: of a label each.
+        words: values of words in `label_columns` or `verdict`, by column; see `marks.words_for`.
         group: what the images belong to.
+        by_annotators: whether rows of one image are what several people say, as in Label Studio.
         notes: what was decided that the user may want to know.
         written_by_twl: whether the table's cells are as `write_table` or `twl tag` writes them.
     """
@@ -88,16 +97,14 @@ class Columns:
     labels: tuple[int, ...] = ()
     unknown: int | None = None
     vocabulary: int | None = None
-    confidence: int | None = None
+    verdict: int | None = None
+    doubtful: tuple[int, ...] = ()
     label_columns: tuple[int, ...] = ()
+    words: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     group: int | None = None
+    by_annotators: bool = False
     notes: tuple[str, ...] = ()
     written_by_twl: bool = False
-
-
-def normal_name(name: str) -> str:
-    """A column's name as it is compared: `Image Index`, `image_index` and `ImageIndex` are one."""
-    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def image_column(header: Sequence[str]) -> int | None:
@@ -116,22 +123,31 @@ def find_columns(
         sample: some rows.
         named: the columns that are known.
     """
-    hidden = named.ignored | {named.group, named.labels}
+    by_annotators = {"annotation_id", "lead_time"} <= set(header)
+    hidden = _hidden(header, image, named, by_annotators=by_annotators)
     header = ["" if place in hidden else name for place, name in enumerate(header)]
     names = [normal_name(name) for name in header]
-    cells = [[row[place].strip() for row in sample] for place in range(len(header))]
-    cells = [[cell for cell in column if cell and cell not in MISSING] for column in cells]
-    splits = [place for place in range(len(header)) if _is_split(names[place], cells[place])]
+    cells = [_cells(sample, place) for place in range(len(header))]
+    splits = [place for place in range(len(header)) if is_split(names[place], cells[place])]
     split = named.split
     if split is None:
         split = min(splits, key=lambda place: names[place] != "split", default=None)
     taken = {image, split, *splits}
-    found = Columns(image=image, split=split, group=named.group)
+    found = Columns(
+        image=image,
+        split=split,
+        group=named.group,
+        words=_words(sample, cells),
+        by_annotators=by_annotators,
+    )
     if named.label_columns:
         not_labels = (image, split, named.group)  # a pattern may be like their names too
         places = tuple(place for place in named.label_columns if place not in not_labels)
         return replace(found, label_columns=places)
     labels, note = _label_lists(names, cells, taken)
+    answers = [place for place, name in enumerate(header) if name and place not in taken]
+    if by_annotators and not labels and len(answers) == 1:
+        labels = (answers[0],)
     if named.labels is not None:
         labels = (named.labels,)
     if labels:
@@ -142,7 +158,7 @@ def find_columns(
         for place in every
         if place not in splits
         and not _UNNAMED.fullmatch(names[place])
-        and _holds_marks(cells[place])
+        and (place in found.words or _holds_marks(cells[place]))
     ]
     notes = [note] if note else []
     chosen = set(marked)
@@ -151,44 +167,84 @@ def find_columns(
     return replace(found, label_columns=tuple(marked), notes=tuple(notes))
 
 
+def _hidden(
+    header: Sequence[str], image: int, named: NamedColumns, *, by_annotators: bool
+) -> set[int | None]:
+    """The columns that hold no labels, whatever is in them."""
+    hidden = {*named.ignored, named.group, named.labels}
+    if by_annotators:
+        own = {place for place, name in enumerate(header) if name in LABEL_STUDIO_COLUMNS}
+        hidden |= own - {image, named.split, *named.label_columns}
+    return hidden
+
+
+def _cells(sample: Sequence[Sequence[str]], place: int) -> list[str]:
+    """The cells of a column that are not empty."""
+    cells = (row[place].strip() for row in sample)
+    return [cell for cell in cells if cell and cell not in MISSING]
+
+
+def _words(
+    sample: Sequence[Sequence[str]], cells: Sequence[Sequence[str]]
+) -> dict[int, dict[str, int]]:
+    """The columns that hold words for present and absent, with what each means."""
+    textual = {
+        place: column for place, column in enumerate(cells) if column and not is_mark(column[0])
+    }
+    found = {
+        place: words_for(column, with_empty=len(column) < len(sample))
+        for place, column in textual.items()
+    }
+    pairs = [words for words in found.values() if words]
+    for place, column in textual.items():  # one word throughout, beside columns with both
+        alone = {cell.casefold() for cell in column}
+        found[place] = next((words for words in pairs if alone <= words.keys()), {})
+    return {place: words for place, words in found.items() if words}
+
+
 def _of_lists(found: Columns, header: Sequence[str], cells: Sequence[Sequence[str]]) -> Columns:
     names = [normal_name(name) for name in header]
     unknown, vocabulary = _place(names, ("unknown",)), _place(names, ("vocabulary",))
-    confidence = _place(names, ("confidence",))
-    if confidence is not None and not all(map(_is_mark, cells[confidence])):
-        confidence = None
-    read = {found.image, found.split, *found.labels, unknown, vocabulary, confidence}
+    by_twl = not _OWN_COLUMNS.isdisjoint(names)
+    free = [
+        "" if place in (found.image, found.split, *found.labels) else name
+        for place, name in enumerate(names)
+    ]
+    called_so = None if by_twl else _place(free, VERDICT_COLUMNS)
+    verdict = called_so
+    if verdict is not None and not _may_be_verdict(cells[verdict], found.words.get(verdict)):
+        verdict = None
+    read = {found.image, found.split, *found.labels, unknown, vocabulary, verdict}
     ignored = [
-        name
+        place
         for place, name in enumerate(header)
         if place not in read and name and names[place] not in _OWN_COLUMNS
+    ]
+    unread = few([header[place] for place in ignored])
+    doubtful = [
+        place
+        for place in ignored
+        if {PRESENT, ABSENT} <= set(map(mark_value, cells[place]))
+        or (place == called_so and None not in map(number_in, cells[place]))
     ]
     return replace(
         found,
         unknown=unknown,
         vocabulary=vocabulary,
-        confidence=confidence,
-        notes=(f"columns that were not read: {few(ignored)}",) if ignored else (),
-        written_by_twl=not _OWN_COLUMNS.isdisjoint(names),
+        verdict=verdict,
+        doubtful=() if by_twl or verdict is not None else tuple(doubtful),
+        notes=(f"columns that were not read: {unread}",) if ignored else (),
+        written_by_twl=by_twl,
     )
 
 
-def split_name(column: str, cell: str) -> str:
-    """The split that a cell names.
-
-    Example:
-        >>> [split_name("is_valid", "True"), split_name("fold", "3"), split_name("Set", "train")]
-        ['val', 'fold 3', 'train']
-    """
-    cell = cell.strip()
-    name = normal_name(column)
-    if cell in MISSING:
-        return ""
-    if name == "isvalid":
-        return {PRESENT: "val", ABSENT: "train"}.get(CELL_VALUES.get(cell, UNKNOWN), cell)
-    if name in ("fold", "partition") and (number := _WHOLE_NUMBER.fullmatch(cell)):
-        return f"{name} {number[1]}"
-    return cell
+def _may_be_verdict(cells: Sequence[str], words: Mapping[str, int] | None) -> bool:
+    """Whether cells say that labels are present or absent, if only in fractions."""
+    numbers = [number_in(cell) for cell in cells]
+    return bool(words) or all(
+        is_mark(cell) or (number is not None and -1 <= number <= 1)
+        for cell, number in zip(cells, numbers, strict=True)
+    )
 
 
 def _label_lists(
@@ -197,7 +253,7 @@ def _label_lists(
     """The columns of lists of labels, and a note where one so called is a label itself."""
 
     def only_marks(place: int) -> bool:
-        return all(cell in CELL_VALUES for cell in cells[place])
+        return all(map(is_mark, cells[place]))
 
     numbered = [
         place
@@ -208,7 +264,7 @@ def _label_lists(
         numbered = []
     first = _place(names, LABEL_COLUMNS)
     if first is not None:
-        not_labels = taken | {first, _place(names, ("confidence",))}
+        not_labels = taken | {first, _place(names, VERDICT_COLUMNS)}
         beside = [
             place
             for place, name in enumerate(names)
@@ -229,33 +285,14 @@ def _label_lists(
     return tuple(numbered), ""
 
 
-def _is_split(name: str, cells: Sequence[str]) -> bool:
-    if name == "split":
-        return True
-    if name == "isvalid":
-        return all(map(_is_mark, cells))
-    known = any(cell.casefold() in SPLIT_NAMES for cell in cells)
-    if name in ("set", "subset", "fold", "partition") and known:
-        return True
-    if name == "fold" and cells:
-        return all(map(_WHOLE_NUMBER.fullmatch, cells))
-    if name == "partition" and cells:
-        return all(map(_WHOLE_NUMBER.fullmatch, cells)) and not all(map(_is_mark, cells))
-    return False
-
-
-def _is_mark(cell: str) -> bool:
-    return CELL_VALUES.get(cell, UNKNOWN) != UNKNOWN
-
-
 def _holds_marks(cells: Sequence[str]) -> bool:
     """Whether cells are those of a label's column: a few others, or one alone, are mistakes."""
-    return not _holds_text(cells) or sum(cell not in CELL_VALUES for cell in cells) < 2
+    return not _holds_text(cells) or sum(not is_mark(cell) for cell in cells) < 2
 
 
 def _holds_text(cells: Sequence[str]) -> bool:
     """Whether most cells are not those of a label's column."""
-    return 2 * sum(cell in CELL_VALUES for cell in cells) < len(cells)
+    return 2 * sum(map(is_mark, cells)) < len(cells)
 
 
 def few(names: Sequence[str]) -> str:

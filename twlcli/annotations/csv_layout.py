@@ -1,57 +1,33 @@
-"""Cutting a table's text into cells."""
+"""How a table's text is cut into cells, and which column holds what."""
 
 from __future__ import annotations
 
 import csv
-import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
-from twlcli.annotations.builder import normal_label
-from twlcli.annotations.columns import CELL_VALUES, Columns, find_columns, image_column
-from twlcli.annotations.encoding import LONGEST_LINE, find_encoding, open_text
-from twlcli.annotations.guess import guess_image, guess_labels, question
-from twlcli.annotations.named_columns import find_named, listed, place_of
+from twlcli.annotations.builder import SPLIT_NAMES, normal_label
+from twlcli.annotations.columns import Columns, find_columns, image_column
+from twlcli.annotations.encoding import find_encoding, open_text
+from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
+from twlcli.annotations.marks import is_mark
+from twlcli.annotations.named_columns import NamedColumns, find_named, listed, normal_name, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.annotations.sheets import SHEETS, sheet_rows
+from twlcli.annotations.rows import BLANKS, DELIMITERS, SHEET, table_rows
+from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of
+from twlcli.annotations.split_columns import INDICATORS
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
+from twlcli.labels import some_of
 
-_SEP_LINE = re.compile(r"sep=.?")  # what Excel takes as the delimiter, above the header
-
-DELIMITERS = (",", "\t", ";")  # between cells
-SHEET = "no text"  # in place of an encoding
-BLANKS = " "  # any number of them and of tabs
 SAMPLE_ROWS = 1000  # that show what the columns hold
 _COUNT = 32  # characters in which a number of images fits
 _MOST = 0.9  # share of the cells and rows that show what a table without a header holds
 
 _MOST_COLUMNS = 100_000  # the largest vocabularies with a column for each label have 20,000
-_limit_lock = threading.Lock()
-_limit_holders: list[int] = []  # the bound as it was before each of those who read now
-
-
-@contextmanager
-def long_cells() -> Iterator[None]:
-    """Let the csv module read cells up to `LONGEST_LINE` inside the block.
-
-    A cell that lists 10,000 labels is longer than its own bound of 131,072 characters. The bound is
-    the whole interpreter's; the last of those who read at the same time sets it back.
-    """
-    with _limit_lock:
-        _limit_holders.append(csv.field_size_limit(LONGEST_LINE))
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            before = _limit_holders.pop()
-            if not _limit_holders:
-                csv.field_size_limit(before)
 
 
 @dataclass(frozen=True)
@@ -65,6 +41,7 @@ class Layout:
         columns: which of them holds what.
         rows_before: rows above the first image: 1 for a header, 0 where there is none.
         ragged: whether rows may be shorter than the header.
+        count: of images that the file itself tells.
         notes: what was decided that the user may want to know.
     """
 
@@ -74,6 +51,7 @@ class Layout:
     columns: Columns
     rows_before: int = 1
     ragged: bool = False
+    count: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,6 +82,8 @@ def find_layout(
     if all(image is None for image in images.values()):
         if without := _without_header(table, [delimiter] if delimiter else [*DELIMITERS, BLANKS]):
             return without
+        if delimiter is not None:
+            _check_delimiter(table, delimiter)
         raise _no_image_column(table, max(headers, key=lambda each: len(headers[each])))
     places = {each: image for each, image in images.items() if image is not None}
     chosen = max(places, key=lambda each: len(headers[each]))
@@ -120,7 +100,7 @@ class _Table:
 
     def first_row(self, delimiter: str) -> tuple[str, ...]:
         try:
-            rows = _rows(self.path, self.encoding, delimiter)
+            rows = table_rows(self.path, self.encoding, delimiter)
             cells = next((cells for _, cells in rows if cells), [])
         except csv.Error as error:
             message = f"the header is not a row of cells ({error})"
@@ -134,7 +114,7 @@ class _Table:
         """Some rows; with a header those that come after it and have its number of cells."""
         rows: list[list[str]] = []
         with suppress(csv.Error):
-            for _, cells in islice(_rows(self.path, self.encoding, delimiter), SAMPLE_ROWS):
+            for _, cells in islice(table_rows(self.path, self.encoding, delimiter), SAMPLE_ROWS):
                 if header is None:
                     rows += [cells] if any(cells) else []
                 elif len(cells) == len(header) and [cell.strip() for cell in cells] != list(header):
@@ -154,21 +134,49 @@ class _Table:
         named = find_named(self.path, header, self.options)
         sample = self.sample(delimiter, header)
         columns = find_columns(header, image, sample, named)
+        self._check_one_split(header, named)
+        if any(row[image] == NO_PATH for row in sample):
+            message = f"the column '{header[image]}' holds files themselves, not their paths"
+            hint = "save them as files, and name a column of their paths with {image_column}"
+            raise AnnotationError.at(self.path, rows_before, message, hint=hint)
         if not columns.labels and not columns.label_columns:
             taken = (image, columns.split, columns.group, *named.ignored)
             asked, hint = question(header, image=None, labels=guess_labels(header, sample, taken))
             message = (
                 "expected a column 'labels', or columns of 1 and 0 for each label; the columns "
-                f"are: {listed(header)}{asked}"
+                f"are: {listed(header)}{asked or wrong_marks(header, sample)}"
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
-        return Layout(self.encoding, delimiter, header, columns, rows_before)
+        notes = notes_of(self.path, header[image]) if self.encoding == SHEET else []
+        notes += _note_of_nameless(header, columns, sample)
+        return Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
+
+    def _check_one_split(self, header: Sequence[str], named: NamedColumns) -> None:
+        """Raise AnnotationError where several columns say each of one split who is in it."""
+        names = [
+            name
+            for place, name in enumerate(header)
+            if normal_name(name) in INDICATORS and place not in named.ignored
+        ]
+        if named.split is None and len(names) > 1:
+            message = f"several columns say which split an image is in: {listed(names)}"
+            hint = f"{{split_column}} {names[0]} reads one; a column 'split' has room for all"
+            raise AnnotationError.at(self.path, 1, message, hint=hint)
 
 
 def _image_place(header: Sequence[str], options: ReadOptions) -> int | None:
     if options.image_column is None:
         return image_column(header)
     return header.index(options.image_column) if options.image_column in header else None
+
+
+def _check_delimiter(table: _Table, told: str) -> None:
+    """Raise AnnotationError where another delimiter than the one told makes a header of images."""
+    for other in DELIMITERS:
+        if _image_place(table.first_row(other), table.options) is not None:
+            names = {"\t": "tabs"}
+            message = f"its cells are separated by '{other}', not by {names.get(told, repr(told))}"
+            raise AnnotationError.at(table.path, 1, message, hint="{format} csv reads it so")
 
 
 def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
@@ -197,7 +205,8 @@ def _no_image_column(table: _Table, delimiter: str) -> AnnotationError:
 def _below_a_count(table: _Table) -> Layout | None:
     """The layout of lists of attributes as CelebA's: the number of images, the names, the rows."""
     with open_text(table.path, table.encoding) as file:
-        if not file.readline(_COUNT).strip().isdecimal():
+        count = file.readline(_COUNT).strip()
+        if not count.isdecimal():
             return None
         names, first = file.readline().split(), file.readline().split()
     if not first or not is_image(first[0]):
@@ -208,7 +217,8 @@ def _below_a_count(table: _Table) -> Layout | None:
         return None
     named = table.options.image_column
     place = 0 if named is None else place_of(table.path, names, named)
-    return table.layout(BLANKS, tuple(names), place, rows_before=2)
+    layout = table.layout(BLANKS, tuple(names), place, rows_before=2)
+    return replace(layout, count=int(count))
 
 
 def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
@@ -223,7 +233,7 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         return None
     rows = table.sample(delimiter)
     values = [cell.strip() for row in rows for cell in row[1:]]
-    marks = sum(value in CELL_VALUES or not value for value in values)
+    marks = sum(is_mark(value) or not value for value in values)
     same = sum(len(row) == len(first) for row in rows)
     note = f"the first row is no header: it begins with the image '{first[0]}'"
     if len(first) > 2 and marks >= _MOST * len(values) and same >= _MOST * len(rows):
@@ -231,28 +241,62 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
         return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
     width = len(first)
-    for _, cells in _rows(table.path, table.encoding, delimiter, strict=True):
+    for _, cells in table_rows(table.path, table.encoding, delimiter, strict=True):
         width = max(width, len(cells))
-    columns = Columns(image=0, labels=tuple(range(1, width)))
+    split = _split_place(rows, len(first))
+    columns = Columns(
+        image=0, split=split, labels=tuple(each for each in range(1, width) if each != split)
+    )
     header = ("image", *["labels"] * (width - 1))
-    return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=(note,))
+    notes = (note,) if split is None else (note, f"column {split + 1} was read as the split")
+    return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=notes)
+
+
+def _split_place(rows: Sequence[Sequence[str]], width: int) -> int | None:
+    """The column beside others, or of several names, that holds nothing but names of splits."""
+    for place in range(width - 1, 0, -1):
+        cells = {row[place].strip().casefold() for row in rows if len(row) > place}
+        if cells <= SPLIT_NAMES.keys() and width > 2:
+            return place
+    return None
+
+
+def _note_of_nameless(
+    header: Sequence[str], columns: Columns, sample: Sequence[Sequence[str]]
+) -> list[str]:
+    """A note of columns of marks without a name, but for an index at the beginning."""
+    nameless = [
+        str(place + 1)
+        for place, name in enumerate(header)
+        if place and not name and any(is_mark(row[place].strip()) for row in sample)
+    ]
+    if not nameless or columns.labels:
+        return []
+    return [f"columns without a name were not read: {some_of(nameless)}"]
 
 
 def _check_names_once(path: Path, header: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in map(normal_label, header):
         if name and name in seen:
-            raise AnnotationError.at(path, 1, f"two columns are called '{name}'")
+            message = f"two columns are called '{name}'; rename or remove one"
+            raise AnnotationError.at(path, 1, message)
         seen.add(name)
 
 
 def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width, before = len(layout.header), layout.rows_before
-    for line, cells in _rows(path, layout.encoding, layout.delimiter, strict=True):
+    header = list(layout.header) if before else None
+    for line, cells in table_rows(path, layout.encoding, layout.delimiter, strict=True):
         if before:
             before -= bool(cells)
         elif any(cells):
+            if cells == header:
+                message = (
+                    "the header stands here again, as where files were joined; remove the line"
+                )
+                raise AnnotationError.at(path, line, message)
             if len(cells) < width and layout.ragged:
                 cells += [""] * (width - len(cells))
             if len(cells) != width:
@@ -260,55 +304,10 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
             yield line, cells
 
 
-def _rows(
-    path: Path, encoding: str, delimiter: str, *, strict: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Every row of a table with its line, the header among them; see `_cut`."""
-    if encoding == SHEET:
-        yield from sheet_rows(path)
-        return
-    with long_cells(), open_text(path, encoding) as file:
-        yield from _cut(file, delimiter, strict=path if strict else None)
-
-
-def _cut(
-    file: TextIO, delimiter: str, *, strict: Path | None = None
-) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the line on which it begins; none for what Excel takes as the delimiter.
-
-    Args:
-        file: the table's text.
-        delimiter: between cells.
-        strict: the table's path, where quotes that do not match are an error of it.
-    """
-    if delimiter == BLANKS:
-        for line, text in enumerate(file, start=1):
-            yield line, text.split()
-        return
-    reader = csv.reader(file, delimiter=delimiter, strict=strict is not None)
-    line, begun = 1, False
-    try:
-        for cells in reader:
-            if not begun and cells:
-                begun = not _SEP_LINE.fullmatch("".join(cells))
-            yield line, cells if begun else []
-            line = reader.line_num + 1
-    except csv.Error as error:
-        if strict is None:
-            raise
-        raise AnnotationError.at(strict, line, _csv_message(error)) from error
-
-
 def _width_message(count: int, layout: Layout) -> str:
     cells, width = "1 cell" if count == 1 else f"{count} cells", len(layout.header)
     names = "the header names" if layout.rows_before else "the first row has"
     message = f"{cells} where {names} {width}"
-    if count > width and layout.delimiter != BLANKS:
+    if count > width and layout.encoding != SHEET and layout.delimiter != BLANKS:
         message += "; a cell that holds the delimiter must stand in double quotes"
     return message
-
-
-def _csv_message(error: csv.Error) -> str:
-    if "unexpected end of data" in str(error):
-        return "a quoted cell begins in this row and is never closed"
-    return f"the quotes in this row do not match ({error})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,12 +17,13 @@ from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.imagefolder import is_imagefolder, read_imagefolder
-from twlcli.annotations.json_list import read_json_list
+from twlcli.annotations.json_list import read_json_list, records_in
 from twlcli.annotations.jsonl import read_jsonl
 from twlcli.annotations.keywords import MIN_IMAGES, keyworded, read_keywords
 from twlcli.annotations.label_studio import is_label_studio, read_label_studio
 from twlcli.annotations.located import located, with_extension
 from twlcli.annotations.missing import with_forward_slashes
+from twlcli.annotations.odd_labels import with_notes_of_labels
 from twlcli.annotations.read_options import (
     DEFAULTS,
     EVERY,
@@ -33,6 +35,7 @@ from twlcli.annotations.read_options import (
 from twlcli.annotations.several import several_as_one
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
+from twlcli.annotations.voc_beside import is_voc_beside, read_voc_beside
 from twlcli.annotations.vocabulary import (
     with_spelling_of,
     with_vocabulary,
@@ -43,7 +46,7 @@ from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.io import parse_json
-from twlcli.labels import Vocabulary
+from twlcli.labels import Vocabulary, some_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Format:
 
 
 _OF_IMAGES = EVERY | {"images"}
+
+
+def _read_voc(path: Path, _: ReadOptions) -> Annotations:
+    return voc.read(path) if voc.is_voc(path) or not is_voc_beside(path) else read_voc_beside(path)
+
 
 FORMATS: dict[str, Format] = {
     "csv": Format(read_table, "file", OF_TABLES),
@@ -74,17 +82,30 @@ FORMATS: dict[str, Format] = {
         _OF_IMAGES | {"coco_images"},
     ),
     "yolo": Format(read_yolo, "either", EVERY | {"names"}),
-    "voc": Format(lambda path, _: voc.read(path), "folder", _OF_IMAGES),
+    "voc": Format(_read_voc, "folder", _OF_IMAGES),
     "nus-wide": Format(lambda path, _: nus_wide.read(path), "folder", _OF_IMAGES),
     "sidecars": Format(read_sidecars, "folder", EVERY | {"separator"}),
     "keywords": Format(read_keywords, "folder", EVERY | {"people", "own_keywords"}),
-    "folders": Format(lambda path, _: read_folders(path), "folder", EVERY),
+    "folders": Format(read_folders, "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
 _LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
 
+# Formats in which labels stand in cells; see `odd_labels`.
+_OF_CELLS = ("csv", "tsv", "parquet", "xlsx", "sidecars", "imagefolder")
+
 # Read when a folder is given; before anything else is looked for in it.
 TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
+
+_LABEL_FOLDERS = ("annotations", "labels")
+# What may hold labels, if nothing else in a folder tells what they are.
+_LABEL_FILE = re.compile(
+    r"\.(csv|tsv|jsonl?|ndjson|parquet|xlsx?|xml|ya?ml)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE
+)
+
+# The first key of an object of JSON, and a list of objects in one.
+_FIRST_KEY = re.compile(r'\{\s*"([^"\\]*)"')
+_OBJECTS = re.compile(r'"\s*:\s*\[\s*\{')
 
 _START = 1 << 16  # characters that show what a file is
 
@@ -206,6 +227,8 @@ def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
     annotations = with_forward_slashes(annotations)
     if options.extension is not None:
         annotations = with_extension(annotations, options.extension)
+    if name in _OF_CELLS and options.separator is None:
+        annotations = with_notes_of_labels(annotations)
     return located(annotations) if name in _LISTS else annotations
 
 
@@ -239,19 +262,27 @@ def _check_place(path: Path, name: str) -> None:
 
 
 def _folder_format(path: Path, options: ReadOptions) -> str:
-    looks_like: dict[str, Callable[[Path], bool]] = {
-        "imagefolder": is_imagefolder,
-        "voc": voc.is_voc,
-        "coco": coco.is_coco,
-        "nus-wide": nus_wide.is_nus_wide,
-        "yolo": is_yolo,
-        "sidecars": is_sidecars,
-    }
-    for name, looks in looks_like.items():
+    looks_like: tuple[tuple[str, Callable[[Path], bool]], ...] = (
+        ("imagefolder", is_imagefolder),
+        ("voc", voc.is_voc),
+        ("coco", coco.is_coco),
+        ("nus-wide", nus_wide.is_nus_wide),
+        ("yolo", is_yolo),
+        ("sidecars", is_sidecars),
+        ("voc", is_voc_beside),
+    )
+    for name, looks in looks_like:
         if looks(path):
             return name
     share = keyworded(path, options)
-    if is_folders(path) and share < 0.5:
+    if share >= 0.5:
+        return "keywords"
+    if files := _label_files(path):
+        which = "that file" if len(files) == 1 else "the one with the labels, such as"
+        message = f"is a folder with {some_of(files)} in it; name {which} {path / files[0]}"
+        hint = "{format} folders reads a folder for each class" if is_folders(path) else ""
+        raise AnnotationError(f"{path}: {message}", hint=hint)
+    if is_folders(path):
         return "folders"
     if share:
         return "keywords"
@@ -262,6 +293,19 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
         "photographs with keywords, a folder per class, or the layout of VOC, COCO, YOLO or "
         "NUS-WIDE"
     )
+
+
+def _label_files(folder: Path) -> list[str]:
+    """Files in a folder, or in `annotations` in it, that may hold the labels of its images."""
+    with readable(folder):
+        inside = [each for each in folder.iterdir() if each.name.casefold() in _LABEL_FOLDERS]
+        places = [folder, *sorted(each for each in inside if each.is_dir())]
+        files = [each for place in places for each in sorted(place.iterdir())]
+    return [
+        each.relative_to(folder).as_posix()
+        for each in files
+        if each.name[0] != "." and _LABEL_FILE.search(each.name) and each.is_file()
+    ]
 
 
 def _file_format(path: Path, options: ReadOptions) -> str:
@@ -277,9 +321,7 @@ def _file_format(path: Path, options: ReadOptions) -> str:
     with open_text(path, find_encoding(path)) as file:
         start = file.read(_START).lstrip()
     if start.startswith("{"):
-        return (
-            "jsonl" if _is_object(start.replace("\r", "\n").split("\n", 1)[0]) else "coco"
-        )  # which says what is wrong
+        return _object_format(start)
     if suffix != ".json":
         find_layout(path, options)  # says what is wrong with it, if it is not a table
         return "csv"
@@ -301,8 +343,12 @@ def _first_in(text: str) -> object:
     return value
 
 
-def _is_object(line: str) -> bool:
+def _object_format(start: str) -> str:
+    """The format of a file that begins with an object of JSON, which its first line may end."""
     try:
-        return isinstance(parse_json(line), dict)
+        content = parse_json(start.replace("\r", "\n").split("\n", 1)[0])
     except ValueError:
-        return False
+        first = _FIRST_KEY.match(start)
+        is_json = (first and is_image(first[1])) or _OBJECTS.search(start)
+        return "json" if is_json else "coco"  # which says what is wrong
+    return "jsonl" if records_in(content) is None else "json"

@@ -23,6 +23,8 @@ LONGEST_LINE = 1 << 26
 # Zip archives, which .xlsx and .ods are, and the older .xls.
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")  # gz, bz2, xz, zst
+
 # Encodings whose text Windows-1252 can decode too, and what is in it when they are right. Western
 # text has letters beyond ASCII one at a time; two ideographs need four such bytes on end.
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]{2}")
@@ -50,7 +52,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def find_encoding(path: Path) -> str:
-    """The encoding of a text file: UTF-8, else UTF-16 by its mark, else Windows-1252.
+    """The encoding of a text file: UTF-8, UTF-16 by its mark or its zeros, else Windows-1252.
 
     Windows-1252 holds all letters of latin-1. The whole file is decoded once, in pieces, so that
     reading it afterwards in the encoding returned cannot fail.
@@ -66,8 +68,12 @@ def find_encoding(path: Path) -> str:
         raise AnnotationError(f"{path}: the file is empty")
     if start.startswith(_SPREADSHEETS):
         raise AnnotationError(f"{path}: is a spreadsheet, or another archive; save it as CSV UTF-8")
+    if start.startswith(_COMPRESSED):
+        raise AnnotationError(f"{path}: is compressed; unpack it first")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         candidates = ["utf-16"]
+    elif unmarked := _utf16_without_mark(start):
+        candidates = [unmarked]
     else:
         candidates = ["utf-8-sig", WINDOWS_1252]
     for encoding in candidates:
@@ -76,6 +82,13 @@ def find_encoding(path: Path) -> str:
         if _decodes(path, encoding):
             return encoding
     raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")
+
+
+def _utf16_without_mark(start: bytes) -> str | None:
+    """The kind of UTF-16 of a text whose first two characters are ASCII."""
+    zeros = [byte == 0 for byte in start[:4]]
+    kinds = {(False, True): "utf-16-le", (True, False): "utf-16-be"}
+    return kinds.get((zeros[0], zeros[1])) if len(zeros) == 4 and zeros[:2] == zeros[2:] else None
 
 
 def _from_first_beyond_ascii(path: Path) -> bytes:
@@ -196,7 +209,9 @@ def read_text(path: Path) -> str:
     """
     content = read_bytes(path)
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ["utf-16"] if marked else ["utf-8-sig", WINDOWS_1252]:
+    unmarked = _utf16_without_mark(content[:4])
+    utf16 = "utf-16" if marked else unmarked
+    for encoding in [utf16] if utf16 else ["utf-8-sig", WINDOWS_1252]:
         if encoding == WINDOWS_1252:
             _check_not_foreign(path, content)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
+from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError
 from twlcli.images.discover.walk import walk_folders
-from twlcli.images.image_file import is_image
+from twlcli.images.image_file import IMAGE_SUFFIXES, is_image
 from twlcli.labels import some_of
 
 
@@ -41,6 +43,11 @@ CONTAINERS = frozenset(
     ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "data", "dataset")
 )
 
+# Words in the names of other folders of a data set.
+_NO_CLASSES = frozenset(
+    ("mask", "masks", "label", "labels", "annotations", "annotation", "segmentation", "gt")
+) | {suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES}
+
 
 @dataclass(frozen=True)
 class _Image:
@@ -50,16 +57,20 @@ class _Image:
     path: str
 
 
-def read_folders(path: Path) -> Annotations:
+def read_folders(path: Path, options: ReadOptions = DEFAULTS) -> Annotations:
     """Read `CLASS/a.jpg`, or `train/CLASS/a.jpg` and `val/CLASS/b.jpg`: one label per image.
 
     The immediate sub-folder is the label; images may lie deeper inside it. Where sub-folders named
     after splits hold folders, those are the labels, and other sub-folders are left out. All may lie
     in one folder more, such as `images/`.
 
+    Args:
+        path: the folder.
+        options: `format` lets folders that are all called as `images` and `masks` be classes.
+
     Raises:
         AnnotationError: no image is in a class folder, one is in a split's folder outside all
-            classes, or the only class is a folder such as `images`.
+            classes, or no folder's name is that of a class, as `images` or `train2017`.
     """
     builder = AnnotationBuilder(path, format_name="folders", root=path)
     found, texts = [], list[str]()
@@ -75,6 +86,7 @@ def read_folders(path: Path) -> Annotations:
     level = _level(inside)
     splits = _splits(inside, level)
     left_out = Counter[str]()
+    inner = set[str]()
     for image in inside:
         below = image.folders[level:]
         if splits and below and below[0] not in splits:
@@ -86,6 +98,9 @@ def read_folders(path: Path) -> Annotations:
             raise AnnotationError(f"{path / image.path}: {message}{_boxes_beside(path)}")
         label, split = (below[1], below[0]) if splits else (below[0], "")
         builder.add(image.path, builder.columns([label]), split=split)
+        if deeper := below[1 + bool(splits) :][:1]:
+            inner.add(f"{label}/{deeper[0]}")
+    _check_classes(builder, options)
     if outside := len(found) - len(inside):
         builder.note(f"images left out because they are in no class folder: {outside:,}")
     if left_out:
@@ -93,13 +108,37 @@ def read_folders(path: Path) -> Annotations:
         builder.note(f"images left out because they lie in no split with class folders: {counts}")
     if texts:
         builder.note(f"text files beside images were not read: {some_of(texts)}")
-    if builder.label_count == 1:
-        message = f"every image has the one label '{builder.label(0)}'"
-        if builder.label(0).casefold() in CONTAINERS:
-            message += f"; expected a folder for each class{_boxes_beside(path)}"
-            raise AnnotationError(f"{path}: {message}")
-        builder.note(message)
+    if len(inner) > 1:
+        named = some_of(sorted(inner))
+        builder.note(f"folders in class folders are no labels: {named}; a table may list them")
     return builder.finish()
+
+
+def _check_classes(builder: AnnotationBuilder, options: ReadOptions) -> None:
+    """Raise AnnotationError where the folders are called as no class is; note a class alone."""
+    path, labels = builder.source, [builder.label(each) for each in range(builder.label_count)]
+    expected = f"; expected a folder for each class{_boxes_beside(path)}"
+    if len(labels) == 1:
+        message = f"every image has the one label '{labels[0]}'"
+        if labels[0].casefold() in CONTAINERS:
+            raise AnnotationError(f"{path}: {message}{expected}")
+        builder.note(message)
+    elif options.format is None and all(map(_is_no_class, labels)):
+        message = f"the folders {some_of(labels)} are no classes{expected}"
+        hint = "{format} folders reads them as classes"
+        raise AnnotationError(f"{path}: {message}", hint=hint)
+
+
+def _is_no_class(folder: str) -> bool:
+    """Whether a folder is called as one of images of any class, such as `train2017`.
+
+    Example:
+        >>> [_is_no_class(name) for name in ("images_001", "test-jpg", "masks", "dog images")]
+        [True, True, True, False]
+    """
+    words = re.findall(r"[^\W\d_]+", folder.casefold())
+    known = SPLIT_NAMES.keys() | CONTAINERS | _NO_CLASSES
+    return bool(words) and known.issuperset(words)
 
 
 def _boxes_beside(path: Path) -> str:

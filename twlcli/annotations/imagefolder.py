@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -26,7 +27,7 @@ def read_imagefolder(path: Path, options: ReadOptions = DEFAULTS) -> Annotations
 
     A metadata file is a table or JSON Lines file whose image column is `file_name`, relative to
     the metadata's own folder; Roboflow calls it `_classes.csv`. The sub-folder is the split
-    where the file names none.
+    where the file names none, also that of images in a single file's `train/a.jpg`.
 
     Raises:
         AnnotationError: there is no metadata file, or one is wrong; names its line.
@@ -44,7 +45,16 @@ def read_imagefolder(path: Path, options: ReadOptions = DEFAULTS) -> Annotations
         options.check(file, file.suffix[1:], OF_RECORDS if is_jsonl else OF_TABLES)
         add = add_jsonl if is_jsonl else add_table
         add(builder, file, options, folder=folder, split=split)
-    return builder.finish()
+    return _with_splits_of_folders(builder.finish())
+
+
+def _with_splits_of_folders(annotations: Annotations) -> Annotations:
+    """With the folders `train/`, `val/` and such as splits, where nothing else names any."""
+    folders = [image.partition("/")[0] for image in annotations.images]
+    splits = tuple(SPLIT_NAMES.get(folder.casefold(), "") for folder in folders)
+    if any(annotations.splits) or not all(splits):
+        return annotations
+    return replace(annotations, splits=splits)
 
 
 def _metadata(path: Path) -> Iterator[Path]:

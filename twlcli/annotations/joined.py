@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from twlcli.annotations.builder import AnnotationBuilder, normal_image, normal_split
 from twlcli.errors import AnnotationError
+
+NOTE_OF_DISPUTES = "labels that not all annotators of an image named were read as unknown"
 
 
 @dataclass
@@ -18,13 +21,20 @@ class _Joined:
     present: set[int] = field(default_factory=set)
     absent: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
+    votes: Counter[int] = field(default_factory=Counter)
+    rows: int = 0
 
 
 class JoinedRows:
     """Collects the rows of every image, for a builder."""
 
     def __init__(
-        self, builder: AnnotationBuilder, path: Path, *, others_unknown: bool = False
+        self,
+        builder: AnnotationBuilder,
+        path: Path,
+        *,
+        others_unknown: bool = False,
+        by_annotators: bool = False,
     ) -> None:
         """Begin with no image.
 
@@ -33,10 +43,13 @@ class JoinedRows:
             path: the table, for error messages.
             others_unknown: whether labels that no row of an image names are unknown in it, not
                 absent.
+            by_annotators: whether each row is what one annotator says: a label that some of them
+                name and others do not is unknown.
         """
         self._builder = builder
         self._path = path
         self._others_unknown = others_unknown
+        self._by_annotators = by_annotators
         self._rows: dict[str, _Joined] = {}
 
     def add(
@@ -66,6 +79,9 @@ class JoinedRows:
                 f"image '{image}' is in group '{group}', and in '{row.group}' on line {row.line}"
             )
             raise AnnotationError.at(self._path, line, message)
+        if self._by_annotators:
+            row.votes.update(set(present))
+            row.rows += 1
         row.present.update(present)
         row.absent.update(absent)
         row.unknown.update(unknown)
@@ -83,6 +99,10 @@ class JoinedRows:
                 message = f"label '{name}' is present in a row of image '{image}' and absent in one"
                 raise AnnotationError.at(self._path, row.line, message)
             unknown = every - row.absent if self._others_unknown else row.unknown
+            if disputed := {each for each, votes in row.votes.items() if votes < row.rows}:
+                row.present -= disputed
+                unknown = unknown | disputed
+                self._builder.note(NOTE_OF_DISPUTES)
             self._builder.add(
                 image,
                 sorted(row.present),

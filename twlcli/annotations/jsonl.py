@@ -53,17 +53,17 @@ def add_jsonl(
     if encoding == WINDOWS_1252:
         builder.note(f"{path.name} is not UTF-8 and was read as Windows-1252 text")
 
-    def strings() -> Iterator[tuple[int, str]]:
+    def labels() -> Iterator[tuple[int, Any]]:
         for line, record in _records(path, encoding):
             with _at(path, line):
-                labels = records.labels_of(record)
-            if isinstance(labels, str):
-                yield line, labels
+                found = records.labels_of(record)
+            yield line, found
 
-    records = Records(builder, options, strings, of=path.name, folder=folder, split=split)
+    records = Records(builder, options, labels, of=path, folder=folder, split=split)
     for line, record in _records(path, encoding):
         with _at(path, line):
             records.add(record, line)
+    records.note_unread()
 
 
 @contextmanager

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.builder import normal_label
+from twlcli.annotations.data_yaml import yaml_values
 from twlcli.annotations.encoding import read_text
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
-_NUMBER = re.compile(r"(\d+)(\.0)?")
+_NUMBER = re.compile(r"(\d{1,18})(\.0)?")
 _NUMBERS = re.compile(r"\d+(\s+\d+)+")
+_NUMBER_FIRST = re.compile(r"(?P<number>\d{1,18})\s*[\s,;:]\s*(?P<name>\S.*)")
+_NUMBER_LAST = re.compile(r"(?P<name>.*\S)\s*[\t,;:]\s*(?P<number>\d{1,18})")
+_HEADER = re.compile(
+    r"#.*|ids?[,;\t].*|.*[,;\t]\s*ids?|((class|label)[ _]?)?names?|labels?|class(es)?"
+    r"|categor(y|ies)",
+    re.IGNORECASE,
+)
 _KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
-
-# What the `names:` of a data set for YOLO looks like; nothing else of YAML is understood.
-_YAML_ITEM = re.compile(r"(?:- |(\d+) ?: )\s*(.+)")
-_YAML_PLAIN = re.compile(r"[^\s'\"\[\]{},&*!|>%@`#:-][^'\"\[\]{}#:]*")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class LabelNames:
     def read(cls, path: Path) -> LabelNames:
         """Read a text file with a name on each line, beginning with number 0; JSON; or YAML.
 
+        Every line of the text may also have its number, before or behind the name, below a header
+        or without one.
         JSON holds a list of names, an object of names by number or numbers by name, or one of these
         under `names` or `id2label`. Of YAML the key `names` is read, as data sets for YOLO have it.
 
@@ -48,14 +55,18 @@ class LabelNames:
         if suffix == ".json":
             names = _from_json(path, text)
         elif suffix in (".yaml", ".yml"):
-            names = dict(_from_yaml(path, text))
+            names = _from_yaml(path, text)
         else:
-            lines = text.rstrip().splitlines()
-            names = {number: line.strip() for number, line in enumerate(lines)}
+            names = _from_lines(path, [line.strip() for line in text.rstrip().splitlines()])
         if not names:
             raise AnnotationError(f"{path}: holds no names")
         if empty := [number for number, name in names.items() if not name]:
             raise AnnotationError(f"{path}: the name of number {empty[0]} is empty")
+        first = dict[str, int]()
+        for number, name in names.items():
+            if (before := first.setdefault(normal_label(name), number)) != number:
+                message = f"the numbers {before} and {number} have the same name '{name}'"
+                raise AnnotationError(f"{path}: {message}")
         return cls(path, dict(sorted(names.items())))
 
     def __len__(self) -> int:
@@ -76,7 +87,7 @@ class LabelNames:
         if text in self.by_number.values():
             return text
         first, last = min(self.by_number), max(self.by_number)
-        message = f"'{text}' is no label of {self.path}, which has {first} to {last}"
+        message = f"'{text[:60]}' is no label of {self.path}, which has {first} to {last}"
         raise ValueError(message)
 
     def splitter(self, split_cell: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
@@ -89,6 +100,20 @@ class LabelNames:
             return names
 
         return split
+
+
+def _from_lines(path: Path, lines: Sequence[str]) -> dict[int, str]:
+    """The names on lines, by their numbers where every line has one."""
+    for pattern in (_NUMBER_FIRST, _NUMBER_LAST):
+        for start in (0, 1):  # with a header or without
+            pairs = [pattern.fullmatch(line) for line in lines[start:]]
+            found = {int(each["number"]): each["name"] for each in pairs if each}
+            if len(pairs) > 1 and len(found) == len(pairs):
+                return found
+    if lines and _HEADER.fullmatch(lines[0]):
+        message = f"'{lines[0]}' looks like a header, and would be the name of number 0"
+        raise AnnotationError.at(path, 1, message, hint="remove the line")
+    return dict(enumerate(lines))
 
 
 def _from_json(path: Path, text: str) -> dict[int, str]:
@@ -126,48 +151,11 @@ def _by_number(content: Any) -> dict[int, str] | None:
     return {number: name.strip() for number, name in names.items()}
 
 
-def _from_yaml(path: Path, text: str) -> Iterator[tuple[int, str]]:
-    """The names below `names:`, on its line in brackets, or one on each line below it."""
-    lines = text.splitlines()
-    start = next((at for at, line in enumerate(lines) if line.startswith("names:")), None)
-    if start is None:
+def _from_yaml(path: Path, text: str) -> dict[int, str]:
+    """The names below the key `names`."""
+    names = yaml_values(path, text, ("names",)).get("names")
+    if names is None:
         raise AnnotationError(f"{path}: has no key 'names'")
-    inline = _without_comment(lines[start].removeprefix("names:"))
-    if inline:
-        if not (inline.startswith("[") and inline.endswith("]")):
-            raise _not_understood(path, start + 1, inline)
-        for number, item in enumerate(inline[1:-1].split(",")):
-            yield number, _scalar(path, start + 1, item.strip())
-        return
-    count = 0
-    for at, line in enumerate(lines[start + 1 :], start + 2):
-        item = _without_comment(line)
-        if not item:
-            continue
-        if not line.startswith((" ", "-")):  # the next key
-            return
-        found = _YAML_ITEM.fullmatch(item)
-        if not found:
-            raise _not_understood(path, at, item)
-        number = count if found[1] is None else int(found[1])
-        yield number, _scalar(path, at, found[2])
-        count += 1
-
-
-def _without_comment(text: str) -> str:
-    return re.sub(r"(^|\s)#.*", "", text).strip()
-
-
-def _scalar(path: Path, line: int, text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        inner = text[1:-1]
-        if text[0] not in inner and "\\" not in inner:
-            return inner.strip()
-    elif _YAML_PLAIN.fullmatch(text):
-        return text
-    raise _not_understood(path, line, text)
-
-
-def _not_understood(path: Path, line: int, text: str) -> AnnotationError:
-    message = f"'{text[:60]}' is not understood; write the names into a text file, one on a line"
-    return AnnotationError.at(path, line, message)
+    if isinstance(names, str):
+        raise AnnotationError(f"{path}: 'names' is '{names[:60]}'; expected a list of names")
+    return dict(enumerate(names)) if isinstance(names, list) else names

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, few, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_STUDIO_COLUMNS, few
+from twlcli.annotations.joined import NOTE_OF_DISPUTES
 from twlcli.annotations.json_list import objects_in
 from twlcli.annotations.located import located
+from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, did_you_mean
 
 Task = Mapping[str, Any]
 
-# What JSON-MIN writes beside the data and the answers.
-_OWN_KEYS = frozenset(
-    ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
-)
 _UPLOAD = re.compile(r"/?data/upload/(?:\d+/)?(.+)", re.DOTALL)
 _LOCAL = re.compile(r"/?data/local-files/?\?d=(.+)", re.DOTALL)
 _PREFIX = re.compile(r"[0-9a-f]{8}-")  # of the name of a file that was uploaded
@@ -68,16 +67,20 @@ def read_label_studio(path: Path, options: ReadOptions = DEFAULTS) -> Annotation
     answers: dict[str, _Answers] = {}
     tasks = objects_in(path)
     whole = any(isinstance(task.get("data"), dict) for task in tasks)
-    questions = () if whole else _questions(path, tasks, options)
+    keys = () if whole else _keys(path, tasks, options)
+    questions = _Questions(options.labels_column)
     for number, task in enumerate(tasks, start=1):
         try:
             data = task["data"] if whole else task
             image = _image(data, options.image_column)
             known = answers.setdefault(image, _Answers(_uploaded(task, image)))
-            known.labels += _annotated(task, options) if whole else _answered(task, questions)
+            known.labels += questions.annotated(task) if whole else questions.answered(task, keys)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             wrong = error if type(error) is ValueError else "is not as Label Studio writes it"
             raise AnnotationError(f"{path}: task {number}: {wrong}") from error
+    questions.check(path)
+    if questions.others:
+        builder.note(f"results that name no labels were not read: {few(sorted(questions.others))}")
     for image, known in answers.items():
         known.add_to(builder, image)
     if without := sum(not known.labels for known in answers.values()):
@@ -99,7 +102,7 @@ class _Answers:
         agreed = frozenset.intersection(*self.labels)
         disputed = frozenset.union(*self.labels) - agreed
         if disputed:
-            builder.note("labels that not all annotators of an image named were read as unknown")
+            builder.note(NOTE_OF_DISPUTES)
         present, unknown = (builder.columns(sorted(each)) for each in (agreed, disputed))
         builder.add(image, present, unknown)
 
@@ -110,7 +113,7 @@ def _image(data: Task, key: str | None) -> str:
         keys = {normal_name(each): each for each in reversed(list(data))}
         key = next((keys[name] for name in IMAGE_COLUMNS if name in keys and name != "id"), None)
     if key is None or key not in data:
-        there = few([f"'{each}'" for each in data if each not in _OWN_KEYS])
+        there = few([f"'{each}'" for each in data if each not in LABEL_STUDIO_COLUMNS])
         raise ValueError(f"there is no key '{key or 'image'}' (keys: {there})")
     image = data[key]
     if not isinstance(image, str):
@@ -128,29 +131,92 @@ def _uploaded(task: Task, image: str) -> str | None:
     return stored if isinstance(stored, str) and stored else None
 
 
-def _annotated(task: Task, options: ReadOptions) -> Iterator[frozenset[str]]:
-    """The labels of each annotation of a task in the long form."""
-    for annotation in task["annotations"]:
-        if not annotation.get("was_cancelled"):
-            yield frozenset(_labels(annotation["result"], options.labels_column))
+class _Questions:
+    """The questions that were asked, and the labels that each has for answers."""
+
+    def __init__(self, only: str | None) -> None:
+        """Begin with none; `only` is the one whose answers are read."""
+        self._only = only
+        self._asked: dict[str, set[str]] = {}
+        self.others: set[str] = set()  # kinds of results that name no labels
+
+    def annotated(self, task: Task) -> Iterator[frozenset[str]]:
+        """The labels of each annotation of a task in the long form."""
+        for annotation in task["annotations"]:
+            if not annotation.get("was_cancelled"):
+                yield frozenset(self._labels(annotation["result"]))
+
+    def _labels(self, results: Iterable[Task]) -> Iterator[str]:
+        for result in results:
+            kind, question = result.get("type"), result.get("from_name")
+            labels = _named(result.get("value", {}).get(kind))
+            if labels is None:
+                self.others.add(str(kind))
+            else:
+                is_choice = kind in ("choices", "taxonomy")
+                yield from self._answers(str(question), labels, may_share=not is_choice)
+
+    def answered(self, task: Task, keys: Iterable[str]) -> Iterator[frozenset[str]]:
+        """The labels of a task of JSON-MIN, which is one annotation; a single choice is a text."""
+        labels = set[str]()
+        for key in keys:
+            if (answer := task.get(key)) is not None:
+                texts = [answer] if isinstance(answer, str) else answer["choices"]
+                if not all(isinstance(label, str) for label in texts):
+                    raise ValueError("a choice is no text")
+                labels.update(self._answers(key, texts))
+        yield frozenset(labels)
+
+    def _answers(
+        self, question: str, labels: Sequence[str], *, may_share: bool = False
+    ) -> Sequence[str]:
+        self._asked.setdefault(question, set()).update(() if may_share else labels)
+        return labels if self._only in (None, question) else ()
+
+    def check(self, path: Path) -> None:
+        """Raise AnnotationError where it is not clear which question a label answers."""
+        asked = sorted(self._asked)
+        if self._only is not None:
+            if asked and self._only not in asked:
+                message = f"no question is called '{self._only}'; the questions are: {few(asked)}"
+                raise AnnotationError(f"{path}: {message}{did_you_mean(self._only, asked)}")
+            return
+        for first, second in combinations(asked, 2):
+            if shared := sorted(self._asked[first] & self._asked[second]):
+                message = (
+                    f"the questions '{first}' and '{second}' both have the answer '{shared[0]}'"
+                )
+                raise AnnotationError(
+                    f"{path}: {message}", hint="{labels_column} names one of them"
+                )
 
 
-def _labels(results: Iterable[Task], question: str | None) -> Iterator[str]:
-    for result in results:
-        labels = result.get("value", {}).get(result.get("type"))
-        if question not in (None, result.get("from_name")):
-            continue
-        if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
-            yield from labels
+def _named(value: object) -> list[str] | None:
+    """The labels in the value of a result; None where it holds none.
+
+    A place in a taxonomy is called by all its levels, and those above come with it.
+
+    Example:
+        >>> _named(["dog"]), _named([["animal", "dog"]]), _named(4)
+        (['dog'], ['animal', 'animal|dog'], None)
+    """
+    if not isinstance(value, list):
+        return None
+    if all(isinstance(label, str) for label in value):
+        return value
+    if not all(isinstance(path, list) and all(isinstance(p, str) for p in path) for path in value):
+        return None
+    levels = ("|".join(path[:depth]) for path in value for depth in range(1, len(path) + 1))
+    return list(dict.fromkeys(levels))
 
 
 def _is_answer(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("choices"), list)
 
 
-def _questions(path: Path, tasks: Iterable[Task], options: ReadOptions) -> tuple[str, ...]:
+def _keys(path: Path, tasks: Sequence[Task], options: ReadOptions) -> tuple[str, ...]:
     """The keys of JSON-MIN that hold answers: those with several choices, or the only text."""
-    if options.labels_column is not None:
+    if options.labels_column is not None and any(options.labels_column in task for task in tasks):
         return (options.labels_column,)
     answers, texts = dict[str, None](), dict[str, None]()
     for task in tasks:
@@ -159,25 +225,17 @@ def _questions(path: Path, tasks: Iterable[Task], options: ReadOptions) -> tuple
                 answers[key] = None
             elif isinstance(value, str) and normal_name(key) not in IMAGE_COLUMNS:
                 texts[key] = None
-    texts = {key: None for key in texts if key not in _OWN_KEYS | {options.image_column}}
+    texts = {key: None for key in texts if key not in LABEL_STUDIO_COLUMNS | {options.image_column}}
     found = tuple(answers or texts)
+    if options.labels_column is not None:
+        message = f"no question is called '{options.labels_column}'; the keys are: {few(found)}"
+        raise AnnotationError(f"{path}: {message}{did_you_mean(options.labels_column, found)}")
     if not answers and len(found) != 1:
         raise AnnotationError(
             f"{path}: which key holds the choices? (keys: {few(found) or 'none'})",
             hint="name it with {labels_column}",
         )
     return found
-
-
-def _answered(task: Task, questions: Iterable[str]) -> Iterator[frozenset[str]]:
-    """The labels of a task of JSON-MIN, which is one annotation; a single choice is a text."""
-    answers = [task[key] for key in questions if task.get(key) is not None]
-    labels = set[str]()
-    for answer in answers:
-        labels |= {answer} if isinstance(answer, str) else set(answer["choices"])
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError("a choice is no text")
-    yield frozenset(labels)
 
 
 def _found(annotations: Annotations, uploads: Mapping[str, str]) -> Annotations:

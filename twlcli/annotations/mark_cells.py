@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import CELL_VALUES, MISSING, few
+from twlcli.annotations.columns import few
 from twlcli.annotations.csv_layout import Layout, iterate_rows
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import shortened
+from twlcli.annotations.marks import CELL_VALUES, MISSING, mark_value
 from twlcli.annotations.read_options import ReadOptions
+from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
@@ -28,8 +30,12 @@ def mark_parser(
 ) -> Parse:
     """From a row's cells to the columns of its present and of its unknown labels."""
     places = layout.columns.label_columns
-    columns = [builder.columns([name])[0] for name in _label_names(path, layout, names)]
-    meaning = _meaning(builder, path, layout, options)
+    labels = dict(zip(places, _label_names(path, layout, names), strict=True))
+    columns = [builder.columns([name])[0] for name in labels.values()]
+    meaning = _meaning(builder, path, layout, options, labels)
+    words = layout.columns.words
+    if named := [place for place in places if place in words]:
+        builder.note(_note_of_words(layout, named))
 
     def parse(line: int, cells: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         present, unknown = [], []
@@ -41,7 +47,7 @@ def mark_parser(
             if value is None:
                 cell = cell.strip()
                 is_empty = not cell or cell in MISSING
-                value = meaning.empty[place] if is_empty else CELL_VALUES.get(cell)
+                value = meaning.empty[place] if is_empty else mark_value(cell, words.get(place))
                 if is_empty and value == UNKNOWN and meaning.of_empty:
                     builder.note(meaning.of_empty)
             if value is None:
@@ -54,6 +60,12 @@ def mark_parser(
         return tuple(present), tuple(unknown)
 
     return parse
+
+
+def _note_of_words(layout: Layout, places: Sequence[int]) -> str:
+    (present, absent) = layout.columns.words[places[0]]
+    names = few([layout.header[place] for place in places])
+    return f"'{present}' was read as present and '{absent}' as absent in columns of labels: {names}"
 
 
 def _label_names(path: Path, layout: Layout, names: LabelNames | None) -> Sequence[str]:
@@ -101,7 +113,7 @@ class _Marks:
         for _, cells in iterate_rows(path, layout):
             for place in list(without_zero):
                 cell = cells[place].strip()
-                value = CELL_VALUES.get(cell)
+                value = mark_value(cell, layout.columns.words.get(place))
                 if value in absent:
                     without_zero.discard(place)
                 elif value == UNKNOWN:
@@ -117,14 +129,31 @@ _TOLD = {"absent": ABSENT, "unknown": UNKNOWN}
 
 
 def _meaning(
-    builder: AnnotationBuilder, path: Path, layout: Layout, options: ReadOptions
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    options: ReadOptions,
+    labels: Mapping[int, str],
 ) -> _Meaning:
-    """Find out what nobody said."""
+    """Find out what nobody said; `labels` are the names of the columns."""
     every = layout.columns.label_columns
     empty, minus_one = _TOLD.get(options.blank or ""), _TOLD.get(options.minus_one or "")
     marks = _Marks.of(path, layout, {ABSENT} if minus_one != ABSENT else {ABSENT, UNKNOWN})
     no_zero = len(marks.without_zero) == len(every)
-    if minus_one is None and no_zero and marks.minus_one:
+    zeros = frozenset(labels[place] for place in every if place not in marks.without_zero)
+    blank = set(marks.with_empty) & set(marks.without_zero) if empty is None else ()
+    by_minus_one = minus_one is None and no_zero and marks.minus_one
+    without = frozenset(labels[place] for place in blank if not by_minus_one)
+    builder.rules.append(
+        Rules(
+            path,
+            labels=frozenset(labels.values()),
+            zeros=zeros,
+            empty_absent=without,
+            minus_one_absent=by_minus_one,
+        )
+    )
+    if by_minus_one:
         builder.note("-1 was read as absent: no cell holds a 0")
         note = "empty cells were read as unknown: absent is written as -1"
         of_empty = UNKNOWN if empty is None else empty

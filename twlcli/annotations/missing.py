@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.located import plain_key
 from twlcli.errors import AnnotationError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -102,9 +103,16 @@ def _missing_message(annotations: Annotations, missing: NDArray[np.int64]) -> st
     else:
         message = f"image '{annotations.images[row]}' is missing (looked for {path})"
     if len(missing) == len(annotations) > 1:
-        return f"{message}, and so are all {len(missing):,} images"
-    if len(missing) > 1:
+        message += f", and so are all {len(missing):,} images"
+    elif len(missing) > 1:
         message += f", and {len(missing) - 1:,} more of {len(annotations):,} are"
     names = _file_names(str(path.parent)) or frozenset()
-    like = next((name for name in names if name.casefold() == path.name.casefold()), None)
+    like = min((name for name in names if _is_like(name, path.name)), default=None)
     return message + (f"; there is '{like}'" if like else "")
+
+
+def _is_like(name: str, wanted: str) -> bool:
+    """Whether names differ only in letter case, Unicode form, ending or zeros before numbers."""
+    stems = [plain_key(each).rpartition(".")[0] or plain_key(each) for each in (name, wanted)]
+    first, second = (re.sub(r"(?<!\d)0+(?=\d)", "", stem) for stem in stems)
+    return first == second

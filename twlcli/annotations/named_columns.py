@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class NamedColumns:
     split: int | None = None
     group: int | None = None
     ignored: frozenset[int] = frozenset()
+
+
+def normal_name(name: str) -> str:
+    """A column's name as it is compared: `Image Index`, `image_index` and `ImageIndex` are one."""
+    return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def find_named(path: Path, header: Sequence[str], options: ReadOptions) -> NamedColumns:

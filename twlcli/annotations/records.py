@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MISSING, normal_name
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
+from twlcli.annotations.marks import MISSING
+from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import ReadOptions
-from twlcli.annotations.separators import find_separator
+from twlcli.annotations.rules import Rules
+from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
+from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
+from twlcli.labels import some_of
 
 Record = Mapping[str, Any]
+
+_OWN_KEYS = frozenset(("vocabulary", "unknown", "split", "probabilities"))
 
 _SMALL = 0.5  # a probability below it rather speaks against a label
 
@@ -30,9 +37,9 @@ class Records:
         self,
         builder: AnnotationBuilder,
         options: ReadOptions,
-        strings: Callable[[], Iterable[tuple[int, str]]],
+        labels: Callable[[], Iterable[tuple[int, Any]]],
         *,
-        of: str,
+        of: Path,
         folder: str = "",
         split: str = "",
     ) -> None:
@@ -41,19 +48,20 @@ class Records:
         Args:
             builder: where the images go.
             options: those that say where a record holds what.
-            strings: gives the labels that are strings with their places, which show what separates
-                them; called where there are any, for it takes a pass over the file.
-            of: the file's name, for notes.
+            labels: gives the labels of every record with its place, which show what separates
+                them in strings, and whether lists are vectors. It takes a pass over the file.
+            of: the file, for notes and errors.
             folder: put before every image's path, empty or ending with `/`.
             split: the split of records that name none.
         """
         self._builder = builder
         self._options = options
-        self._strings = strings
+        self._all_labels = labels
         self._of = of
         self._folder = folder
         self._split = split
         self._saw_small = False
+        self._keys = dict[str, Any]()
         self._names = None if options.names is None else LabelNames.read(Path(options.names))
         if self._names is not None:
             builder.declare(self._names, line=None)
@@ -61,6 +69,7 @@ class Records:
     def add(self, record: Record, line: int | None = None) -> None:
         """Add the image of a record."""
         builder, options = self._builder, self._options
+        self._keys.update(record)
         image = _value(record, _own(options.image_column) or IMAGE_COLUMNS, "image")
         if not isinstance(image, str):
             raise ValueError(f"the image's path is {_kind(image)}, not a string")
@@ -78,9 +87,28 @@ class Records:
             line=line,
         )
 
+    def note_unread(self) -> None:
+        """Note the keys that hold nothing that was read."""
+        options = self._options
+        named = {options.image_column, options.labels_column, options.split_column}
+        read = {*_OWN_KEYS, *named, options.group_column}
+        usual = (*IMAGE_COLUMNS, *LABEL_COLUMNS)
+        unread = [key for key in self._keys if key not in read and normal_name(key) not in usual]
+        if unread:
+            self._builder.note(f"keys that were not read: {some_of(unread)}")
+
     def labels_of(self, record: Record) -> Any:
         """The labels as the record has them."""
-        return _value(record, _own(self._options.labels_column) or LABEL_COLUMNS, "labels")
+        try:
+            return _value(record, _own(self._options.labels_column) or LABEL_COLUMNS, "labels")
+        except ValueError as error:
+            if self._options.labels_column is not None:
+                raise
+            marks = [key for key, value in record.items() if type(value) in (int, bool)]
+            if not any(record[key] in (0, 1) for key in marks):
+                raise
+            example = json.dumps({"labels": {marks[0]: record[marks[0]]}})[1:-1]
+            raise ValueError(f"{error}; 1 and 0 by label stand in an object, {example}") from error
 
     def _text(self, record: Record, key: str | None, usual: str) -> str:
         if key is not None and key not in record:
@@ -96,21 +124,39 @@ class Records:
     def _split_text(self) -> Callable[[str], list[str]]:
         separator = self._options.separator
         if separator is None:
-            found = find_separator(self._strings(), of=self._of, may_be_blank=self._names is None)
+            strings = ((at, each) for at, each in self._all_labels() if isinstance(each, str))
+            found = find_separator(strings, of=self._of, may_be_blank=self._names is None)
             for note in found.notes:
                 self._builder.note(note)
+            self._builder.rules.append(Rules(self._of, found.shown))
             separator = found.text
         split = cell_splitter(separator)
-        return split if self._names is None else self._names.splitter(split)
+        if self._names is not None:
+            return self._names.splitter(split)
+        if separator in (JSON_LIST, CHOICES):
+            return split
+        return lambda cell: [self._builder.whole(text) for text in split(cell)]
+
+    @cached_property
+    def _read_vector(self) -> Callable[[object], list[str]] | None:
+        if self._options.separator not in (None, JSON_LIST):
+            return None
+        labels = (labels for _, labels in self._all_labels())
+        read = find_vectors(labels, self._of, self._names)
+        if read is not None:
+            self._builder.note(NOTE_OF_VECTORS)
+        return read
 
     def _labels(self, labels: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if isinstance(labels, dict):
             return self._from_values(labels)
+        if self._read_vector is not None:
+            return self._builder.columns(self._read_vector(labels)), ()
         if isinstance(labels, str) and labels.strip() in MISSING:
             labels = None
         if isinstance(labels, str):
             return self._builder.columns(self._split_text(labels)), ()
-        if self._names is not None and type(labels) is int:
+        if _is_whole(labels):
             labels = [labels]
         names = self._label_names([] if labels is None else labels, "labels")
         return self._builder.columns(names), ()
@@ -125,7 +171,7 @@ class Records:
             self._builder.column(name)
             if value is None or value == -1:
                 unknown.append(name)
-            elif value > 0:
+            elif 0 < value <= 1:
                 present.append(name)
                 self._note_small(key, value)
             elif value != 0:
@@ -140,8 +186,8 @@ class Records:
             )
 
     def _label_names(self, labels: Any, what: str) -> list[str]:
-        if isinstance(labels, list) and any(type(label) is int for label in labels):
-            labels = [str(label) if type(label) is int else label for label in labels]
+        if isinstance(labels, list) and any(map(_is_whole, labels)):
+            labels = [str(int(label)) if _is_whole(label) else label for label in labels]
             if self._names is None:
                 self._builder.note("numbers became the names of labels; a file can name them")
         texts = _listed(labels, what)
@@ -178,6 +224,11 @@ def _listed(names: Any, what: str) -> list[str]:
         if not isinstance(name, str):
             raise ValueError(f"'{what}' holds {json.dumps(name)}, which is not a label name")
     return names
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a whole number, the class of an image."""
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _kind(value: Any) -> str:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from twlcli.annotations.columns import MISSING
+from twlcli.annotations.marks import MISSING
+from twlcli.annotations.rules import WHOLE
+from twlcli.errors import AnnotationError
 
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
 CHOICES = "choices"  # as lists, with a single label as it is
 BLANK = " "
 
-LIST = re.compile(r"""\s*(\[|[({]\s*["'])""")  # how a list in JSON or of a program begins
+# How a list in JSON or of a program begins, with what may stand between round brackets.
+_CALLS = r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\("
+LIST = re.compile(rf"""\s*(?:[\[{{]|\(\s*["']|\([^()]*,[^()]*\)\s*\Z|b["']|{_CALLS})""")
 
 # A label that would be read as something else in a cell that is no JSON list.
-NEEDS_JSON = re.compile(rf"\A[\[({{]|[|;,]|\A({'|'.join(map(re.escape, sorted(MISSING)))})\Z")
+NEEDS_JSON = re.compile(
+    rf"""\A[\[({{]|[|;,]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
+    r"|\A-?\d+\.0*\Z|\A[01][01.\s]*\Z"
+)
 
+_SLIP = 20  # times as many cells with another separator make one of the first a slip
 _MOST_CELLS = 100_000  # different ones, that show whether blanks separate labels
 _EXPLAINED = 0.9  # share of the words in cells of several that must occur as a whole cell
 # Captions and names of several words have these; lists of labels do not.
@@ -27,16 +36,23 @@ _SMALL_WORDS = frozenset(("of", "the", "and", "with", "on", "an", "is", "for", "
 
 @dataclass(frozen=True)
 class Separator:
-    """What stands between the labels in every cell of a file, and what to say about it."""
+    """What stands between the labels in every cell of a file, and what to say about it.
+
+    Attributes:
+        text: the separator.
+        notes: what to say.
+        shown: the same where a cell shows it, `rules.WHOLE` where cells with blanks are one label.
+    """
 
     text: str
     notes: tuple[str, ...] = ()
+    shown: str = ""
 
 
 def find_separator(
     cells: Iterable[tuple[int, str]],
     *,
-    of: str,
+    of: Path,
     separators: Sequence[str] = SEPARATORS,
     may_be_blank: bool = True,
     may_be_list: bool = True,
@@ -47,36 +63,57 @@ def find_separator(
     If one begins as a list does, all are lists; otherwise it is the first of `separators` that
     occurs in any. Where none occurs it may be the blank, see `blanks_separate`.
 
+    Raises:
+        AnnotationError: the first separator occurs in hardly any of the cells, and another in many.
+
     Args:
         cells: each with its line.
-        of: the file's name, for notes.
+        of: the file, for notes and the error.
         separators: those that come into question.
         may_be_blank: False where labels are known to be written with other separators.
         may_be_list: False where a cell is no list, however it begins.
         least_cells: how many different cells it takes for the blank.
     """
     first_line: dict[str, int] = {}
-    unseen = list(separators)
+    counts = dict.fromkeys(separators, 0)
     different = set[str]()
     for line, cell in cells:
-        if may_be_list and (begins := LIST.match(cell)):
-            return Separator(CHOICES if begins[1][0] == "{" else JSON_LIST)
-        for separator in [each for each in unseen if each in cell]:
-            first_line[separator] = line
-            unseen.remove(separator)
+        if may_be_list and LIST.match(cell):
+            kind = CHOICES if '"choices"' in cell else JSON_LIST
+            return Separator(kind, shown=kind)
+        inside = [separator for separator in separators if separator in cell]
+        for separator in inside:
+            first_line.setdefault(separator, line)
+        if inside:
+            counts[inside[0]] += 1
         if not first_line and len(different) < _MOST_CELLS:
             different.add(cell)
     found = [separator for separator in separators if separator in first_line]
     if len(found) > 1:
+        _check_common(found, counts, first_line, of)
         others = " and ".join(f"'{each}' (line {first_line[each]})" for each in found[1:])
         note = (
             f"labels are separated by '{found[0]}' (line {first_line[found[0]]}) in all of "
-            f"{of}; {others} became part of labels; another separator can be given"
+            f"{of.name}; {others} became part of labels; another separator can be given"
         )
-        return Separator(found[0], (note,))
+        return Separator(found[0], (note,), found[0])
     if found or not may_be_blank:
-        return Separator(found[0] if found else separators[0])
+        return Separator(found[0], shown=found[0]) if found else Separator(separators[0])
     return _blank_or(separators[0], different, least_cells)
+
+
+def _check_common(
+    found: Sequence[str], counts: Mapping[str, int], lines: Mapping[str, int], of: Path
+) -> None:
+    """Raise AnnotationError where the first separator is a slip, and another separates labels."""
+    usual = max(found, key=counts.__getitem__)
+    times, others = counts[found[0]], counts[usual]
+    if others >= _SLIP * times or (times == 1 and others > 1):
+        message = (
+            f"'{found[0]}' is in {times:,} of the lists of labels, and '{usual}' in {others:,} "
+            "others; which separates labels?"
+        )
+        raise AnnotationError.at(of, lines[found[0]], message, hint="{separator} says it")
 
 
 def _blank_or(other: str, cells: Collection[str], least: int) -> Separator:
@@ -88,9 +125,9 @@ def _blank_or(other: str, cells: Collection[str], least: int) -> Separator:
             f"labels are separated by blanks, as in '{several[0][:60]}'; a separator of '{other}' "
             "keeps such cells whole"
         )
-        return Separator(BLANK, (note,))
+        return Separator(BLANK, (note,), BLANK)
     note = f"'{several[0][:60]}' was read as one label; a separator of ' ' splits such cells"
-    return Separator(other, (note,))
+    return Separator(other, (note,), WHOLE)
 
 
 def blanks_separate(cells: Iterable[str]) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_image
+from twlcli.annotations.rules import check_rules
 from twlcli.annotations.vocabulary import in_vocabulary
 from twlcli.annotations.write import folder_prefix
 from twlcli.errors import AnnotationError
@@ -28,8 +29,10 @@ def several_as_one(first: Annotations, others: Sequence[tuple[str, Annotations]]
         others: the name of a split, and its images.
 
     Raises:
-        AnnotationError: an image is in two of the files.
+        AnnotationError: an image is in two of the files, or their cells mean different things.
     """
+    rules = (*first.rules, *(rule for _, other in others for rule in other.rules))
+    check_rules(rules)
     splits = tuple(split or "train" for split in first.splits)
     parts = [replace(first, splits=splits)]
     for split, other in others:
@@ -41,7 +44,7 @@ def several_as_one(first: Annotations, others: Sequence[tuple[str, Annotations]]
         parts.append(replace(other, images=images, splits=(split,) * len(other)))
     _check_once(parts)
     vocabulary = _common(parts)
-    notes = [note for part in parts for note in part.notes]
+    notes = _notes(parts)
     for part in parts:
         if missing := [name for name in vocabulary if name not in part.vocabulary]:
             notes.append(
@@ -64,7 +67,18 @@ def several_as_one(first: Annotations, others: Sequence[tuple[str, Annotations]]
         files=files,
         file_rows=file_rows,
         notes=tuple(dict.fromkeys(notes)),
+        rules=rules,
     )
+
+
+def _notes(parts: Sequence[Annotations]) -> list[str]:
+    """The notes of all; those that are not of each with the name of their file."""
+    shared = set.intersection(*(set(part.notes) for part in parts))
+    return [
+        note if note in shared else f"{part.source}: {note}"
+        for part in parts
+        for note in part.notes
+    ]
 
 
 def _check_once(parts: Sequence[Annotations]) -> None:

@@ -1,34 +1,41 @@
-"""Tables that are no text: Parquet files, and the first sheet of Excel workbooks."""
+"""Tables that are no text: Parquet files, and sheets of Excel workbooks."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from twlcli.annotations.builder import SPLIT_NAMES
 from twlcli.annotations.encoding import check_is_file, readable
 from twlcli.errors import AnnotationError, needs_extra
+from twlcli.labels import some_of
 
 SHEETS = (".parquet", ".xlsx")
+NO_PATH = "(the bytes of a file)"  # in place of a cell that holds them
 
 _ROWS_AT_ONCE = 4096
-
-
+_PIECE = 1 << 20  # bytes of a sheet's XML looked at together
+_LONGEST = 4096  # bytes of a cell of XML
+# A cell with a formula whose value was not saved with it; cells that were merged.
+_NO_VALUE = re.compile(rb'<c r="([A-Z]+\d+)"[^>]*><f[^>]*(?:/>|>[^<]*</f>)(?:<v></v>|<v ?/>)?</c>')
+_MERGED = re.compile(rb'<mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"')
 _MOST_ROWS = 1_048_576  # of a sheet, in Excel
-_MOST_CELLS = 50_000_000  # that a sheet may claim to have, and that are then read
 
 
 def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table with their numbers, the header as row 1; cells as text.
 
-    Empty cells are empty, lists become JSON, true and false 1 and 0, and whole numbers have no
-    fraction.
+    Empty cells are empty, lists and values by name become JSON, true and false 1 and 0, and whole
+    numbers have no fraction. Numbers of classes that Hugging Face names become these names.
 
     Raises:
-        AnnotationError: the file cannot be read.
+        AnnotationError: the file cannot be read, or its cells are not all there.
         MissingExtraError: the package that reads it is not installed.
     """
     check_is_file(path)
@@ -37,33 +44,137 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield number, [_text(value) for value in row]
 
 
-def _parquet(path: Path) -> Iterator[Sequence[Any]]:
+def notes_of(path: Path, image: str) -> list[str]:
+    """What to know of a file whose column of images is called `image`.
+
+    Raises:
+        AnnotationError: as `sheet_rows`, or cells are merged, or formulas have no stored value.
+    """
+    if path.suffix.lower() == ".xlsx":
+        with _opened(path) as book:
+            sheet, others = _sheet(path, book)
+            _check_cells(path, sheet)
+            return [f"sheets that were not read: {some_of(others)}"] if others else []
+    with _parquet_file(path) as file:
+        kind = file.schema_arrow.field(image).type
+        names = [kind.field(at).name for at in range(kind.num_fields)]
+    if "bytes" in names:
+        return [f"of the images inside '{image}' only the paths were read; they must be files"]
+    return []
+
+
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[Any]:
     with needs_extra("reading Parquet", "parquet"):
         from pyarrow import parquet
     with _damage_told(path, "Parquet"), parquet.ParquetFile(path) as file:
-        yield file.schema_arrow.names
+        yield file
+
+
+def _parquet(path: Path) -> Iterator[Sequence[Any]]:
+    with _parquet_file(path) as file:
+        header = file.schema_arrow.names
+        classes = _class_names(file.schema_arrow.metadata or {})
+        yield header
         for batch in file.iter_batches(_ROWS_AT_ONCE):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            columns = [
+                _named(column.to_pylist(), classes.get(name))
+                for name, column in zip(header, batch.columns, strict=True)
+            ]
+            yield from zip(*columns, strict=True)
 
 
-def _workbook(path: Path) -> Iterator[Sequence[Any]]:
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """The names of classes by column, as `datasets` of Hugging Face writes them."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        found = {column: _names_in(feature) for column, feature in features.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+    return {column: names for column, names in found.items() if names}
+
+
+def _names_in(feature: Any) -> list[str] | None:
+    """The names of a class, or of the classes in a list."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _names_in(feature[0])
+    if not isinstance(feature, dict):
+        return None
+    if "feature" in feature:
+        return _names_in(feature["feature"])
+    names = feature.get("names")
+    return list(map(str, names)) if feature.get("_type") == "ClassLabel" and names else None
+
+
+def _named(values: list[Any], names: Sequence[str] | None) -> list[Any]:
+    """Classes by name; numbers below 0 are of none."""
+    if names is None:
+        return values
+
+    def name(value: Any) -> Any:
+        if isinstance(value, list):
+            return [name(each) for each in value]
+        if type(value) is not int or value >= len(names):
+            return value
+        return names[value] if value >= 0 else None
+
+    return [name(value) for value in values]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     with needs_extra("reading Excel workbooks", "xlsx"):
         import openpyxl
     with _damage_told(path, "an Excel workbook", hint="save it as CSV in UTF-8"):
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         with closing(book):
-            yield from _sheet(book.worksheets[0])
+            yield book
 
 
-def _sheet(sheet: Any) -> Iterator[Sequence[Any]]:
-    """The rows of a sheet, as wide as its first; what a sheet says of its own size may be wrong."""
-    if sheet.max_row and sheet.max_column and sheet.max_row * sheet.max_column > _MOST_CELLS:
-        sheet.reset_dimensions()
-    width = 0
-    for row in sheet.iter_rows(max_row=_MOST_ROWS, values_only=True):
-        width = width or len(row)
-        rest = row[width:]
-        yield (*row[:width], *(None,) * (width - len(row)), *(rest if any(rest) else ()))
+def _workbook(path: Path) -> Iterator[Sequence[Any]]:
+    """Rows as wide as the first that has any cell; what a sheet has beyond its rows is no row."""
+    with _opened(path) as book:
+        sheet, _ = _sheet(path, book)
+        sheet.reset_dimensions()  # which may be a million rows of a thousand empty cells
+        width = 0
+        for row in sheet.iter_rows(max_row=_MOST_ROWS, values_only=True):
+            cells = list(row)
+            while cells and cells[-1] is None:
+                del cells[-1]
+            width = width or len(cells)
+            yield cells + [None] * (width - len(cells)) if cells else cells
+
+
+def _sheet(path: Path, book: Any) -> tuple[Any, list[str]]:
+    """The first sheet that is not hidden, and the names of the others that hold anything."""
+    shown = [each for each in book.worksheets if each.sheet_state == "visible"]
+    if not shown:
+        raise AnnotationError(f"{path}: has no sheet that can be seen")
+    splits = [each.title for each in shown if each.title.strip().casefold() in SPLIT_NAMES]
+    if len(splits) > 1:
+        raise AnnotationError(
+            f"{path}: has a sheet for each split ({some_of(splits)}); save each as a file",
+            hint="{val_data} and {test_data} name the others",
+        )
+    return shown[0], [each.title for each in book.worksheets if each is not shown[0]]
+
+
+def _check_cells(path: Path, sheet: Any) -> None:
+    """Raise AnnotationError for cells whose values the file does not hold, or holds only once."""
+    place = getattr(sheet, "_worksheet_path", None)  # within the archive
+    if place is None:
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(place) as file:
+        before = b""
+        while piece := file.read(_PIECE):
+            before = before[-_LONGEST:] + piece
+            if found := _NO_VALUE.search(before):
+                message = f"cell {found[1].decode()} is a formula without a stored value"
+                hint = "open and save the workbook in Excel or LibreOffice, or save it as CSV"
+                raise AnnotationError(f"{path}: {message}", hint=hint)
+            if found := _MERGED.search(before):
+                message = f"cells {found[1].decode()} are merged, and only the first has a value"
+                raise AnnotationError(f"{path}: {message}", hint="part them and fill each")
 
 
 @contextmanager
@@ -75,8 +186,19 @@ def _damage_told(path: Path, what: str, *, hint: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # on damaged files both libraries raise nearly anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(
+            error, AttributeError | TypeError | LookupError
+        ):  # which say nothing to users
+            reason = "it is damaged, or holds something such as a chart that is not known here"
         message = f"{path}: cannot be read as {what} ({reason})"
         raise AnnotationError(message, hint=hint) from error
+
+
+def _item(value: Any) -> int | str:
+    """An item of a list: numbers stay numbers."""
+    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -87,9 +209,16 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, dict):  # an image as datasets of Hugging Face hold it
-        return _text(value.get("path"))
+        try:
+            return value.decode() if b"\0" not in value else NO_PATH
+        except UnicodeDecodeError:
+            return NO_PATH
+    if isinstance(value, dict):
+        if value.keys() == {"bytes", "path"}:  # an image as datasets of Hugging Face hold it
+            return _text(value["path"]) or NO_PATH
+        return json.dumps(value, ensure_ascii=False, default=_text)
     if isinstance(value, list):
-        return json.dumps([_text(each) for each in value], ensure_ascii=False) if value else ""
+        if value and all(isinstance(each, tuple) for each in value):  # values by name
+            return _text(dict(value))
+        return json.dumps([_item(each) for each in value], ensure_ascii=False) if value else ""
     return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES
+from twlcli.annotations.class_copies import copies_in_classes
 from twlcli.annotations.missing import find_missing_images
 from twlcli.labels import UNKNOWN, Vocabulary
 
 MISSING_NAMED = 5
+# Blanks that are none, such as those that hold words together, and what has no width.
+_HIDDEN = re.compile(r"[\u00a0\u00ad\u2000-\u200b\u200e\u200f\u202a-\u202f\u2060\u3000\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,12 @@ def summarize(annotations: Annotations) -> Summary:
         f"these labels differ only in upper and lower case: {', '.join(names)}"
         for names in case_twins(annotations.vocabulary)
     ]
+    if odd := [name for name in annotations.vocabulary if _HIDDEN.search(name)]:
+        shown = ", ".join(ascii(name) for name in odd[:MISSING_NAMED])
+        twins.append(f"labels with characters that are not seen or not blanks: {shown}")
+    if annotations.format == "folders" and (copies := copies_in_classes(annotations)):
+        more = f" ({len(copies) - 1:,} more such pairs)" if len(copies) > 1 else ""
+        twins.append(f"a picture is in two class folders: {' and '.join(copies[0])}{more}")
     return Summary(
         source=str(annotations.source),
         format=annotations.format,

@@ -7,18 +7,21 @@ from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import CELL_VALUES, MISSING, split_name
 from twlcli.annotations.csv_cells import text_of_cell
 from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
 from twlcli.annotations.label_names import LabelNames
-from twlcli.annotations.list_cells import cell_splitter, json_names, shortened
+from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
+from twlcli.annotations.marks import MISSING
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
-from twlcli.annotations.separators import find_separator
+from twlcli.annotations.rules import Rules
+from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
+from twlcli.annotations.split_columns import split_name
+from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
+from twlcli.annotations.verdicts import doubt, find_verdict
 from twlcli.errors import AnnotationError
-from twlcli.labels import ABSENT, PRESENT
 
 
 def read_table(
@@ -35,9 +38,9 @@ def read_table(
     `unknown` lists in the same way the labels of which nobody knows whether they are present. An
     optional column `vocabulary` holds, in any one row, a JSON list of all labels
     in their order; without it the vocabulary is what occurs. Other columns are ignored. A cell that
-    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence` of 1 and 0 says
-    whether the labels of a row are present or absent, as in Open Images: an image may have several
-    rows, and labels that none of them names are unknown.
+    is `nan`, `None`, `NA`, `null` or the like is empty. A column `confidence`, or another of
+    `VERDICT_COLUMNS`, of 1 and 0 says whether the labels of a row are present or absent, as in Open
+    Images: an image may have several rows, and labels that none of them names are unknown.
 
     **One column per label**: every column besides the image and `split` is a label (one without a
     name is ignored) and holds 1 present, 0 absent, -1 unknown, or is empty. In a column with a 0 an
@@ -109,11 +112,9 @@ def add_table(
         parse = _list_parser(builder, path, layout, options.separator, names)
     else:
         parse = mark_parser(builder, path, layout, options, names)
-    is_present = _confidence(builder, path, layout)
-    joined = None
-    if options.join_rows or is_present is not None:
-        joined = JoinedRows(builder, path, others_unknown=is_present is not None)
-    splits = {"": split}
+    is_present = find_verdict(builder, path, layout)
+    joined = _joined_rows(builder, path, layout, options, others_unknown=is_present is not None)
+    splits, before = {"": split}, len(builder)
     for line, cells in iterate_rows(path, layout):
         present, unknown = parse(line, cells)
         image = cells[columns.image]
@@ -131,6 +132,27 @@ def add_table(
             joined.add(image, absent=present, split=splits[name], group=group, line=line)
     if joined is not None:
         joined.finish()
+    if layout.count not in (None, added := len(builder) - before):
+        builder.note(f"the first line counts {layout.count:,} images, and there are {added:,}")
+
+
+def _joined_rows(
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    options: ReadOptions,
+    *,
+    others_unknown: bool,
+) -> JoinedRows | None:
+    """What joins the rows of an image, where it may have several."""
+    if maybe := doubt(layout):
+        builder.duplicate_hint = maybe
+        if options.join_rows:
+            raise AnnotationError.at(path, 1, "its rows cannot be joined", hint=maybe)
+    by_annotators = layout.columns.by_annotators
+    if not (options.join_rows or others_unknown or by_annotators):
+        return None
+    return JoinedRows(builder, path, others_unknown=others_unknown, by_annotators=by_annotators)
 
 
 def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
@@ -147,32 +169,6 @@ def _check_form(path: Path, layout: Layout, options: ReadOptions) -> None:
             raise AnnotationError.at(path, 1, message, hint=f"leave out {{{option}}}")
 
 
-def _confidence(
-    builder: AnnotationBuilder, path: Path, layout: Layout
-) -> Callable[[int, list[str]], bool] | None:
-    """Whether a row's labels are present, where the table says of some that they are not."""
-    place = layout.columns.confidence
-    if place is None:
-        return None
-    if not any(
-        CELL_VALUES.get(cells[place].strip()) == ABSENT for _, cells in iterate_rows(path, layout)
-    ):
-        return None
-    builder.note(
-        f"'{layout.header[place]}' 1 was read as present and 0 as absent; labels that no row of an "
-        "image names are unknown in it"
-    )
-
-    def is_present(line: int, cells: list[str]) -> bool:
-        value = CELL_VALUES.get(cells[place].strip())
-        if value not in (PRESENT, ABSENT):
-            message = f"'{layout.header[place]}' is '{shortened(cells[place])}'; expected 1 or 0"
-            raise AnnotationError.at(path, line, message)
-        return value == PRESENT
-
-    return is_present
-
-
 def _list_parser(
     builder: AnnotationBuilder,
     path: Path,
@@ -184,8 +180,10 @@ def _list_parser(
     labels, unknown = layout.columns.labels, layout.columns.unknown
     vocabulary = layout.columns.vocabulary
     (first, *others) = labels
+    read_vector = _vectors(builder, path, layout, separator, names)
     if separator is None:
         separator = _find_separator(builder, path, layout, may_be_blank=names is None)
+    builder.whole_numbers = separator not in (JSON_LIST, CHOICES)
     split_cell = cell_splitter(separator)
     if names is not None:
         split_cell = names.splitter(split_cell)
@@ -195,7 +193,7 @@ def _list_parser(
             builder.note(f"cells '{cell.strip()}' were read as empty: no label")
             return ()
         try:
-            return builder.columns(split_cell(cell))
+            return builder.columns((read_vector or split_cell)(cell))
         except ValueError as error:
             raise AnnotationError.at(path, line, str(error)) from error
 
@@ -213,6 +211,24 @@ def _list_parser(
     return parse
 
 
+def _vectors(
+    builder: AnnotationBuilder,
+    path: Path,
+    layout: Layout,
+    separator: str | None,
+    names: LabelNames | None,
+) -> Callable[[str], list[str]] | None:
+    """From a cell with an entry for each label to the labels, where all cells are such."""
+    (first, *others) = layout.columns.labels
+    if others or separator not in (None, JSON_LIST) or layout.columns.written_by_twl:
+        return None
+    cells = (cells[first] for _, cells in iterate_rows(path, layout))
+    read = find_vectors(cells, path, names)
+    if read is not None:
+        builder.note(NOTE_OF_VECTORS)
+    return read
+
+
 def _find_separator(
     builder: AnnotationBuilder, path: Path, layout: Layout, *, may_be_blank: bool
 ) -> str:
@@ -224,7 +240,8 @@ def _find_separator(
         (line, cells[column]) for line, cells in iterate_rows(path, layout) for column in columns
     )
     may_be_blank = may_be_blank and not layout.columns.written_by_twl
-    separator = find_separator(cells, of=path.name, may_be_blank=may_be_blank)
+    separator = find_separator(cells, of=path, may_be_blank=may_be_blank)
     for note in separator.notes:
         builder.note(note)
+    builder.rules.append(Rules(path, separator.shown))
     return separator.text

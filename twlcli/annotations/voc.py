@@ -10,6 +10,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.encoding import read_bytes, read_text, readable
 from twlcli.errors import AnnotationError, did_you_mean
+from twlcli.labels import some_of
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -33,7 +34,8 @@ def read(path: Path) -> Annotations:
     """Read one year of PASCAL VOC.
 
     A label is present where an object of the class is not marked `difficult`, and unknown where
-    all of its objects are. The vocabulary is the 20 classes in alphabetical order. Splits are
+    all of its objects are. The vocabulary is the 20 classes in alphabetical order; where others
+    occur, what occurs, with a note. Splits are
     `ImageSets/Main/train.txt`, `val.txt` and `test.txt`; an image that only `trainval.txt` lists
     is in `train`, and one in no list is left out (VOC2012 holds thousands that are annotated for
     other tasks). A list none of whose images has an XML file is left out too (the test set of
@@ -43,12 +45,11 @@ def read(path: Path) -> Annotations:
         path: a folder such as `VOC2007`, or a `VOCdevkit` that holds a single year.
 
     Raises:
-        AnnotationError: there is no such layout or more than one year, an XML file is missing,
-            broken or names another class, or two splits share an image.
+        AnnotationError: there is no such layout or more than one year, an XML file is missing or
+            broken, or two splits share an image.
     """
     year = _only_year(path)
     builder = AnnotationBuilder(path, format_name="voc", root=year / "JPEGImages")
-    builder.declare(VOC_CLASSES, line=None)
     with readable(year):
         xml_names = {file.name for file in (year / "Annotations").iterdir()}
         file_of = {p.stem: p.name for p in builder.root.iterdir()} if builder.root.is_dir() else {}
@@ -62,6 +63,14 @@ def read(path: Path) -> Annotations:
             if name.endswith(".xml"):
                 builder.begin_file(year / "Annotations" / name)
                 _add_image(builder, year, name.removesuffix(".xml"), file_of)
+    found = [builder.label(column) for column in range(builder.label_count)]
+    own = [f"{name}{did_you_mean(name, VOC_CLASSES)}" for name in found if name not in VOC_CLASSES]
+    if own:
+        builder.note(
+            f"classes beside VOC's 20, so only those that occur are labels: {some_of(own)}"
+        )
+    else:
+        builder.declare(VOC_CLASSES, line=None)
     return builder.finish()
 
 
@@ -140,7 +149,7 @@ def _add_image(
     split: str = "",
     line: int | None = None,
 ) -> None:
-    present, difficult = _read_xml(year / "Annotations" / f"{image_id}.xml")
+    present, difficult = objects_in(year / "Annotations" / f"{image_id}.xml")
     builder.add(
         file_of.get(image_id, f"{image_id}.jpg"),
         builder.columns(sorted(present)),
@@ -150,7 +159,7 @@ def _add_image(
     )
 
 
-def _read_xml(path: Path) -> tuple[set[str], set[str]]:
+def objects_in(path: Path) -> tuple[set[str], set[str]]:
     """The classes of an image's ordinary objects and those of its difficult ones."""
     content = read_bytes(path, most=_LARGEST)
     # A document type can define entities that grow without bound; VOC's files have none.
@@ -171,9 +180,8 @@ def _read_xml(path: Path) -> tuple[set[str], set[str]]:
     difficult: set[str] = set()
     for item in root.iterfind("object"):
         name = item.findtext("name", "").strip()
-        if name not in VOC_CLASSES:
-            hint = did_you_mean(name, VOC_CLASSES)
-            raise AnnotationError(f"{path}: class '{name}' is not one of VOC's 20{hint}")
+        if not name:
+            raise AnnotationError(f"{path}: an object has no <name>")
         mark = item.findtext("difficult", "0").strip()
         if mark not in ("0", "1"):
             raise AnnotationError(f"{path}: <difficult> of a {name} is '{mark}'; expected 0 or 1")

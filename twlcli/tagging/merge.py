@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.csv_cells import image_of_cell
-from twlcli.annotations.csv_layout import long_cells
+from twlcli.annotations.rows import long_cells
 from twlcli.errors import TwlError, needs_extra
 from twlcli.io import check_free, listed, open_partial, parse_json
 from twlcli.tagging.outputs.parquet import parquet_rows

@@ -10,7 +10,7 @@ from twlcli.errors import ImageError
 from twlcli.xmp.blocks import Block, blocks
 from twlcli.xmp.iptc import iptc_keywords, iptc_of_photoshop
 from twlcli.xmp.keywords import LISTS, SUBJECT, unique
-from twlcli.xmp.packet import MAXIMUM_BYTES, NewProperty, Packet
+from twlcli.xmp.packet import MAXIMUM_BYTES, NewProperty, Packet, without_padding
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def embedded_keywords(path: Path) -> dict[NewProperty, list[str]]:
     embedded = read_embedded(path)
     if embedded.packets and len(embedded.packets[0]) <= MAXIMUM_BYTES:
         with suppress(ImageError):  # others cannot read it either
-            lists = Packet(embedded.packets[0].strip(b"\0"), [each.name for each in LISTS])
+            packet = without_padding(embedded.packets[0])
+            lists = Packet(packet, [each.name for each in LISTS])
             found = {each: lists.values(each.name) for each in LISTS}
     found[SUBJECT] = unique([*found[SUBJECT], *embedded.words])
     return found

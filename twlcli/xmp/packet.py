@@ -239,6 +239,20 @@ def escaped(text: str) -> str:
     return escape(clean(text), {"\r": "&#13;"})
 
 
+def without_padding(content: bytes) -> bytes:
+    r"""The content without NUL characters around it, which are two bytes each in UTF-16.
+
+    Example:
+        >>> without_padding(b"<x/>\0\0"), without_padding(b"\xff\xfe<\0>\0\0\0")
+        (b'<x/>', b'\xff\xfe<\x00>\x00')
+    """
+    if _utf16(content) is None:
+        return content.strip(b"\0")
+    while content.endswith(b"\0\0") and len(content) % 2 == 0:
+        content = content[:-2]
+    return content
+
+
 def _utf16(content: bytes) -> str | None:
     for mark, codec in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
         if content.startswith(mark):

@@ -10,7 +10,7 @@ from pathlib import Path
 from twlcli.errors import ImageError
 from twlcli.xmp.embedded import read_embedded
 from twlcli.xmp.keywords import DIGIKAM, LIGHTROOM, LISTS, SUBJECT, Keywords
-from twlcli.xmp.packet import MAXIMUM_BYTES, NewProperty, Packet
+from twlcli.xmp.packet import MAXIMUM_BYTES, NewProperty, Packet, without_padding
 from twlcli.xmp.reader import Name
 
 TWL = "http://twlcli/ns/1.0/"  # a name, not an address; XMP asks for the slash at the end
@@ -64,7 +64,7 @@ def place_of(packets: Sequence[bytes], words: Sequence[str] = ()) -> Place:
             continue
         if len(content) > MAXIMUM_BYTES:
             raise ImageError(f"its XMP is larger than {MAXIMUM_BYTES >> 20} MiB")
-        packet = Packet(content.strip(b"\0"), _NAMES)
+        packet = Packet(without_padding(content), _NAMES)
         for each in LISTS:
             lists[each] += packet.values(each.name)
             added[each] += packet.values(RECORDS[each].name)
