@@ -111,3 +111,11 @@ def test_keys_can_be_named_and_images_are_looked_for(tmp_path):
 )
 def test_errors_name_the_object(tmp_path, content, message):
     assert error_of(write(tmp_path, content)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "form", ['[{"image": "a", "labels": [%s]}]', '{"image": "a", "labels": [%s]}']
+)
+def test_numbers_that_are_too_long_are_one_plain_line(tmp_path, form):
+    message = error_of(write(tmp_path, form % ("9" * 5000)))
+    assert message.endswith("cannot read its JSON: a number has too many digits")

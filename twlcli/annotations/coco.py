@@ -12,7 +12,7 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.encoding import check_is_file, read_text, readable
+from twlcli.annotations.encoding import check_is_file, json_fault, read_text, readable
 from twlcli.annotations.located import located
 from twlcli.annotations.missing import find_missing_images
 from twlcli.errors import AnnotationError
@@ -115,7 +115,7 @@ class _Instances:
             message = f"column {error.colno}: {what}"
             raise AnnotationError.at(path, error.lineno, message) from None
         except ValueError as error:
-            raise AnnotationError(f"{path}: cannot read its JSON: {error}") from None
+            raise AnnotationError(f"{path}: cannot read its JSON: {json_fault(error)}") from None
         for key in _LISTS:
             if not isinstance(content, dict) or not isinstance(content.get(key), list):
                 raise AnnotationError(

@@ -221,3 +221,13 @@ def read_text(path: Path) -> str:
         _check_no_nul(path, text, line=1)
         return text
     raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")
+
+
+def json_fault(error: ValueError) -> str:
+    """Why JSON cannot be read that is well-formed; Python's own words are about Python.
+
+    Example:
+        >>> json_fault(ValueError("Exceeds the limit (4300 digits) for integer string conversion"))
+        'a number has too many digits'
+    """
+    return "a number has too many digits" if "digits)" in str(error) else str(error)

@@ -10,7 +10,7 @@ from typing import Any
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
 from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS
-from twlcli.annotations.encoding import read_text
+from twlcli.annotations.encoding import json_fault, read_text
 from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.records import Records
@@ -56,7 +56,7 @@ def objects_in(path: Path) -> list[dict[str, Any]]:
         message = f"column {error.colno} is not JSON ({error.msg})"
         raise AnnotationError.at(path, error.lineno, message) from None
     except ValueError as error:
-        raise AnnotationError(f"{path}: cannot read its JSON: {error}") from None
+        raise AnnotationError(f"{path}: cannot read its JSON: {json_fault(error)}") from None
     content = records_in(content) or content
     if not isinstance(content, list):
         raise AnnotationError(f"{path}: expected a list of objects, beginning with [")

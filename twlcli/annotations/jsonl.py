@@ -10,7 +10,7 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, open_text
+from twlcli.annotations.encoding import WINDOWS_1252, find_encoding, json_fault, open_text
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.records import Records
 from twlcli.errors import AnnotationError
@@ -94,6 +94,8 @@ def _parse(text: str) -> dict[str, Any]:
         else:
             message = f"column {error.pos + 1} is not JSON ({error.msg})"
         raise ValueError(message) from error
+    except ValueError as error:
+        raise ValueError(f"cannot read its JSON: {json_fault(error)}") from error
     if not isinstance(record, dict):
         raise ValueError('expected an object such as {"image": "a.jpg", "labels": ["dog"]}')
     return record

@@ -11,7 +11,7 @@ from typing import Any
 
 from twlcli.annotations.builder import normal_label
 from twlcli.annotations.data_yaml import yaml_values
-from twlcli.annotations.encoding import read_text
+from twlcli.annotations.encoding import json_fault, read_text
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
@@ -122,7 +122,7 @@ def _from_json(path: Path, text: str) -> dict[int, str]:
     except json.JSONDecodeError as error:
         raise AnnotationError.at(path, error.lineno, f"not valid JSON ({error.msg})") from None
     except ValueError as error:
-        raise AnnotationError(f"{path}: cannot read its JSON: {error}") from None
+        raise AnnotationError(f"{path}: cannot read its JSON: {json_fault(error)}") from None
     if isinstance(content, dict):
         inside = (content[key] for key in _KEYS if isinstance(content.get(key), dict | list))
         content = next(inside, content)
