@@ -106,3 +106,11 @@ def test_wrong_use_ends_with_2(tmp_path, arguments):
     result = run(table(tmp_path, count=2), *arguments)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+def test_what_was_decided_in_reading_is_said(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,a,b\nx.jpg,1,-1\ny.jpg,-1,1\n")
+    done = run(tmp_path / "labels.csv", "--no-images")
+    assert "note: -1 was read as absent: no cell holds a 0" in done.stdout
+    done = run(tmp_path / "labels.csv", "--no-images", "--json")
+    assert json.loads(done.stdout)["notes"] == ["-1 was read as absent: no cell holds a 0"]

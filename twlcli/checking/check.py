@@ -40,6 +40,7 @@ class Checked:
         near: how many of 64 bits of the perceptual hashes may differ for two images to look the
             same; None where that was not looked for.
         findings: what was found, the worst first.
+        notes: what was decided in reading the labels that the user may want to know.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Checked:
     looked: bool
     near: int | None
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
     def fails(self, *, strict: bool = False) -> bool:
         """Whether there is an error among the findings, or with `strict` a warning."""
@@ -80,6 +82,7 @@ class Checked:
             "errors": severities["error"],
             "warnings": severities["warning"],
             "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
         }
 
 
@@ -148,6 +151,7 @@ def check_labels(
         looked=look_at_images,
         near=bits,
         findings=worst_first(findings),
+        notes=annotations.notes,
     )
 
 

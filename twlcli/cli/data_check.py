@@ -110,6 +110,8 @@ def _print(checked: Checked, *, shown: int | None) -> None:
         f"{checked.source} ({checked.format}): {checked.images:,} images, "
         f"{checked.labels:,} labels; " + (splits if any(checked.splits) else "no splits")
     )
+    for note in checked.notes:
+        out.print(f"note: {note}")
     if checked.balance is not None:
         (fewest, least), (most, top) = checked.balance.fewest, checked.balance.most
         out.print(
