@@ -165,6 +165,7 @@ def hub(folder: Path, **arguments: object) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in network.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_trained_exported_and_tags_without_the_hub(tmp_path, photographs):
     weights = hub(tmp_path / "hub")
     run, home = tmp_path / "run", str(tmp_path / "home")
