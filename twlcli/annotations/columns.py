@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from twlcli.annotations.marks import MISSING, is_mark, mark_value, number_in, words_for
 from twlcli.annotations.named_columns import NamedColumns, normal_name
 from twlcli.annotations.split_columns import is_split
-from twlcli.labels import ABSENT, PRESENT
+from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
 # What a column may be called, the first name found wins; see `normal_name`.
 IMAGE_COLUMNS = (
@@ -62,6 +62,7 @@ VERDICT_COLUMNS = (
     "prob",
 )
 _NUMBERED = re.compile(r"(label|tag|class|category)\d+")
+_COUNT = re.compile(r"id\Z|\A(?:idx|index|row|no|nr|number)\Z")
 _UNNAMED = re.compile(r"unnamed:\d+")  # pandas, of an index
 # What Label Studio writes beside the data and the answers.
 LABEL_STUDIO_COLUMNS = frozenset(
@@ -224,7 +225,7 @@ def _of_lists(found: Columns, header: Sequence[str], cells: Sequence[Sequence[st
     doubtful = [
         place
         for place in ignored
-        if {PRESENT, ABSENT} <= set(map(mark_value, cells[place]))
+        if _may_be_doubtful(names[place], cells[place], found.words.get(place))
         or (place == called_so and None not in map(number_in, cells[place]))
     ]
     return replace(
@@ -236,6 +237,12 @@ def _of_lists(found: Columns, header: Sequence[str], cells: Sequence[Sequence[st
         notes=(f"columns that were not read: {unread}",) if ignored else (),
         written_by_twl=by_twl,
     )
+
+
+def _may_be_doubtful(name: str, cells: Sequence[str], words: Mapping[str, int] | None) -> bool:
+    """Whether a column of marks alone, with both among them, is called as no count of rows is."""
+    values = {mark_value(cell, words) for cell in cells}
+    return {PRESENT, ABSENT} <= values <= {PRESENT, ABSENT, UNKNOWN} and not _COUNT.search(name)
 
 
 def _may_be_verdict(cells: Sequence[str], words: Mapping[str, int] | None) -> bool:

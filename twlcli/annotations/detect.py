@@ -99,6 +99,8 @@ TABLES_IN_FOLDER = ("labels.csv", "labels.tsv", "labels.jsonl")
 
 _LABEL_FOLDERS = ("annotations", "labels")
 # What may hold labels, if nothing else in a folder tells what they are.
+# Label files that say of the folders beside each other that they are no classes.
+_IN_CLASS_FOLDERS = ("labels.csv", "metadata.csv", "metadata.jsonl", "_annotations.coco.json")
 _LABEL_FILE = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|xlsx?|xml|ya?ml)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE
 )
@@ -301,11 +303,10 @@ def _label_files(folder: Path) -> list[str]:
         inside = [each for each in folder.iterdir() if each.name.casefold() in _LABEL_FOLDERS]
         places = [folder, *sorted(each for each in inside if each.is_dir())]
         files = [each for place in places for each in sorted(place.iterdir())]
-    return [
-        each.relative_to(folder).as_posix()
-        for each in files
-        if each.name[0] != "." and _LABEL_FILE.search(each.name) and each.is_file()
-    ]
+        below = sorted(each for each in files if each.parent == folder and each.is_dir())
+    found = [each for each in files if each.name[0] != "." and _LABEL_FILE.search(each.name)]
+    found += [each / name for each in below for name in _IN_CLASS_FOLDERS]
+    return [each.relative_to(folder).as_posix() for each in found if each.is_file()]
 
 
 def _file_format(path: Path, options: ReadOptions) -> str:

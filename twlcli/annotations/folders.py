@@ -45,7 +45,21 @@ CONTAINERS = frozenset(
 
 # Words in the names of other folders of a data set.
 _NO_CLASSES = frozenset(
-    ("mask", "masks", "label", "labels", "annotations", "annotation", "segmentation", "gt")
+    (
+        "set",
+        "seg",
+        "fold",
+        "part",
+        "split",
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotations",
+        "annotation",
+        "segmentation",
+        "gt",
+    )
 ) | {suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES}
 
 
@@ -133,12 +147,13 @@ def _is_no_class(folder: str) -> bool:
     """Whether a folder is called as one of images of any class, such as `train2017`.
 
     Example:
-        >>> [_is_no_class(name) for name in ("images_001", "test-jpg", "masks", "dog images")]
+        >>> [_is_no_class(name) for name in ("images_001", "test-jpg", "train.X1", "dog images")]
         [True, True, True, False]
     """
     words = re.findall(r"[^\W\d_]+", folder.casefold())
     known = SPLIT_NAMES.keys() | CONTAINERS | _NO_CLASSES
-    return bool(words) and known.issuperset(words)
+    letters = {word for word in words if len(word) == 1}  # alone they may be classes
+    return not letters.issuperset(words) and known.issuperset(set(words) - letters)
 
 
 def _boxes_beside(path: Path) -> str:

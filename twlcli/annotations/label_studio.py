@@ -238,6 +238,16 @@ def _keys(path: Path, tasks: Sequence[Task], options: ReadOptions) -> tuple[str,
     return found
 
 
+def with_uploads(annotations: Annotations) -> Annotations:
+    """A table of Label Studio's, with its images' names as they are there: see `_found`."""
+    uploads = {
+        image: unquote(upload[1])
+        for image in annotations.images
+        if (upload := _UPLOAD.fullmatch(image))
+    }
+    return _found(annotations, uploads) if uploads else annotations
+
+
 def _found(annotations: Annotations, uploads: Mapping[str, str]) -> Annotations:
     """With the names under which images are there that were uploaded under others."""
     written = annotations.images

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import AnnotationBuilder
-from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS
+from twlcli.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, VERDICT_COLUMNS
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.list_cells import cell_splitter
-from twlcli.annotations.marks import MISSING
+from twlcli.annotations.marks import MISSING, mark_value
 from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
 from twlcli.annotations.vectors import NOTE_OF_VECTORS, find_vectors
-from twlcli.labels import some_of
+from twlcli.labels import ABSENT, some_of
 
 Record = Mapping[str, Any]
 
 _OWN_KEYS = frozenset(("vocabulary", "unknown", "split", "probabilities"))
 
+_NO = {"no": ABSENT, "false": ABSENT}
 _SMALL = 0.5  # a probability below it rather speaks against a label
 
 
@@ -75,7 +76,10 @@ class Records:
             raise ValueError(f"the image's path is {_kind(image)}, not a string")
         if record.get("vocabulary") is not None:
             builder.declare(_listed(record["vocabulary"], "vocabulary"), line=line)
-        present, unknown = self._labels(self.labels_of(record))
+        labels = self.labels_of(record)
+        if not isinstance(labels, dict):
+            _check_verdict(record)
+        present, unknown = self._labels(labels)
         if record.get("unknown") is not None:
             unknown += builder.columns(self._label_names(record["unknown"], "unknown"))
         builder.add(
@@ -194,6 +198,16 @@ class Records:
         if self._names is None:
             return texts
         return [self._names.name(text.strip()) for text in texts]
+
+
+def _check_verdict(record: Record) -> None:
+    """Raise ValueError where a record says of its labels that they are not present."""
+    for key, value in record.items():
+        is_no = value is not None and mark_value(str(value).casefold(), _NO) == ABSENT
+        if is_no and normal_name(key) in VERDICT_COLUMNS:
+            said = f"'{key}' is {json.dumps(value)}, as if its labels were absent"
+            example = json.dumps({"labels": {"dog": 0}})[1:-1]
+            raise ValueError(f"{said}; an object says so as {example}")
 
 
 def _own(key: str | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from twlcli.annotations.csv_layout import Layout, find_layout, iterate_rows
 from twlcli.annotations.encoding import WINDOWS_1252
 from twlcli.annotations.joined import JoinedRows
 from twlcli.annotations.label_names import LabelNames
+from twlcli.annotations.label_studio import with_uploads
 from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
 from twlcli.annotations.marks import MISSING
@@ -76,7 +77,7 @@ def read_table(
     builder = AnnotationBuilder(path, format_name=name, root=path.parent)
     builder.duplicate_hint = "{join_rows} joins the rows of an image"
     add_table(builder, path, options, delimiter=delimiter)
-    return builder.finish()
+    return with_uploads(builder.finish())
 
 
 def add_table(
