@@ -53,10 +53,15 @@ def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module
         raise RecipeError(
             f"backbone '{name}' does not take {image_size} pixels: {reason}"
         ) from error
-    head_name, head = last_layer(network)
-    parent = network.get_submodule(head_name.rpartition(".")[0])
-    setattr(parent, head_name.rpartition(".")[2], _resized(head, label_count))
+    replace_head(network, label_count)
     return network
+
+
+def replace_head(network: nn.Module, label_count: int) -> None:
+    """Give a network a new last layer, with an output for each label."""
+    name, head = last_layer(network)
+    parent = network.get_submodule(name.rpartition(".")[0])
+    setattr(parent, name.rpartition(".")[2], _resized(head, label_count))
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:

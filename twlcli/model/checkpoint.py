@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from twlcli.errors import ModelError
 from twlcli.io import write_whole
-from twlcli.model.backbones import build_backbone, load_state
+from twlcli.model.backbones import build_backbone, last_layer, load_state, replace_head
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 
 CHECKPOINT_NAME = "model.safetensors"  # in a run folder
@@ -37,15 +36,18 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
         ModelError: no checkpoint is there, or it is damaged or not twl's.
     """
     file, spec, state = _read(path, with_weights=True)
-    build = partial(
-        build_backbone, spec.backbone, len(spec.vocabulary), image_size=spec.preprocessing.crop
-    )
-    with torch.device("meta"):  # without memory: a spec can ask for any number of labels
-        shapes = {name: value.shape for name, value in build().state_dict().items()}
-    if shapes != {name: value.shape for name, value in state.items()}:
-        raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
+    labels = len(spec.vocabulary)
     with torch.random.fork_rng(devices=[]):  # new weights are drawn, and then replaced
-        network = build()
+        # A spec can ask for any number of labels: the head is made once their weights are there.
+        network = build_backbone(spec.backbone, 1, image_size=spec.preprocessing.crop)
+        head = last_layer(network)[0] + "."
+        shapes = {
+            name: (labels, *value.shape[1:]) if name.startswith(head) else tuple(value.shape)
+            for name, value in network.state_dict().items()
+        }
+        if shapes != {name: tuple(value.shape) for name, value in state.items()}:
+            raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
+        replace_head(network, labels)
     load_state(network, state)
     return network.eval(), spec
 
