@@ -18,6 +18,7 @@ _CHUNK = 1 << 20  # bytes
 _ASCII = bytes(range(128))
 
 # Characters of a line, and of a cell; a list of a million labels has some ten million.
+_MOST_AT_ONCE = 2 << 30  # bytes; the JSON of the largest data sets has one GB
 LONGEST_LINE = 1 << 26
 
 # Zip archives, which .xlsx and .ods are, and the older .xls.
@@ -138,7 +139,7 @@ def _decodes(path: Path, encoding: str) -> bool:
     return True
 
 
-def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+def read_bytes(path: Path, *, most: int = _MOST_AT_ONCE) -> bytes:
     """The bytes of a file.
 
     Args:
@@ -151,7 +152,7 @@ def read_bytes(path: Path, *, most: int | None = None) -> bytes:
     """
     check_is_file(path)
     with readable(path):
-        if most is not None and path.stat().st_size > most:
+        if path.stat().st_size > most:
             raise AnnotationError(f"{path}: is larger than {most >> 20} MiB")
         return path.read_bytes()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -20,7 +21,7 @@ from twlcli.annotations.split import numbered
 from twlcli.checking.near import near_groups
 from twlcli.errors import ImageError, MissingExtraError, TwlError, check_extra, needs_extra
 from twlcli.images.decoding import USUAL, Caveat, Decoding
-from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
 from twlcli.images.sandbox import Decoder, decoder_processes
 from twlcli.inference.stream import usable_cores
 from twlcli.io import check_count
@@ -186,6 +187,8 @@ def same_files(annotations: Annotations, rows: Rows) -> Rows:
 def _digest(annotations: Annotations, row: int) -> bytes | None:
     try:
         with annotations.path(row).open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                return None  # too large for an image, which is said of it elsewhere
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None

@@ -14,7 +14,7 @@ from PIL import Image
 from twlcli.errors import ImageError, ModelError
 from twlcli.images.decode import Noted, open_upright, read_upright, say_nothing
 from twlcli.images.decoding import USUAL, Decoding
-from twlcli.images.image_file import ByteRange, read_range
+from twlcli.images.image_file import MAX_BYTES, ByteRange, read_range
 from twlcli.images.random_crop import RandomCrop
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -90,13 +90,15 @@ def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _check_not_special(path: Path) -> None:
-    """Raise ImageError for a pipe, a socket or a device, which might be read for ever."""
+    """Raise ImageError for a pipe, a socket, a device or a huge file: none ends in time."""
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, ValueError):
         return  # reading it says why
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ImageError(f"not a file ({stat.filemode(mode)})")
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"not a file ({stat.filemode(status.st_mode)})")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"too large: {status.st_size:,} bytes, the limit is {MAX_BYTES:,}")
 
 
 def _cut_out(image: Image.Image, cut: RandomCrop) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,21 +35,32 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     Raises:
         ModelError: no checkpoint is there, or it is damaged or not twl's.
     """
-    file, spec, state = _read(path, with_weights=True)
-    labels = len(spec.vocabulary)
     with torch.random.fork_rng(devices=[]):  # new weights are drawn, and then replaced
-        # A spec can ask for any number of labels: the head is made once their weights are there.
-        network = build_backbone(spec.backbone, 1, image_size=spec.preprocessing.crop)
-        head = last_layer(network)[0] + "."
-        shapes = {
-            name: (labels, *value.shape[1:]) if name.startswith(head) else tuple(value.shape)
-            for name, value in network.state_dict().items()
-        }
-        if shapes != {name: tuple(value.shape) for name, value in state.items()}:
-            raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
-        replace_head(network, labels)
+        made: list[nn.Module] = []
+        _, spec, state = _read(path, with_weights=True, fits=lambda *has: made.append(_built(*has)))
+        (network,) = made
+        replace_head(network, len(spec.vocabulary))
     load_state(network, state)
     return network.eval(), spec
+
+
+def _built(file: Path, spec: ModelSpec, shapes: Mapping[str, Sequence[int]]) -> nn.Module:
+    """A network with a single label whose other weights are those of a file, before they are read.
+
+    A spec can ask for any number of labels, and a file hold any weights.
+
+    Raises:
+        ModelError: the file's weights are of another network.
+    """
+    network = build_backbone(spec.backbone, 1, image_size=spec.preprocessing.crop)
+    head, labels = last_layer(network)[0] + ".", len(spec.vocabulary)
+    expected = {
+        name: [labels, *value.shape[1:]] if name.startswith(head) else [*value.shape]
+        for name, value in network.state_dict().items()
+    }
+    if expected != {name: [*shape] for name, shape in shapes.items()}:
+        raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
+    return network
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -76,7 +87,12 @@ def read_spec(path: Path) -> ModelSpec:
     return _read(path, with_weights=False)[1]
 
 
-def _read(path: Path, *, with_weights: bool) -> tuple[Path, ModelSpec, dict[str, Tensor]]:
+def _read(
+    path: Path,
+    *,
+    with_weights: bool,
+    fits: Callable[[Path, ModelSpec, Mapping[str, Sequence[int]]], object] | None = None,
+) -> tuple[Path, ModelSpec, dict[str, Tensor]]:
     file = path / CHECKPOINT_NAME if path.is_dir() else path
     if not file.is_file():
         what = "run has no checkpoint yet" if path.is_dir() else "no such model"
@@ -84,16 +100,19 @@ def _read(path: Path, *, with_weights: bool) -> tuple[Path, ModelSpec, dict[str,
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
+            if SPEC_KEY not in metadata:
+                raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
+            spec = ModelSpec.from_json(metadata[SPEC_KEY], source=file)
             names = opened.keys() if with_weights else ()
+            if fits is not None:
+                fits(file, spec, {name: opened.get_slice(name).get_shape() for name in names})
             state = {name: opened.get_tensor(name) for name in names}
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{file}: not a safetensors checkpoint ({error})") from error
-    if SPEC_KEY not in metadata:
-        raise ModelError(f"{file}: has no '{SPEC_KEY}' metadata; was it written by twl?")
     if with_weights and _DIGEST_KEY in metadata and metadata[_DIGEST_KEY] != _digest(state):
         raise ModelError(f"{file}: is damaged: its weights are not those that were written")
     check_finite(state, file)
-    return file, ModelSpec.from_json(metadata[SPEC_KEY], source=file), state
+    return file, spec, state
 
 
 def check_finite(state: Mapping[str, Tensor], file: Path) -> None:

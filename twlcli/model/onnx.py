@@ -113,7 +113,8 @@ class OnnxPredictor:
             raise ModelError(f"the model gives {kind}; expected floating point of shape {expected}")
         if logits.shape != expected:
             raise ModelError(f"the model gives logits {logits.shape}; expected {expected}")
-        return np.asarray(logits, dtype=np.float32)
+        with np.errstate(over="ignore"):  # infinite is what it is then
+            return np.asarray(logits, dtype=np.float32)
 
     def stop(self, *, late: bool = False) -> None:
         """End the calls that go on in other threads; see `Stoppable`."""

@@ -67,15 +67,19 @@ def image_values(backbone: str, weights: str) -> dict[str, Any]:
         values = _hub_config(weights)[0]
     else:
         values = timm.models.get_pretrained_cfg(_known(backbone)).to_dict()
-    size = int(values["input_size"][-1])
-    interpolation = values.get("interpolation")
-    return {
-        "size": size,
-        "resize": math.floor(size / (values.get("crop_pct") or 0.875)),
-        "interpolation": "bilinear" if interpolation == "bilinear" else "bicubic",
-        "mean": tuple(map(float, values["mean"])),
-        "std": tuple(map(float, values["std"])),
-    }
+    try:
+        size = int(values["input_size"][-1])
+        bilinear = values.get("interpolation") == "bilinear"
+        return {
+            "size": size,
+            "resize": math.floor(size / float(values.get("crop_pct") or 0.875)),
+            "interpolation": "bilinear" if bilinear else "bicubic",
+            "mean": tuple(map(float, values["mean"])),
+            "std": tuple(map(float, values["std"])),
+        }
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+        source = weights if weights.startswith(HUB) else backbone
+        raise ModelError(f"{source}: what it says of its images is damaged ({error})") from error
 
 
 def network_of_hub(name: str) -> str:

@@ -132,6 +132,11 @@ def _checked(path: Path, device: torch.device) -> dict[str, Any]:
     import torch
 
     with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(each.compress_type != zipfile.ZIP_STORED for each in entries):
+            raise ValueError("a compressed archive")
+        if sum(each.file_size for each in entries) > path.stat().st_size:
+            raise ValueError("entries that share their bytes")
         wrong = archive.testzip()
     if wrong is not None:
         raise ValueError(f"wrong checksum of {wrong}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from twlcli.errors import ImageError
 from twlcli.images.decoding import USUAL, Decoding
-from twlcli.images.image_file import ImageFile, read_range
+from twlcli.images.image_file import MAX_BYTES, ImageFile, read_range
 from twlcli.inference.stream import usable_cores
 
 ROWS = 2  # to be raised when another twl would decode or decide the same image differently
@@ -152,5 +153,8 @@ def _sha256(file: ImageFile) -> bytes:
         source: io.BufferedIOBase = io.BytesIO(read_range(file.path, file.byte_range))
     else:
         source = file.path.open("rb")
+        if (size := os.fstat(source.fileno()).st_size) > MAX_BYTES:
+            source.close()
+            raise ImageError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}")
     with source:
         return hashlib.file_digest(source, "sha256").digest()

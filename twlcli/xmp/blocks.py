@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import BinaryIO, Literal
 
 from twlcli.xmp.packet import MAXIMUM_BYTES
 
+_LARGEST = 1 << 30  # bytes of a photograph; the decoder reads no larger one
 _MOST_BLOCKS = 100_000  # of one file; a file of nothing but empty ones is no photograph
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -55,6 +57,8 @@ def blocks(file: BinaryIO) -> Iterator[Block]:
     Raises:
         OSError: it cannot be read.
     """
+    if os.fstat(file.fileno()).st_size > _LARGEST:
+        return
     head = file.read(12)
     if head.startswith(b"\xff\xd8\xff"):
         yield from _of_jpeg(file)

@@ -168,15 +168,16 @@ class Packet:
 
     def _deletions(self, gone: Sequence[Property]) -> Iterator[Edit]:
         """Without properties, and without descriptions that held nothing else."""
-        per_owner = Counter(each.owner for each in gone)
-        for index, number in per_owner.items():
+        of_owner: dict[int, list[Property]] = {}
+        for each in gone:
+            of_owner.setdefault(each.owner, []).append(each)
+        for index, properties in of_owner.items():
             owner = self._descriptions[index]
-            if owner.bare and owner.children == number:
+            if owner.bare and owner.children == len(properties):
                 yield self._indented(owner.start), owner.end, b""
             else:
-                for each in gone:
-                    if each.owner == index:
-                        yield self._indented(each.start), each.end, b""
+                for each in properties:
+                    yield self._indented(each.start), each.end, b""
 
     def _insertion(self, properties: Sequence[NewProperty]) -> Edit:
         """One more description at the end of the RDF."""

@@ -1,0 +1,109 @@
+"""Files that claim to be enormous and take no room on a disk, and small ones that grow."""
+
+import json
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.hostile.test_weights import BACKBONE
+from twlcli.annotations.detect import read_labels
+from twlcli.checking.check import check_labels
+from twlcli.errors import AnnotationError, ImageError, ModelError
+from twlcli.images.image_file import ImageFile
+from twlcli.images.preprocess import load_crop
+from twlcli.labels import Vocabulary
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import SPEC_KEY, ModelSpec
+from twlcli.runs.states import read_state
+from twlcli.tagging.fingerprint import identify
+from twlcli.xmp.embedded import read_embedded
+from twlcli.xmp.packet import Packet
+from twlcli.xmp.reader import Name
+
+HUGE = 40 << 30
+
+
+def with_tail(path: Path, size: int = HUGE) -> Path:
+    try:
+        with path.open("ab") as file:
+            file.truncate(size)
+    except OSError:
+        pytest.skip("no files with holes here")
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.bmp")
+    return with_tail(tmp_path / "a.bmp")
+
+
+def test_no_image_is_larger_than_the_limit(picture):
+    with pytest.raises(ImageError, match="too large: 42,949,672,960 bytes"):
+        load_crop(picture, None, Preprocessing(8, 8))
+    assert identify(ImageFile(picture, "a.bmp"), content=True) is None
+    assert not read_embedded(picture).packets
+
+
+def test_a_check_does_not_read_what_is_no_image(tmp_path, picture):
+    with_tail(tmp_path / "b.bmp")
+    (tmp_path / "labels.csv").write_text("image,labels\na.bmp,dog\nb.bmp,cat\n")
+    kinds = {finding.kind for finding in check_labels(tmp_path / "labels.csv").findings}
+    assert any("read" in kind for kind in kinds)
+
+
+@pytest.mark.parametrize("name", ["labels.json", "data.yaml", "notes.txt"])
+def test_label_files_are_read_at_once_only_up_to_a_size(tmp_path, name):
+    path = with_tail(tmp_path / name)
+    with pytest.raises(AnnotationError):
+        read_labels(path)
+
+
+def test_weights_are_not_read_before_their_shapes_fit(tmp_path):
+    spec = ModelSpec(Vocabulary(("a", "b")), BACKBONE, Preprocessing(resize=32, crop=32))
+    tensor = {"dtype": "F32", "shape": [1 << 30], "data_offsets": [0, 4 << 30]}
+    header = json.dumps({"__metadata__": {SPEC_KEY: spec.to_json()}, "a": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with_tail(path, 8 + len(header) + (4 << 30))
+    began = time.monotonic()
+    with pytest.raises(ModelError, match="its weights do not fit"):
+        load_checkpoint(path)
+    assert time.monotonic() - began < 20
+
+
+def test_a_compressed_state_is_damaged(tmp_path):
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "state.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in whole.namelist():
+            small.writestr(name, whole.read(name))
+    with pytest.raises(ModelError, match="a compressed archive"):
+        read_state(tmp_path, torch.device("cpu"))
+
+
+def test_many_descriptions_are_removed_in_proportion():
+    subject = Name("http://purl.org/dc/elements/1.1/", "subject")
+    seconds = []
+    for count in (1_000, 8_000):
+        body = '<rdf:Description dc:subject="x"/>' * count
+        names = (
+            'xmlns:dc="http://purl.org/dc/elements/1.1/" '
+            'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+        )
+        content = (
+            f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF {names}>{body}</rdf:RDF></x:xmpmeta>'
+        ).encode()
+        packet = Packet(content, [subject])
+        began = time.perf_counter()
+        list(packet._deletions(packet._all(subject)))
+        seconds.append(time.perf_counter() - began)
+    assert seconds[1] < 30 * max(seconds[0], 1e-3)
