@@ -39,6 +39,7 @@ def lists(tmp_path: Path, *cells: str) -> list[list[str]]:
         (["[brackets]", "dog"], [["[brackets]"], ["dog"]]),
         (["[wip] dog", "[wip]|cat"], [["[wip] dog"], ["[wip]", "cat"]]),
         (["[cat]", "{dog}", "nan", ""], [["cat"], ["dog"], [], []]),  # all are
+        (["dog\ncat", "cow, dog\r\n\ncat"], [["cat", "dog"], ["cat", "cow", "dog"]]),
         (["(dog, cat)", "(cow, cat)"], [["cat", "dog"], ["cat", "cow"]]),
         (["b'dog'", "b'cat'"], [["dog"], ["cat"]]),
         (["[b'dog', b'cat']", "[]"], [["cat", "dog"], []]),

@@ -34,7 +34,7 @@ _R_MOST = 10_000  # numbers in a range
 def cell_splitter(separator: str) -> Callable[[str], list[str]]:
     """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
     separator = "\t" if separator == "\\t" else separator  # as shells hand it over
-    parsers = {
+    parsers: dict[str, Callable[[str], list[str]]] = {
         JSON_LIST: json_names,
         CHOICES: _names_or_one,
         R_TEXTS: partial(_of_r, are_numbers=False),
@@ -49,7 +49,8 @@ def _words(cell: str) -> list[str]:
 
 
 def _splitter(separator: str) -> Callable[[str], list[str]]:
-    return lambda cell: cell.split(separator)
+    """Line breaks separate too, whatever else does."""
+    return re.compile(rf"\r\n|\r|\n|{re.escape(separator)}").split
 
 
 def json_names(cell: str) -> list[str]:

@@ -34,7 +34,7 @@ _R_LIST = re.compile(r"\s*c\(")
 
 # A label that would be read as something else in a cell that is no JSON list.
 NEEDS_JSON = re.compile(
-    rf"""\A[\[({{]|[|;,]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
+    rf"""\A[\[({{]|[|;,\r\n]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
     r"|\A-?\d+\.0*\Z|\A[01][01.\s]*\Z"
 )
 
@@ -74,7 +74,7 @@ def find_separator(
 
     If one is a list, all are lists, but for single labels beside Label Studio's choices and R's
     `c()`; otherwise it is the first of `separators` that occurs in any. Where none occurs it may be
-    the blank, see `blanks_separate`.
+    the blank, see `blanks_separate`. Line breaks separate labels beside any of them.
 
     Raises:
         AnnotationError: the first separator occurs in hardly any of the cells, and another in many.
@@ -103,7 +103,7 @@ def find_separator(
         if inside:
             counts[inside[0]] += 1
         if not first_line and len(different) < _MOST_CELLS:
-            different.add(cell)
+            different.update(cell.splitlines())
     if may_be_all:
         return Separator(JSON_LIST, shown=JSON_LIST)
     found = [separator for separator in separators if separator in first_line]

@@ -106,7 +106,8 @@ def _length(labels: Iterable[Any], source: Path) -> tuple[int, bool]:
     """
     length, is_number, is_list, is_certain = 0, True, True, False
     seen, entries_seen, marks = set[int](), 0, 0
-    odd = twice = None  # the first that is no vector, and the first with an entry twice
+    odd: tuple[int, object] | None = None  # the first that is no vector
+    twice: tuple[int, object] | None = None  # the first with an entry twice
     for row, each in enumerate(labels, start=1):
         text = each.strip() if isinstance(each, str) else "[]" if each == [] else each
         if text is None or text in ("", "[]") or (isinstance(text, str) and text in MISSING):
@@ -133,8 +134,8 @@ def _length(labels: Iterable[Any], source: Path) -> tuple[int, bool]:
     if twice and marks >= _MOST * entries_seen:
         row, text = odd or twice
         message = (
-            f"image {row} has '{shortened(str(text))}', but lists that repeat 1 or 0 have an entry for each label, which is "
-            "1 or 0, and all have one length"
+            f"image {row} has '{shortened(str(text))}', but lists that repeat 1 or 0 have an entry "
+            "for each label, which is 1 or 0, and all have one length"
         )
         hint = "mend the list; lists of the labels' numbers name each once"
         raise AnnotationError(f"{source}: {message}", hint=hint)
