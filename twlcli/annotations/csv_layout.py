@@ -14,7 +14,7 @@ from twlcli.annotations.builder import SPLIT_NAMES, normal_label
 from twlcli.annotations.columns import Columns, find_columns, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
-from twlcli.annotations.marks import is_mark
+from twlcli.annotations.marks import is_mark, number_in
 from twlcli.annotations.named_columns import NamedColumns, find_named, listed, normal_name, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.rows import BLANKS, DELIMITERS, SHEET, table_rows
@@ -260,6 +260,7 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         header = ("image", *map(str, range(1, len(first))))
         columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
         return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
+    _check_no_boxes(table.path, rows)
     width = len(first)
     for _, cells in table_rows(table.path, table.encoding, delimiter, strict=True):
         width = max(width, len(cells))
@@ -270,6 +271,28 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
     header = ("image", *["labels"] * (width - 1))
     notes = (note,) if split is None else (note, f"column {split + 1} was read as the split")
     return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=notes)
+
+
+def _check_no_boxes(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Raise AnnotationError where nearly all rows hold boxes with their classes behind the image.
+
+    Either the cells behind the image are one, as for RetinaNet, or each is, as for keras-yolo3.
+    """
+    behind = [[cell for cell in map(str.strip, row[1:]) if cell] for row in rows]
+    behind = [cells for cells in behind if cells]
+    boxes = sum(_is_box(row) or all(_is_box(cell.split(",")) for cell in row) for row in behind)
+    if boxes and boxes >= _MOST * len(behind):
+        message = f"'{','.join(behind[0])[:60]}' looks like the corners of a box and its class"
+        hint = "keep the class alone, or write boxes as COCO or YOLO has them"
+        raise AnnotationError.at(path, 1, f"{message}; expected labels", hint=hint)
+
+
+def _is_box(cells: Sequence[str]) -> bool:
+    """Whether cells are two corners and a class; of a class by number the second is beyond."""
+    numbers = [number for number in map(number_in, cells[:4]) if number is not None]
+    if len(cells) != 5 or len(numbers) < 4:
+        return False
+    return number_in(cells[4]) is None or (numbers[0] < numbers[2] and numbers[1] < numbers[3])
 
 
 def _split_place(rows: Sequence[Sequence[str]], width: int) -> int | None:
