@@ -112,6 +112,12 @@ def test_labels_joined_by_another_sign_are_noted(tmp_path, sign):
     assert read_labels(path, separator=sign).notes == ()
 
 
+def test_numbers_are_not_joined_by_their_point(tmp_path):
+    annotations = read_labels(table(tmp_path, "1.0", "1.1", "1.10", "10", "1.1.1"))
+    assert annotations.vocabulary.names == ("1", "1.1", "1.1.1", "1.10", "10")
+    assert "separator" not in " ".join(annotations.notes)
+
+
 def test_the_whole_number_is_said_once(tmp_path):
     annotations = read_labels(table(tmp_path, "7.0", "8.0", "7"))
     assert annotations.notes == ("whole numbers were read without their fraction, as '7.0' as 7",)

@@ -51,7 +51,7 @@ def yaml_values(path: Path, text: str, keys: Sequence[str]) -> dict[str, Value]:
 def _value(path: Path, line: int, inline: str, below: Sequence[str]) -> Value:
     if not inline:  # the bracket may stand on the next line
         at = next((at for at, each in enumerate(below) if _without_comment(each)), None)
-        if at is not None and re.match(r" +[\[{]", below[at]):
+        if at is not None and re.match(r" *[\[{]", below[at]):
             return _value(path, line + at + 1, _without_comment(below[at]), below[at + 1 :])
     if inline.startswith(("[", "{")):
         end = {"[": "]", "{": "}"}[inline[0]]
