@@ -19,7 +19,7 @@ _NUMBER = r"""(?:(?P<quote>["']?)(?P<number>\d+)(?P=quote) ?:"""
 _NUMBERED = re.compile(rf"{_NUMBER}\s+)(?P<text>.+)")
 _QUOTED = r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\""""
 _ENTRY = re.compile(
-    rf"""{_NUMBER}\s*)?(?P<text>{_QUOTED}|[^,'"\[\]{{}}][^,\[\]{{}}]*)\s*(?:,\s*|$)"""
+    rf"""{_NUMBER}\s*)?(?P<text>(?:{_QUOTED})\s*|[^,'"\[\]{{}}][^,\[\]{{}}]*)(?:,\s*|$)"""
 )
 # A text without quotes: it begins with no sign of YAML, and holds no other value.
 _PLAIN = re.compile(r"(?![-?:](?:\s|$))[^\s'\"\[\]{},&*!|>%@`#](?:(?!:(?:\s|$)).)*")

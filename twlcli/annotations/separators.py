@@ -24,7 +24,7 @@ _CALLS = r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\("
 # brackets, with something between its parts, numbers or nothing inside; or no bracket closes it.
 LIST = re.compile(
     rf"""\s*(?:[\[{{(]\s*["']|{_CALLS}\s*["'\[{{(]|b(["']).*\1\s*\Z|[\[{{][^\]}}]*\Z"""
-    rf"""|(?:[\[{{]|{_CALLS}).*[,;|].*[\]}})]\s*\Z|\([^()]*,[^()]*\)\s*\Z"""
+    rf"""|(?:[\[{{]|{_CALLS})[^,;|]*[,;|].*[\]}})]\s*\Z|\([^()]*,[^()]*\)\s*\Z"""
     rf"""|(?:\[[-\d.\s]*\]|{{\s*}}|{_CALLS}\s*\))\s*\Z)""",
     re.DOTALL,
 )
