@@ -31,6 +31,15 @@ def lists(tmp_path: Path, *cells: str) -> list[list[str]]:
         (["array([3, 5])", "array([], dtype=int64)"], [["3", "5"], []]),
         (["array(['dog'], dtype=object)", "np.array(['cat' 'dog'])"], [["dog"], ["cat", "dog"]]),
         (['c("dog", "cat")', 'c("dog")'], [["cat", "dog"], ["dog"]]),  # R
+        (['c("dog", "cat")', "cow, big", "character(0)"], [["cat", "dog"], ["cow, big"], []]),
+        (["c(3, 7)", "5", "3:5", "c(1L, 2L)"], [["3", "7"], ["5"], ["3", "4", "5"], ["1", "2"]]),
+        (["c(5)", "dog"], [["c(5)"], ["dog"]]),  # names that look like lists
+        (["set(up)|dog", "set(up)"], [["dog", "set(up)"], ["set(up)"]]),
+        (["b'day", "dog"], [["b'day"], ["dog"]]),
+        (["[brackets]", "dog"], [["[brackets]"], ["dog"]]),
+        (["[wip] dog", "[wip]|cat"], [["[wip] dog"], ["[wip]", "cat"]]),
+        (["[cat]", "{dog}", "nan", ""], [["cat"], ["dog"], [], []]),  # all are
+        (["dog\ncat", "cow, dog\r\n\ncat"], [["cat", "dog"], ["cat", "cow", "dog"]]),
         (["(dog, cat)", "(cow, cat)"], [["cat", "dog"], ["cat", "cow"]]),
         (["b'dog'", "b'cat'"], [["dog"], ["cat"]]),
         (["[b'dog', b'cat']", "[]"], [["cat", "dog"], []]),
@@ -54,7 +63,8 @@ def test_spellings_of_lists(tmp_path, cells, expected):
     ("cells", "line", "why"),
     [
         (["(dog, cat)", "dog"], 3, "'dog' is no list of labels"),
-        (["x", "[dog cat]"], 2, "'x' is no list of labels"),
+        (["x", "[dog, cat]"], 2, "'x' is no list of labels"),
+        (["x", "[3 5]"], 2, "'x' is no list of labels"),
         (["[dog cat]"], 2, "'[dog cat]' is no list of labels"),
         (["{dog,cat"], 2, "'{dog,cat' is no list of labels"),
         (
@@ -68,6 +78,12 @@ def test_what_begins_as_a_list_and_is_none(tmp_path, cells, line, why):
     message = error_of(table(tmp_path, *cells))
     assert message.startswith(f"photos.csv:{line}: {why}")
     assert message.endswith("all are read as lists unless a separator is given")
+
+
+@pytest.mark.parametrize("cells", [('c("dog", "cat")', "3:5"), ("c(3, 7)", "5:3")])
+def test_a_range_that_is_none_of_r_is_refused(tmp_path, cells):
+    message = f"photos.csv:3: '{cells[1]}' may be a label or numbers; write out which"
+    assert error_of(table(tmp_path, *cells)) == message
 
 
 @pytest.mark.parametrize(
@@ -94,6 +110,12 @@ def test_labels_joined_by_another_sign_are_noted(tmp_path, sign):
         f"'{sign}' splits such cells",
     )
     assert read_labels(path, separator=sign).notes == ()
+
+
+def test_numbers_are_not_joined_by_their_point(tmp_path):
+    annotations = read_labels(table(tmp_path, "1.0", "1.1", "1.10", "10", "1.1.1"))
+    assert annotations.vocabulary.names == ("1", "1.1", "1.1.1", "1.10", "10")
+    assert "separator" not in " ".join(annotations.notes)
 
 
 def test_the_whole_number_is_said_once(tmp_path):

@@ -71,6 +71,34 @@ def test_numbers_without_names_stay_numbers(tmp_path):
     assert labels_of(read_labels(path, names=names)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "box"),
+    [
+        (
+            "a.csv",
+            "a.jpg,837,346,981,456,cow\nb.jpg,2,1,9,4,dog\nc.jpg,,,,,\n",
+            "837,346,981,456,cow",
+        ),
+        ("a.csv", "a.jpg,83,346,981,456,7\nb.jpg,2,1,9,4,0\n", "83,346,981,456,7"),
+        (
+            "a.txt",
+            "a.jpg 50,100,150,200,0 30,50,200,120,3\nb.jpg\nc.jpg 1,2,3,4,5\n",
+            "50,100,150,200,0,30,50,200,120,3",
+        ),
+    ],
+)
+def test_boxes_are_refused(tmp_path, name, text, box):
+    assert error_of(write(tmp_path, name, text)) == (
+        f"{name}:1: '{box}' looks like the corners of a box and its class; expected labels; keep "
+        "the class alone, or write boxes as COCO or YOLO has them"
+    )
+
+
+def test_five_labels_are_no_box(tmp_path):
+    path = write(tmp_path, "a.txt", "a.jpg 9 3 7 1 2\nb.jpg 1,4\n")
+    assert labels_of(read_labels(path))["a.jpg"] == ["1", "2", "3", "7", "9"]
+
+
 def test_columns_cannot_be_named_where_there_is_no_header(tmp_path):
     path = write(tmp_path, "photos.csv", "a.jpg,dog\n")
     message = "no column is called 'image'; the columns are: a.jpg, dog"

@@ -90,8 +90,8 @@ def test_values_by_name_in_parquet(tmp_path):
 
 def test_classes_that_hugging_face_names(tmp_path):
     names = {"names": ["cat", "dog"], "_type": "ClassLabel"}
-    path = parquet_of(tmp_path, {"label": names}, label=[1, -1])
-    assert labels_of(read_labels(path)) == {"a.jpg": ["dog"], "b.jpg": []}
+    path = parquet_of(tmp_path, {"label": names}, label=[1, 0])
+    assert labels_of(read_labels(path)) == {"a.jpg": ["dog"], "b.jpg": ["cat"]}
     for feature in ({"feature": names, "_type": "Sequence"}, [names]):
         path = parquet_of(tmp_path, {"labels": feature}, labels=[[1, 0], [1]])
         assert labels_of(read_labels(path)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
@@ -99,6 +99,35 @@ def test_classes_that_hugging_face_names(tmp_path):
     for metadata in others:
         path = parquet_of(tmp_path, metadata, labels=[[1, 0], [1]])
         assert read_labels(path).vocabulary.names == ("0", "1")
+
+
+def test_images_whose_class_is_not_known_are_left_out(tmp_path):
+    names = {"names": ["tench, Tinca", "dog", "eel"], "_type": "ClassLabel"}
+    note = "images left out because their class is -1, not known: 1"
+    for labels in ([-1, 0], [[-1], [0, -1]]):
+        annotations = read_labels(parquet_of(tmp_path, {"label": names}, label=labels))
+        assert labels_of(annotations) == {"b.jpg": ["tench, Tinca"]}
+        assert annotations.vocabulary.names == ("tench, Tinca", "dog", "eel")
+        assert annotations.notes == (note,)
+    annotations = read_labels(
+        parquet_of(tmp_path, {"kind": names}, kind=[-1, 0], label=["x", "y|x"])
+    )
+    assert labels_of(annotations) == {"a.jpg": ["x"], "b.jpg": ["x", "y"]}
+
+
+def test_lists_without_names_in_parquet_are_refused(tmp_path):
+    boxes = [[{"name": "dog", "score": 0.9}], []]
+    path = parquet_of(tmp_path, labels=boxes)
+    assert error_of(path) == (
+        "a.parquet: the column 'labels' holds lists of struct<name: string, score: double>; "
+        "expected lists of names"
+    )
+    path = parquet_of(tmp_path, boxes=boxes, labels=[["dog"], []])
+    assert labels_of(read_labels(path)) == {"a.jpg": ["dog"], "b.jpg": []}
+    path = parquet_of(tmp_path, labels=[[0.1, 0.9], [0.2]])
+    assert error_of(path).startswith("a.parquet:2: '[0.1, 0.9]' is no list of labels")
+    path = parquet_of(tmp_path, labels=[[["dog"]], []])
+    assert error_of(path).startswith("a.parquet:2: '[[\"dog\"]]' is no list of labels")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +180,22 @@ def test_formulas_without_a_value_are_refused(tmp_path, formula):
 
     message = error_of(workbook_of(tmp_path, change))
     assert message.startswith("a.xlsx: cell B3 is a formula without a stored value; open and save")
+
+
+def test_cells_of_columns_that_are_not_read_may_be_merged_or_without_a_value(tmp_path):
+    def change(book):
+        book.active["C2"] = "=B2"
+        book.active.merge_cells("C3:D4")
+
+    rows = (("image", "labels", "notes", "more"), ("a.jpg", "dog"), ("b.jpg", "cat"))
+    expected = {"a.jpg": ["dog"], "b.jpg": ["cat"]}
+    assert labels_of(read_labels(workbook_of(tmp_path, change, rows))) == expected
+
+
+def test_lines_in_a_cell_are_labels(tmp_path):
+    rows = (("image", "labels"), ("a.jpg", "dog\ncat"), ("b.jpg", "cat"))
+    path = workbook_of(tmp_path, lambda _: None, rows)
+    assert labels_of(read_labels(path)) == {"a.jpg": ["cat", "dog"], "b.jpg": ["cat"]}
 
 
 def test_errors_of_formulas_are_no_labels(tmp_path):

@@ -363,7 +363,7 @@ def test_text_in_utf16_without_its_mark(tmp_path, encoding):
 
 
 def test_notes_are_one_line_each(tmp_path):
-    path = write(tmp_path, 'image,labels\na.jpg,"wild\ncat"\nb.jpg,wild\nc.jpg,cat\n')
+    path = write(tmp_path, 'image,labels\na.jpg,"wild\tcat"\nb.jpg,wild\nc.jpg,cat\n')
     assert "as in 'wild cat'" in read_table(path).notes[0]
 
 

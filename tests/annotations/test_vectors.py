@@ -98,7 +98,8 @@ def test_vectors_need_names(tmp_path, names, write, spell):
         ("[0, 1]", "[0, 1]"),  # always both
         ("0|1", "0|1", ""),
         ("101", "110"),  # numbers do not begin with 0
-        ("[1, 1]", "[1, 1]"),
+        ("101", "11"),
+        ("[3, 3]", "[5]"),
         ("[0, 2]", "[1, 0]"),
         ('["0", "1"]', '["1", "0"]'),  # texts
         ("1", "0"),
@@ -106,6 +107,27 @@ def test_vectors_need_names(tmp_path, names, write, spell):
 )
 def test_lists_of_numbers_are_no_vectors(tmp_path, cells):
     assert "read as entries" not in str(read_labels(table(tmp_path, *cells)).notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (("[1, 0, 1]", "[0, -1, 0]", "[1, 1, 0]"), 2),
+        (("[1, 0, 1]", "[0, 1, 0]", "", "[1, 1]"), 4),
+        (("1 0 1 0 1", "1 0 1 0 0", "1 0 2 0 1"), 3),
+        (("1|0|1|0|1", "1|0|1|0|0", "dog"), 3),
+        (("0101", "010"), 2),
+        (("[1, 1]", "[1, 1]"), 1),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_lists_that_are_nearly_vectors_are_refused(tmp_path, names, cells, row, named):
+    path = table(tmp_path, *cells)
+    message = error_of(path, **({"names": names} if named else {}))
+    assert message.startswith(
+        f"photos.csv: image {row} has '{cells[row - 1]}', but lists that repeat 1 or 0 have"
+    )
+    assert message.endswith("; mend the list; lists of the labels' numbers name each once")
 
 
 def test_a_vector_that_has_another_length_than_the_names(tmp_path, names):

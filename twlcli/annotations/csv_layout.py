@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,11 +14,11 @@ from twlcli.annotations.builder import SPLIT_NAMES, normal_label
 from twlcli.annotations.columns import Columns, find_columns, image_column
 from twlcli.annotations.encoding import find_encoding, open_text
 from twlcli.annotations.guess import guess_image, guess_labels, question, wrong_marks
-from twlcli.annotations.marks import is_mark
+from twlcli.annotations.marks import is_mark, number_in
 from twlcli.annotations.named_columns import NamedColumns, find_named, listed, normal_name, place_of
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.annotations.rows import BLANKS, DELIMITERS, SHEET, table_rows
-from twlcli.annotations.sheets import NO_PATH, SHEETS, notes_of
+from twlcli.annotations.sheets import NO_CLASS, NO_PATH, SHEETS, classes_of, notes_of
 from twlcli.annotations.split_columns import INDICATORS
 from twlcli.errors import AnnotationError
 from twlcli.images.image_file import is_image
@@ -42,6 +43,7 @@ class Layout:
         rows_before: rows above the first image: 1 for a header, 0 where there is none.
         ragged: whether rows may be shorter than the header.
         count: of images that the file itself tells.
+        classes: the labels, where the file itself names all; as a last cell of the first row.
         notes: what was decided that the user may want to know.
     """
 
@@ -52,6 +54,7 @@ class Layout:
     rows_before: int = 1
     ragged: bool = False
     count: int | None = None
+    classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -147,9 +150,26 @@ class _Table:
                 f"are: {listed(header)}{asked or wrong_marks(header, sample)}"
             )
             raise AnnotationError.at(self.path, rows_before, message, hint=hint)
-        notes = notes_of(self.path, header[image]) if self.encoding == SHEET else []
-        notes += _note_of_nameless(header, columns, sample)
-        return Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
+        notes = _note_of_nameless(header, columns, sample)
+        layout = Layout(self.encoding, delimiter, header, columns, rows_before, notes=tuple(notes))
+        return self._of_sheet(layout) if self.encoding == SHEET else layout
+
+    def _of_sheet(self, layout: Layout) -> Layout:
+        """The layout with what the file says of itself."""
+        header, columns = layout.header, layout.columns
+        read = {*columns.labels, *columns.label_columns, columns.image, columns.split}
+        read |= {columns.group, columns.unknown, columns.vocabulary, columns.verdict}
+        places = sorted(place for place in read if place is not None)
+        notes = notes_of(self.path, header, columns.image, places) + list(layout.notes)
+        if len(columns.labels) == 1:
+            classes, without = classes_of(self.path, header[columns.labels[0]])
+            if without:
+                notes.append(f"images left out because their class is -1, not known: {without:,}")
+            if classes and columns.vocabulary is None and self.options.names is None:
+                columns = replace(columns, vocabulary=len(header))
+                header = (*header, "vocabulary")
+                layout = replace(layout, header=header, columns=columns, classes=classes)
+        return replace(layout, notes=tuple(notes))
 
     def _check_one_split(self, header: Sequence[str], named: NamedColumns) -> None:
         """Raise AnnotationError where several columns say each of one split who is in it."""
@@ -240,6 +260,7 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
         header = ("image", *map(str, range(1, len(first))))
         columns = Columns(image=0, label_columns=tuple(range(1, len(first))))
         return Layout(table.encoding, delimiter, header, columns, rows_before=0, notes=(note,))
+    _check_no_boxes(table.path, rows)
     width = len(first)
     for _, cells in table_rows(table.path, table.encoding, delimiter, strict=True):
         width = max(width, len(cells))
@@ -250,6 +271,28 @@ def _without_header(table: _Table, delimiters: Sequence[str]) -> Layout | None:
     header = ("image", *["labels"] * (width - 1))
     notes = (note,) if split is None else (note, f"column {split + 1} was read as the split")
     return Layout(table.encoding, delimiter, header, columns, 0, ragged=True, notes=notes)
+
+
+def _check_no_boxes(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Raise AnnotationError where nearly all rows hold boxes with their classes behind the image.
+
+    Either the cells behind the image are one, as for RetinaNet, or each is, as for keras-yolo3.
+    """
+    behind = [[cell for cell in map(str.strip, row[1:]) if cell] for row in rows]
+    behind = [cells for cells in behind if cells]
+    boxes = sum(_is_box(row) or all(_is_box(cell.split(",")) for cell in row) for row in behind)
+    if boxes and boxes >= _MOST * len(behind):
+        message = f"'{','.join(behind[0])[:60]}' looks like the corners of a box and its class"
+        hint = "keep the class alone, or write boxes as COCO or YOLO has them"
+        raise AnnotationError.at(path, 1, f"{message}; expected labels", hint=hint)
+
+
+def _is_box(cells: Sequence[str]) -> bool:
+    """Whether cells are two corners and a class; of a class by number the second is beyond."""
+    numbers = [number for number in map(number_in, cells[:4]) if number is not None]
+    if len(cells) != 5 or len(numbers) < 4:
+        return False
+    return number_in(cells[4]) is None or (numbers[0] < numbers[2] and numbers[1] < numbers[3])
 
 
 def _split_place(rows: Sequence[Sequence[str]], width: int) -> int | None:
@@ -288,6 +331,7 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Each row after the header with the line on which it begins; rows without text are skipped."""
     width, before = len(layout.header), layout.rows_before
     header = list(layout.header) if before else None
+    classes = json.dumps(layout.classes)
     for line, cells in table_rows(path, layout.encoding, layout.delimiter, strict=True):
         if before:
             before -= bool(cells)
@@ -299,9 +343,23 @@ def iterate_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
                 raise AnnotationError.at(path, line, message)
             if len(cells) < width and layout.ragged:
                 cells += [""] * (width - len(cells))
+            if layout.encoding == SHEET:
+                if any(cells[place] == NO_CLASS for place in layout.columns.labels):
+                    continue
+                cells = ["" if cell == NO_CLASS else cell for cell in cells]
+            if layout.classes:
+                cells, classes = [*_of_classes(cells, layout.columns.labels), classes], ""
             if len(cells) != width:
                 raise AnnotationError.at(path, line, _width_message(len(cells), layout))
             yield line, cells
+
+
+def _of_classes(cells: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """A row with the name of a class as a list of it, as the name may hold a separator."""
+    return [
+        json.dumps([cell]) if place in labels and cell[:1] not in ("", "[") else cell
+        for place, cell in enumerate(cells)
+    ]
 
 
 def _width_message(count: int, layout: Layout) -> str:

@@ -5,6 +5,7 @@ Only what such files hold is understood, and what is not is refused with its lin
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,15 @@ from twlcli.errors import AnnotationError
 Value = str | list[str] | dict[int, str]
 
 _KEY = re.compile(r"([A-Za-z_]\w*) ?:(?:\s+(.*))?")
-_NUMBERED = re.compile(r"(\d+) ?:\s+(.+)")
-_QUOTED = r"""'[^'\\]*'|"[^"\\]*\""""
-_ENTRY = re.compile(rf"(?:(\d+) ?:\s*)?({_QUOTED}|[^,'\"]+)(?:,\s*|$)")
+_NUMBER = r"""(?:(?P<quote>["']?)(?P<number>\d+)(?P=quote) ?:"""
+_NUMBERED = re.compile(rf"{_NUMBER}\s+)(?P<text>.+)")
+_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\""""
+_ENTRY = re.compile(
+    rf"""{_NUMBER}\s*)?(?P<text>(?:{_QUOTED})\s*|[^,'"\[\]{{}}][^,\[\]{{}}]*)(?:,\s*|$)"""
+)
 # A text without quotes: it begins with no sign of YAML, and holds no other value.
-_PLAIN = re.compile(r"(?![-?:](?:\s|$))[^\s'\"\[\]{},&*!|>%@`#](?:(?!:(?:\s|$))[^'\"\[\]{}])*")
+_PLAIN = re.compile(r"(?![-?:](?:\s|$))[^\s'\"\[\]{},&*!|>%@`#](?:(?!:(?:\s|$)).)*")
+_HEXADECIMAL = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|.)")
 _NULL = ("~", "null", "Null", "NULL")
 
 
@@ -44,6 +49,10 @@ def yaml_values(path: Path, text: str, keys: Sequence[str]) -> dict[str, Value]:
 
 
 def _value(path: Path, line: int, inline: str, below: Sequence[str]) -> Value:
+    if not inline:  # the bracket may stand on the next line
+        at = next((at for at, each in enumerate(below) if _without_comment(each)), None)
+        if at is not None and re.match(r" *[\[{]", below[at]):
+            return _value(path, line + at + 1, _without_comment(below[at]), below[at + 1 :])
     if inline.startswith(("[", "{")):
         end = {"[": "]", "{": "}"}[inline[0]]
         parts = iter(map(_without_comment, below))
@@ -64,7 +73,7 @@ def _entries(path: Path, line: int, text: str) -> Iterator[tuple[str | None, str
         found = _ENTRY.match(text, at)
         if not found:
             raise _not_understood(path, line, text[at:])
-        yield found[1], found[2].strip()
+        yield found["number"], found["text"].strip()
         at = found.end()
 
 
@@ -79,7 +88,7 @@ def _items(path: Path, line: int, below: Sequence[str]) -> Iterator[tuple[int, s
         if item.startswith("- "):
             yield number, None, item[2:].strip()
         elif found := _NUMBERED.fullmatch(item):
-            yield number, found[1], found[2]
+            yield number, found["number"], found["text"]
         else:
             raise _not_understood(path, number, item)
 
@@ -102,10 +111,27 @@ def _without_comment(text: str) -> str:
 
 def _scalar(path: Path, line: int, text: str) -> str:
     if re.fullmatch(_QUOTED, text):
-        return text[1:-1].strip()
+        try:
+            return _unquoted(text).strip()
+        except ValueError:  # an escape that is none, or half a character
+            raise _not_understood(path, line, text) from None
     if _PLAIN.fullmatch(text):
         return text
     raise _not_understood(path, line, text)
+
+
+def _unquoted(text: str) -> str:
+    r"""A text in quotes: of the escapes between double ones those of JSON and \xNN are known.
+
+    Raises:
+        ValueError: it has others.
+    """
+    if text.startswith("'"):
+        return text[1:-1].replace("''", "'")
+    text = _HEXADECIMAL.sub(lambda found: rf"\u00{found[1]}" if found[1] else found[0], text)
+    unquoted = str(json.loads(text, strict=False))
+    unquoted.encode()
+    return unquoted
 
 
 def _not_understood(path: Path, line: int, text: str) -> AnnotationError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,7 @@ from typing import Any
 from twlcli.annotations.builder import normal_label
 from twlcli.annotations.data_yaml import yaml_values
 from twlcli.annotations.encoding import json_fault, read_text
+from twlcli.annotations.named_columns import normal_name
 from twlcli.errors import AnnotationError
 from twlcli.io import parse_json
 
@@ -24,6 +27,10 @@ _HEADER = re.compile(
     r"|categor(y|ies)",
     re.IGNORECASE,
 )
+# Columns of a table of names, by `normal_name`; the first that is there.
+_NUMBER_COLUMNS = ("id", "index", "number", "idx", "classid", "labelid", "classindex")
+_NAME_COLUMNS = ("name", "label", "class", "classname", "labelname")
+_TITLE = re.compile(r"#.*|(id|index|number)\s+(name|label|class)", re.IGNORECASE)
 _KEYS = ("names", "id2label")  # under which a JSON object holds names beside other things
 
 
@@ -43,8 +50,8 @@ class LabelNames:
     def read(cls, path: Path) -> LabelNames:
         """Read a text file with a name on each line, beginning with number 0; JSON; or YAML.
 
-        Every line of the text may also have its number, before or behind the name, below a header
-        or without one.
+        Every line of the text may also have its number, before or behind the name. Of a table whose
+        header has columns such as `id` and `name` these two are read.
         JSON holds a list of names, an object of names by number or numbers by name, or one of these
         under `names` or `id2label`. Of YAML the key `names` is read, as data sets for YOLO have it.
 
@@ -57,7 +64,7 @@ class LabelNames:
         elif suffix in (".yaml", ".yml"):
             names = _from_yaml(path, text)
         else:
-            names = _from_lines(path, [line.strip() for line in text.rstrip().splitlines()])
+            names = _from_text(path, text)
         if not names:
             raise AnnotationError(f"{path}: holds no names")
         if empty := [number for number, name in names.items() if not name]:
@@ -102,18 +109,66 @@ class LabelNames:
         return split
 
 
+def _from_text(path: Path, text: str) -> dict[int, str]:
+    for delimiter in ",;\t":
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            header = list(map(normal_name, next(reader, [])))
+            number_at, name_at = _place(header, _NUMBER_COLUMNS), _place(header, _NAME_COLUMNS)
+            if number_at is not None and name_at is not None:
+                return _from_rows(path, reader, number_at, name_at)
+        except csv.Error as error:
+            message = f"the quotes in this row do not match ({error})"
+            raise AnnotationError.at(path, max(reader.line_num, 1), message) from error
+    names = _from_lines(path, [line.strip() for line in text.rstrip().splitlines()])
+    between = ",;\t" if path.suffix.lower() in (".csv", ".tsv") else ""
+    for name in names.values():
+        if '"' in (name[:1], name[-1:]) or any(sign in name for sign in between):
+            message = f"'{name[:60]}' is no name alone; expected columns 'id' and 'name'"
+            raise AnnotationError(f"{path}: {message}", hint="name them in the first line")
+    return names
+
+
+def _place(header: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _from_rows(
+    path: Path, rows: Iterator[list[str]], number_at: int, name_at: int
+) -> dict[int, str]:
+    """The names in the rows of a table below its header."""
+    names = dict[int, str]()
+    for line, row in enumerate(rows, start=2):
+        if not any(row):
+            continue
+        number = _NUMBER.fullmatch(row[number_at].strip()) if len(row) > number_at else None
+        if number is None or len(row) <= name_at:
+            message = f"'{', '.join(row)[:60]}' has no number and name where the header has them"
+            raise AnnotationError.at(path, line, message)
+        if int(number[1]) in names:
+            raise AnnotationError.at(path, line, f"the number {number[1]} has two names")
+        names[int(number[1])] = row[name_at].strip()
+    return names
+
+
 def _from_lines(path: Path, lines: Sequence[str]) -> dict[int, str]:
     """The names on lines, by their numbers where every line has one."""
+    start = 1 if lines and _TITLE.fullmatch(lines[0]) else 0
     for pattern in (_NUMBER_FIRST, _NUMBER_LAST):
-        for start in (0, 1):  # with a header or without
-            pairs = [pattern.fullmatch(line) for line in lines[start:]]
-            found = {int(each["number"]): each["name"] for each in pairs if each}
-            if len(pairs) > 1 and len(found) == len(pairs):
-                return found
+        pairs = [pattern.fullmatch(line) for line in lines]
+        found = {int(each["number"]): each["name"] for each in pairs[start:] if each}
+        if len(pairs) > start + 1 and len(found) == len(pairs) - start:
+            return found
+        if len(pairs) > 2 and not pairs[0] and all(pairs[1:]):
+            raise _no_header(path, lines[0])
     if lines and _HEADER.fullmatch(lines[0]):
-        message = f"'{lines[0]}' looks like a header, and would be the name of number 0"
-        raise AnnotationError.at(path, 1, message, hint="remove the line")
+        raise _no_header(path, lines[0])
     return dict(enumerate(lines))
+
+
+def _no_header(path: Path, line: str) -> AnnotationError:
+    message = f"'{line[:60]}' looks like a header, and would be the name of number 0"
+    return AnnotationError.at(path, 1, message, hint="remove the line, or name columns id and name")
 
 
 def _from_json(path: Path, text: str) -> dict[int, str]:

@@ -8,10 +8,11 @@ import json
 import re
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twlcli.annotations.marks import MISSING
-from twlcli.annotations.separators import BLANK, CHOICES, JSON_LIST, LIST
+from twlcli.annotations.separators import BLANK, CHOICES, JSON_LIST, LIST, R_NUMBERS, R_TEXTS
 from twlcli.io import parse_json
 
 _ITEM = r"""(?:"[^"]*"|'[^']*'|-?\d+\.?\d*)"""
@@ -24,11 +25,22 @@ _SCALAR = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
 # Between brackets, as Postgres writes it: without quotes, or only where they are needed.
 _BARE = re.compile(r"[\[({]([^\[\](){}:;|']*)[\])}]")
 
+_R_NOTHING = re.compile(r"(?:character|integer|numeric|list)\(0?\)")
+_R_RANGE = re.compile(r"(\d{1,9})L?:(\d{1,9})L?")
+_R_WHOLE = re.compile(r"\b(\d+)L\b")
+_R_MOST = 10_000  # numbers in a range
+
 
 def cell_splitter(separator: str) -> Callable[[str], list[str]]:
     """From a cell to its labels; see `find_separator`. Raises ValueError for what is no list."""
     separator = "\t" if separator == "\\t" else separator  # as shells hand it over
-    parsers = {JSON_LIST: json_names, CHOICES: _names_or_one, BLANK: _words}
+    parsers: dict[str, Callable[[str], list[str]]] = {
+        JSON_LIST: json_names,
+        CHOICES: _names_or_one,
+        R_TEXTS: partial(_of_r, are_numbers=False),
+        R_NUMBERS: partial(_of_r, are_numbers=True),
+        BLANK: _words,
+    }
     return parsers.get(separator) or _splitter(separator)
 
 
@@ -37,7 +49,8 @@ def _words(cell: str) -> list[str]:
 
 
 def _splitter(separator: str) -> Callable[[str], list[str]]:
-    return lambda cell: cell.split(separator)
+    """Line breaks separate too, whatever else does."""
+    return re.compile(rf"\r\n|\r|\n|{re.escape(separator)}").split
 
 
 def json_names(cell: str) -> list[str]:
@@ -103,6 +116,21 @@ def _marked(values: dict[Any, Any]) -> list[Any]:
 def _names_or_one(cell: str) -> list[str]:
     """Label Studio writes a single choice without its braces."""
     return json_names(cell) if LIST.match(cell) else [cell]
+
+
+def _of_r(cell: str, *, are_numbers: bool) -> list[str]:
+    """R writes a single item without `c()`, numbers that follow each other as 3:5, and 7L for 7."""
+    cell = cell.strip()
+    if _R_NOTHING.fullmatch(cell):
+        return []
+    if LIST.match(cell):
+        return json_names(_R_WHOLE.sub(r"\1", cell) if are_numbers else cell)
+    if found := _R_RANGE.fullmatch(cell):
+        first, last = int(found[1]), int(found[2])
+        if not are_numbers or not 0 <= last - first < _R_MOST:
+            raise ValueError(f"'{shortened(cell)}' may be a label or numbers; write out which")
+        return [str(number) for number in range(first, last + 1)]
+    return [_R_WHOLE.sub(r"\1", cell) if are_numbers else cell]
 
 
 def _text(item: Any) -> str | None:

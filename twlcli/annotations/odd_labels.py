@@ -15,6 +15,7 @@ _RARE = ("/", "+", "&", "、", "，", "；", "・", "\\", ":", ".", "\t")
 _ERRORS = frozenset(("#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!"))
 # A label with a probability: `dog:0.9`, `dog (0.9)`.
 _VALUED = re.compile(r"\S.*?\s*[:=(\[]\s*([01]|[01]?\.\d+|[01]\.\d*)\s*[)\]]?")
+_NUMBER = re.compile(r"\d+(\.\d+)+")  # or a version
 
 
 def with_notes_of_labels(annotations: Annotations) -> Annotations:
@@ -59,6 +60,8 @@ def _joined(names: Collection[str]) -> Iterator[tuple[str, str]]:
     """
     for sign in _RARE:
         for name in sorted(name for name in names if sign in name):
-            if all(part.strip() in names for part in name.split(sign)):
+            if not _NUMBER.fullmatch(name) and all(
+                part.strip() in names for part in name.split(sign)
+            ):
                 yield sign, name
                 break

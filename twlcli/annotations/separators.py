@@ -15,18 +15,30 @@ from twlcli.errors import AnnotationError
 SEPARATORS = ("|", ";", ",")  # between the labels in a cell; the order is the rule
 JSON_LIST = "json"
 CHOICES = "choices"  # as lists, with a single label as it is
+R_TEXTS = "R's texts"  # in c(), with a single label as it is
+R_NUMBERS = "R's numbers"  # the same, with 3:5 for 3, 4 and 5
 BLANK = " "
 
-# How a list in JSON or of a program begins, with what may stand between round brackets.
 _CALLS = r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\("
-LIST = re.compile(rf"""\s*(?:[\[{{]|\(\s*["']|\([^()]*,[^()]*\)\s*\Z|b["']|{_CALLS})""")
+# A list in JSON or of a program: it begins with a bracket and a quote; or all of it stands between
+# brackets, with something between its parts, numbers or nothing inside; or no bracket closes it.
+LIST = re.compile(
+    rf"""\s*(?:[\[{{(]\s*["']|{_CALLS}\s*["'\[{{(]|b(["']).*\1\s*\Z|[\[{{][^\]}}]*\Z"""
+    rf"""|(?:[\[{{]|{_CALLS})[^,;|]*[,;|].*[\]}})]\s*\Z|\([^()]*,[^()]*\)\s*\Z"""
+    rf"""|(?:\[[-\d.\s]*\]|{{\s*}}|{_CALLS}\s*\))\s*\Z)""",
+    re.DOTALL,
+)
+# What is a list where every cell is one, and else may be a name: `[dog]`, `c(5)`.
+_MAYBE_LIST = re.compile(rf"\s*(?:[\[{{].*[\]}}]|{_CALLS}[-\d.\s]+\))\s*\Z", re.DOTALL)
+_R_LIST = re.compile(r"\s*c\(")
 
 # A label that would be read as something else in a cell that is no JSON list.
 NEEDS_JSON = re.compile(
-    rf"""\A[\[({{]|[|;,]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
+    rf"""\A[\[({{]|[|;,\r\n]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
     r"|\A-?\d+\.0*\Z|\A[01][01.\s]*\Z"
 )
 
+_EMPTY = MISSING | {""}
 _SLIP = 20  # times as many cells with another separator make one of the first a slip
 _MOST_CELLS = 100_000  # different ones, that show whether blanks separate labels
 _EXPLAINED = 0.9  # share of the words in cells of several that must occur as a whole cell
@@ -60,8 +72,9 @@ def find_separator(
 ) -> Separator:
     """What separates the labels in cells.
 
-    If one begins as a list does, all are lists; otherwise it is the first of `separators` that
-    occurs in any. Where none occurs it may be the blank, see `blanks_separate`.
+    If one is a list, all are lists, but for single labels beside Label Studio's choices and R's
+    `c()`; otherwise it is the first of `separators` that occurs in any. Where none occurs it may be
+    the blank, see `blanks_separate`. Line breaks separate labels beside any of them.
 
     Raises:
         AnnotationError: the first separator occurs in hardly any of the cells, and another in many.
@@ -71,23 +84,28 @@ def find_separator(
         of: the file, for notes and the error.
         separators: those that come into question.
         may_be_blank: False where labels are known to be written with other separators.
-        may_be_list: False where a cell is no list, however it begins.
+        may_be_list: False where no cell is a list, whatever it looks like.
         least_cells: how many different cells it takes for the blank.
     """
     first_line: dict[str, int] = {}
     counts = dict.fromkeys(separators, 0)
     different = set[str]()
+    may_be_all: bool | None = None  # whether all cells that are not empty may be lists
     for line, cell in cells:
         if may_be_list and LIST.match(cell):
-            kind = CHOICES if '"choices"' in cell else JSON_LIST
+            kind = _kind_of_list(cell)
             return Separator(kind, shown=kind)
+        if may_be_list and may_be_all is not False and cell.strip() not in _EMPTY:
+            may_be_all = bool(_MAYBE_LIST.match(cell))
         inside = [separator for separator in separators if separator in cell]
         for separator in inside:
             first_line.setdefault(separator, line)
         if inside:
             counts[inside[0]] += 1
         if not first_line and len(different) < _MOST_CELLS:
-            different.add(cell)
+            different.update(cell.splitlines())
+    if may_be_all:
+        return Separator(JSON_LIST, shown=JSON_LIST)
     found = [separator for separator in separators if separator in first_line]
     if len(found) > 1:
         _check_common(found, counts, first_line, of)
@@ -100,6 +118,12 @@ def find_separator(
     if found or not may_be_blank:
         return Separator(found[0], shown=found[0]) if found else Separator(separators[0])
     return _blank_or(separators[0], different, least_cells)
+
+
+def _kind_of_list(cell: str) -> str:
+    if _R_LIST.match(cell):
+        return R_TEXTS if '"' in cell or "'" in cell else R_NUMBERS
+    return CHOICES if '"choices"' in cell else JSON_LIST
 
 
 def _check_common(

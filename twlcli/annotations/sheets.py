@@ -6,7 +6,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from twlcli.labels import some_of
 
 SHEETS = (".parquet", ".xlsx")
 NO_PATH = "(the bytes of a file)"  # in place of a cell that holds them
+NO_CLASS = "(no class)"  # in place of the class of an image that has none
 
 _ROWS_AT_ONCE = 4096
 _PIECE = 1 << 20  # bytes of a sheet's XML looked at together
@@ -44,23 +45,51 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield number, [_text(value) for value in row]
 
 
-def notes_of(path: Path, image: str) -> list[str]:
-    """What to know of a file whose column of images is called `image`.
+def notes_of(path: Path, header: Sequence[str], image: int, read: Collection[int]) -> list[str]:
+    """What to know of a file.
+
+    Args:
+        path: the file.
+        header: the columns' names.
+        image: the place of the column of images.
+        read: the places of all columns that are read.
 
     Raises:
-        AnnotationError: as `sheet_rows`, or cells are merged, or formulas have no stored value.
+        AnnotationError: as `sheet_rows`; or, in these columns, cells are merged, formulas have no
+            stored value, or lists hold no names.
     """
     if path.suffix.lower() == ".xlsx":
         with _opened(path) as book:
             sheet, others = _sheet(path, book)
-            _check_cells(path, sheet)
+            _check_cells(path, sheet, read)
             return [f"sheets that were not read: {some_of(others)}"] if others else []
     with _parquet_file(path) as file:
-        kind = file.schema_arrow.field(image).type
-        names = [kind.field(at).name for at in range(kind.num_fields)]
-    if "bytes" in names:
-        return [f"of the images inside '{image}' only the paths were read; they must be files"]
+        schema = file.schema_arrow
+    for place in read:
+        item = getattr(schema.field(place).type, "value_type", None)  # of a list
+        if item is not None and str(item).startswith("struct<"):
+            message = f"the column '{header[place]}' holds lists of {item}; expected lists of names"
+            raise AnnotationError(f"{path}: {message}")
+    kind = schema.field(image).type
+    if "bytes" in [kind.field(at).name for at in range(kind.num_fields)]:
+        return [
+            f"of the images inside '{header[image]}' only the paths were read; they must be files"
+        ]
     return []
+
+
+def classes_of(path: Path, column: str) -> tuple[tuple[str, ...], int]:
+    """The classes in a column as Hugging Face names them, and how many images have none of them."""
+    if path.suffix.lower() != ".parquet":
+        return (), 0
+    with _parquet_file(path) as file:
+        names = _class_names(file.schema_arrow.metadata or {}).get(column)
+        if names is None:
+            return (), 0
+        without = 0
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            without += _named(batch.columns[0].to_pylist(), names).count(NO_CLASS)
+        return tuple(names), without
 
 
 @contextmanager
@@ -107,16 +136,17 @@ def _names_in(feature: Any) -> list[str] | None:
 
 
 def _named(values: list[Any], names: Sequence[str] | None) -> list[Any]:
-    """Classes by name; numbers below 0 are of none."""
+    """Classes by name; `NO_CLASS` where the number is below 0, which says that none is known."""
     if names is None:
         return values
 
     def name(value: Any) -> Any:
         if isinstance(value, list):
-            return [name(each) for each in value]
+            known = [each for each in map(name, value) if each != NO_CLASS]
+            return known if known or not value else NO_CLASS
         if type(value) is not int or value >= len(names):
             return value
-        return names[value] if value >= 0 else None
+        return names[value] if value >= 0 else NO_CLASS
 
     return [name(value) for value in values]
 
@@ -159,8 +189,8 @@ def _sheet(path: Path, book: Any) -> tuple[Any, list[str]]:
     return shown[0], [each.title for each in book.worksheets if each is not shown[0]]
 
 
-def _check_cells(path: Path, sheet: Any) -> None:
-    """Raise AnnotationError for cells whose values the file does not hold, or holds only once."""
+def _check_cells(path: Path, sheet: Any, read: Collection[int]) -> None:
+    """Raise AnnotationError for cells that are read and whose values the file does not hold."""
     place = getattr(sheet, "_worksheet_path", None)  # within the archive
     if place is None:
         return
@@ -168,13 +198,31 @@ def _check_cells(path: Path, sheet: Any) -> None:
         before = b""
         while piece := file.read(_PIECE):
             before = before[-_LONGEST:] + piece
-            if found := _NO_VALUE.search(before):
-                message = f"cell {found[1].decode()} is a formula without a stored value"
-                hint = "open and save the workbook in Excel or LibreOffice, or save it as CSV"
-                raise AnnotationError(f"{path}: {message}", hint=hint)
-            if found := _MERGED.search(before):
-                message = f"cells {found[1].decode()} are merged, and only the first has a value"
-                raise AnnotationError(f"{path}: {message}", hint="part them and fill each")
+            for found in _NO_VALUE.finditer(before):
+                if _column(found[1]) in read:
+                    message = f"cell {found[1].decode()} is a formula without a stored value"
+                    hint = "open and save the workbook in Excel or LibreOffice, or save it as CSV"
+                    raise AnnotationError(f"{path}: {message}", hint=hint)
+            for found in _MERGED.finditer(before):
+                first, last = map(_column, found[1].split(b":"))
+                if any(first <= place <= last for place in read):
+                    message = (
+                        f"cells {found[1].decode()} are merged, and only the first has a value"
+                    )
+                    raise AnnotationError(f"{path}: {message}", hint="part them and fill each")
+
+
+def _column(cell: bytes) -> int:
+    """The place of a cell's column.
+
+    Example:
+        >>> [_column(cell) for cell in (b"A1", b"C20", b"AA3")]
+        [0, 2, 26]
+    """
+    place = 0
+    for letter in cell.rstrip(b"0123456789"):
+        place = 26 * place + letter - ord("A") + 1
+    return place - 1
 
 
 @contextmanager
@@ -194,11 +242,13 @@ def _damage_told(path: Path, what: str, *, hint: str = "") -> Iterator[None]:
         raise AnnotationError(message, hint=hint) from error
 
 
-def _item(value: Any) -> int | str:
-    """An item of a list: numbers stay numbers."""
-    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
-        return int(value)
-    return _text(value)
+def _item(value: Any) -> Any:
+    """An item of a list: numbers stay numbers, and what is no name stays what it is."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return int(value) if value == int(value) else value
+    return value if value is None or isinstance(value, dict | list) else _text(value)
 
 
 def _text(value: Any) -> str:
@@ -220,5 +270,9 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         if value and all(isinstance(each, tuple) for each in value):  # values by name
             return _text(dict(value))
-        return json.dumps([_item(each) for each in value], ensure_ascii=False) if value else ""
+        return (
+            json.dumps([_item(each) for each in value], ensure_ascii=False, default=_text)
+            if value
+            else ""
+        )
     return str(value)

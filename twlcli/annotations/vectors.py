@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.label_names import LabelNames
-from twlcli.annotations.list_cells import list_in
+from twlcli.annotations.list_cells import list_in, shortened
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.separators import LIST
 from twlcli.errors import AnnotationError
@@ -17,9 +17,11 @@ Entries = list[int]
 
 NOTE_OF_VECTORS = "lists of 1 and 0 were read as entries of the labels, in the order of their names"
 
-# In text: digits alone, or with something between them.
-_DIGITS = re.compile(r"[01](\.0*)?([\s,;|]*[01](\.0*)?)+")
-_DIGIT = re.compile(r"[01](?:\.0*)?")
+# In text: digits alone, or numbers with something between them.
+_DIGITS = re.compile(r"[01]{2,}")
+_NUMBERS = re.compile(r"-?\d{1,18}(\.0*)?([\s,;|]+-?\d{1,18}(\.0*)?)+")
+_NUMBER = re.compile(r"(-?\d{1,18})(?:\.0*)?")
+_MOST = 0.9  # of all entries that are 1, 0 or -1 make lists with an entry twice vectors
 
 
 def entries_of(labels: object) -> Entries | None:
@@ -29,21 +31,33 @@ def entries_of(labels: object) -> Entries | None:
         >>> [entries_of(labels) for labels in ("[1. 0.]", "1 0", "101", [0, 1.0], "[1, 2]", "[]")]
         [[1, 0], [1, 0], [1, 0, 1], [0, 1], None, None]
     """
+    entries = _numbers_in(labels)
+    return entries if entries and all(each in (0, 1) for each in entries) else None
+
+
+def _numbers_in(labels: object) -> Entries | None:
+    """The whole numbers in a list, or in a cell that holds one; None for anything else."""
     if isinstance(labels, str):
         text = labels.strip()
         if _DIGITS.fullmatch(text):
-            return [int(digit[0]) for digit in _DIGIT.findall(text)]
+            return list(map(int, text))
+        if _NUMBERS.fullmatch(text):
+            return [int(number) for number in _NUMBER.findall(text)]
         if not LIST.match(text) or '"' in text or "'" in text:
             return None
         try:
             labels = list_in(text)
         except ValueError:
             return None
-    if not isinstance(labels, list) or not labels:
+    if not isinstance(labels, list):
         return None
-    if all(isinstance(each, int | float) and each in (0, 1) for each in labels):
+    if all(type(each) in (int, bool) or _is_whole(each) for each in labels):
         return [int(each) for each in labels]
     return None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def find_vectors(
@@ -58,9 +72,9 @@ def find_vectors(
 
     Raises:
         AnnotationError: they are vectors, and nobody said what the entries are called, or there are
-            more names or fewer.
+            more names or fewer; or nearly all are.
     """
-    length, is_certain = _length(labels)
+    length, is_certain = _length(labels, source)
     if not length or (names is not None and len(names) != length and not is_certain):
         return None
     if names is not None and len(names) != length:
@@ -78,7 +92,7 @@ def find_vectors(
     return read
 
 
-def _length(labels: Iterable[Any]) -> tuple[int, bool]:
+def _length(labels: Iterable[Any], source: Path) -> tuple[int, bool]:
     """The length of the vectors that the labels of all images are; 0 where they are none.
 
     With it comes whether they can be nothing else, as an entry occurs twice in one of them.
@@ -86,20 +100,43 @@ def _length(labels: Iterable[Any]) -> tuple[int, bool]:
     Vectors have one length above 1, and both 1 and 0 occur; in lists of the labels 0 and 1 neither
     occurs twice, nor 1 before 0. Images without labels do not count. Digits without anything
     between them may be a number, which does not begin with 0.
+
+    Raises:
+        AnnotationError: entries occur twice and nearly all are 1, 0 or -1, yet they are no vectors.
     """
     length, is_number, is_list, is_certain = 0, True, True, False
-    seen = set[int]()
-    for each in labels:
+    seen, entries_seen, marks = set[int](), 0, 0
+    odd: tuple[int, object] | None = None  # the first that is no vector
+    twice: tuple[int, object] | None = None  # the first with an entry twice
+    for row, each in enumerate(labels, start=1):
         text = each.strip() if isinstance(each, str) else "[]" if each == [] else each
         if text is None or text in ("", "[]") or (isinstance(text, str) and text in MISSING):
             continue
-        entries = entries_of(text)
-        if entries is None or len(entries) != (length or len(entries)):
-            return 0, False
-        length = len(entries)
+        entries = _numbers_in(text)
+        if entries is None:
+            odd = odd or (row, text)
+            entries_seen += len(each) if isinstance(each, list) else 1
+            continue
+        length = length or len(entries)
+        if len(entries) != length or not {0, 1}.issuperset(entries):
+            odd = odd or (row, text)
         seen.update(entries)
+        entries_seen += len(entries)
+        marks += sum(-1 <= entry <= 1 for entry in entries)
+        may_be_number = isinstance(text, str) and text.isdigit() and text[0] != "0"
+        if len(set(entries)) < len(entries) and not may_be_number:
+            twice = twice or (row, text)
         is_certain |= len(set(entries)) < len(entries)
         is_list &= entries == sorted(set(entries))
-        is_number &= isinstance(text, str) and text.isdigit() and text[0] != "0"
-    are_vectors = length > 1 and seen == {0, 1} and not (is_list or is_number)
-    return length if are_vectors else 0, is_certain
+        is_number &= may_be_number
+    if not odd and length > 1 and seen == {0, 1} and not (is_list or is_number):
+        return length, is_certain
+    if twice and marks >= _MOST * entries_seen:
+        row, text = odd or twice
+        message = (
+            f"image {row} has '{shortened(str(text))}', but lists that repeat 1 or 0 have an entry "
+            "for each label, which is 1 or 0, and all have one length"
+        )
+        hint = "mend the list; lists of the labels' numbers name each once"
+        raise AnnotationError(f"{source}: {message}", hint=hint)
+    return 0, is_certain
