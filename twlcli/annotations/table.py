@@ -207,7 +207,7 @@ def _list_parser(
         present = columns(line, cells[first])
         for column in others:
             present = tuple(dict.fromkeys(present + columns(line, cells[column])))
-        return present, columns(line, cells[unknown]) if unknown is not None else ()
+        return present, columns(line, text_of_cell(cells[unknown])) if unknown is not None else ()
 
     return parse
 
