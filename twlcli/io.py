@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import stat
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -364,12 +365,27 @@ def read_short_text(path: Path) -> str:
         OSError: it cannot be read, is a pipe or device, or is larger than `MAX_TEXT`.
         UnicodeDecodeError: it is not UTF-8.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, f"not a regular file: {stat.filemode(status.st_mode)}")
-    if status.st_size > MAX_TEXT:
-        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, the limit is {MAX_TEXT:,}")
+    check_regular(path)
+    if (size := path.stat().st_size) > MAX_TEXT:
+        raise OSError(errno.EFBIG, f"{size:,} bytes, the limit is {MAX_TEXT:,}")
     return path.read_text(encoding="utf-8-sig")
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for a pipe, socket or device, which may never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"not a regular file: {stat.filemode(mode)}")
+
+
+def check_not_compressed(path: Path) -> None:
+    """Raise ValueError for a zip archive of which a small file can fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(each.compress_type != zipfile.ZIP_STORED for each in entries):
+        raise ValueError("a compressed archive")
+    if sum(each.file_size for each in entries) > path.stat().st_size:
+        raise ValueError("entries that share their bytes")
 
 
 def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:

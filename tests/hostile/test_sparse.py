@@ -19,6 +19,8 @@ from twlcli.labels import Vocabulary
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import SPEC_KEY, ModelSpec
+from twlcli.recipe import Recipe
+from twlcli.runs.run_folder import Run
 from twlcli.runs.states import read_state
 from twlcli.tagging.fingerprint import identify
 from twlcli.xmp.embedded import read_embedded
@@ -107,3 +109,14 @@ def test_many_descriptions_are_removed_in_proportion():
         list(packet._deletions(packet._all(subject)))
         seconds.append(time.perf_counter() - began)
     assert seconds[1] < 30 * max(seconds[0], 1e-3)
+
+
+@pytest.mark.parametrize("name", ["split.csv", "metrics.jsonl", "unreadable.txt"])
+def test_files_of_a_run_with_holes_are_damaged(tmp_path, name):
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels\na.png,dog\n")
+    run = Run.create(tmp_path / "run", Recipe().with_values({"data": {"path": str(table)}}))
+    with_tail(run.folder / name)
+    read = {"split.csv": run.data, "metrics.jsonl": run.history, "unreadable.txt": run.unreadable}
+    with pytest.raises(ModelError, match="is damaged; it has 42,949,672,960 bytes"):
+        read[name]()

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class LabelNames:
     def __iter__(self) -> Iterator[str]:
         return iter(self.by_number.values())
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.by_number.values())
+
     def name(self, text: str) -> str:
         """The name of a number; a name stays as it is.
 
@@ -91,7 +96,7 @@ class LabelNames:
         number = _NUMBER.fullmatch(text)
         if number and int(number[1]) in self.by_number:
             return self.by_number[int(number[1])]
-        if text in self.by_number.values():
+        if text in self._known:
             return text
         first, last = min(self.by_number), max(self.by_number)
         message = f"'{text[:60]}' is no label of {self.path}, which has {first} to {last}"

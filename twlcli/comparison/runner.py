@@ -39,7 +39,14 @@ from twlcli.annotations.split import hold_out_images
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
-from twlcli.io import locked_folder, parse_json, read_short_text, write_errors, write_whole
+from twlcli.io import (
+    check_not_compressed,
+    locked_folder,
+    parse_json,
+    read_short_text,
+    write_errors,
+    write_whole,
+)
 from twlcli.model.checkpoint import read_spec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
@@ -263,6 +270,8 @@ class _Training:
                 remove_states(folder)
             self.ranks.gather(None)
         kept = folder / SCORES_NAME
+        with _damage(kept):
+            check_not_compressed(kept)
         with _damage(kept), kept.open("rb") as file, np.load(file) as arrays:
             known = {key: float(arrays[key]) for key in ("map_class", "map_sample")}
             logits, images, targets = (arrays[key] for key in ("logits", "images", "targets"))

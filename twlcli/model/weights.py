@@ -15,6 +15,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from twlcli.errors import ModelError
+from twlcli.io import check_not_compressed
 from twlcli.model import timm_networks
 from twlcli.model.backbone_names import HUB, TIMM
 from twlcli.model.backbones import last_layer, load_state
@@ -167,12 +168,11 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        _check_not_compressed(path)
+        if zipfile.is_zipfile(path):  # else of an older torch
+            check_not_compressed(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path}: cannot read the weights ({error.strerror or error})") from error
-    except ModelError:
-        raise
     except Exception as error:  # what is no weights makes torch's reader raise nearly anything
         raise ModelError(
             f"{path}: not a file of weights alone; expected tensors as torch.save or safetensors "
@@ -188,15 +188,6 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         for key, value in loaded.items()
         if isinstance(key, str) and isinstance(value, Tensor)
     }
-
-
-def _check_not_compressed(path: Path) -> None:
-    """Raise ModelError for an archive of which a small file fills the memory; torch writes none."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
-            raise ModelError(f"{path}: is a compressed archive; expected weights of torch.save")
 
 
 def _with_positions_of(network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

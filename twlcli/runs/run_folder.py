@@ -44,6 +44,7 @@ from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
+_MOST_BYTES = 1 << 30  # of a table or list in a run
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,10 @@ class Run:
     def history(self) -> tuple[dict[str, Any], ...]:
         """What `write_metrics` wrote; nothing before the first save."""
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        if not path.is_file():
+            return ()
+        _check_size(path)
+        lines = path.read_text(encoding="utf-8").splitlines()
         records = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -168,6 +172,7 @@ class Run:
         path = self.folder / "unreadable.txt"
         if not path.is_file():
             return ()
+        _check_size(path)
         return tuple(path.read_text("utf-8", "surrogateescape").splitlines())
 
     def data(self) -> Annotations:
@@ -256,6 +261,12 @@ def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> No
     write_whole(path, lambda file: file.write(data))
 
 
+def _check_size(path: Path) -> None:
+    """Raise ModelError for a file that no run has, such as one with holes."""
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise ModelError(f"{path}: is damaged; it has {size:,} bytes")
+
+
 def _read_splits(path: Path) -> dict[str, str]:
     """What `write_splits` wrote: the split of each image.
 
@@ -263,6 +274,7 @@ def _read_splits(path: Path) -> dict[str, str]:
         AnnotationError: the table has no columns `image` and `split`, or puts an image into two.
     """
     split_of: dict[str, str] = {}
+    _check_size(path)
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.DictReader(file)
         try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from twlcli.annotations.annotations import Annotations
 
 SEEN_KEY = "seen"  # in a spec's provenance
+_MOST_IMAGES = 1 << 40
 _NONE = np.empty(0, dtype=np.uint64)
 SAMPLE = 256  # hashes kept; the standard error of a share is at most 3 points
 
@@ -105,4 +106,4 @@ def _read(sample: Any) -> tuple[int, NDArray[np.uint64]] | None:
         hashes = np.frombuffer(base64.b64decode(sample["sample"], validate=True), dtype=">u8")
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return (count, hashes.astype(np.uint64)) if count >= 0 else None
+    return (count, hashes.astype(np.uint64)) if 0 <= count <= _MOST_IMAGES else None

@@ -17,7 +17,7 @@ from typing import IO, Self
 
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ImageFile
-from twlcli.io import parse_json, write_errors, write_whole
+from twlcli.io import check_regular, parse_json, write_errors, write_whole
 
 RunValue = str | int | float | bool | None
 
@@ -108,6 +108,7 @@ def read_summary(output: Path) -> Summary:
     """
     path = record_path(output)
     try:
+        check_regular(path)
         with path.open("rb") as file:
             summary = Summary(**parse_json(file.readline(_MAX_SUMMARY)))
         _check_kinds(summary)
