@@ -2,14 +2,13 @@
 
 import json
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from tests.hostile.test_weights import BACKBONE
+from tests.hostile.test_weights import BACKBONE, save_compressed
 from twlcli.annotations.detect import read_labels
 from twlcli.checking.check import check_labels
 from twlcli.errors import AnnotationError, ImageError, ModelError
@@ -81,13 +80,7 @@ def test_weights_are_not_read_before_their_shapes_fit(tmp_path):
 
 
 def test_a_compressed_state_is_damaged(tmp_path):
-    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "whole.pt")
-    with (
-        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
-        zipfile.ZipFile(tmp_path / "state.pt", "w", zipfile.ZIP_DEFLATED) as small,
-    ):
-        for name in whole.namelist():
-            small.writestr(name, whole.read(name))
+    save_compressed(tmp_path / "state.pt")
     with pytest.raises(ModelError, match="a compressed archive"):
         read_state(tmp_path, torch.device("cpu"))
 

@@ -1,5 +1,6 @@
 """Weights, checkpoints and states to resume that strangers made."""
 
+import io
 import json
 import os
 import pickle
@@ -82,14 +83,17 @@ def test_bytes_that_are_no_weights_are_refused_and_nothing_runs(
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
+def save_compressed(path):
+    """4 MiB of zeros as torch saves them, in an archive that is compressed."""
+    whole = io.BytesIO()
+    torch.save({"a": torch.zeros(1 << 20)}, whole)
+    with zipfile.ZipFile(whole) as saved, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as small:
+        for name in saved.namelist():
+            small.writestr(name, saved.read(name))
+
+
 def test_a_small_archive_does_not_fill_the_memory(tmp_path, network):
-    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "w.pth")
-    with (
-        zipfile.ZipFile(tmp_path / "w.pth") as whole,
-        zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED) as small,
-    ):
-        for name in whole.namelist():
-            small.writestr(name, whole.read(name))
+    save_compressed(tmp_path / "small.pth")
     with pytest.raises(ModelError, match="not a file of weights alone"):
         load_weights(network, BACKBONE, str(tmp_path / "small.pth"))
 
