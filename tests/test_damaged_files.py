@@ -25,11 +25,12 @@ from twlcli.annotations.summary import summarize
 from twlcli.annotations.write import write_table
 from twlcli.errors import TwlError
 from twlcli.images.discover.scan import scan
+from twlcli.images.identity import Identity
 from twlcli.images.image_file import ImageFile, read_range
 from twlcli.model.decisions import calibration_of, probabilities, thresholds_of
 from twlcli.model.spec import ModelSpec
 from twlcli.recipe import Recipe, read_recipe
-from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import open_journal
 from twlcli.tagging.merge import merge
 from twlcli.tagging.outputs.xmp.writer import XmpWriter

@@ -13,6 +13,7 @@ from tests.hostile.test_weights import BACKBONE, save_compressed
 from twlcli.annotations.encoding import read_bytes
 from twlcli.checking.check import check_labels
 from twlcli.errors import AnnotationError, ImageError, ModelError
+from twlcli.images.identity import identify
 from twlcli.images.image_file import ImageFile
 from twlcli.images.preprocess import load_crop
 from twlcli.labels import Vocabulary
@@ -22,7 +23,6 @@ from twlcli.model.spec import SPEC_KEY, ModelSpec
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import Run
 from twlcli.runs.states import read_state
-from twlcli.tagging.fingerprint import identify
 from twlcli.xmp.embedded import read_embedded
 from twlcli.xmp.packet import Packet
 from twlcli.xmp.reader import Name, Property

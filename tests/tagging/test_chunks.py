@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from tests.tagging.models import SPEC, spec_with_labels
 from tests.tagging.test_journal import LABELS, NOW, opened
 from twlcli.images.decoding import Decoding
+from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import ByteRange, Failure, ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.model.decisions import given_labels, thresholds_of
 from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.tagging import chunks as module
 from twlcli.tagging.chunks import ALWAYS_KEPT, Choice, Item, JournalLookup, chunked
-from twlcli.tagging.fingerprint import Decision, Identity, identifier, identify, model_digest
+from twlcli.tagging.fingerprint import Decision, identifier, model_digest
 from twlcli.tagging.tags import Scores, Tags
 
 EVERYTHING = Choice(spec_with_labels(*LABELS), None, None)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
+from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
-from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import open_journal
 from twlcli.tagging.tags import Scores
 
@@ -271,7 +272,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.tagging.test_journal import NOW, opened
-from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.images.identity import Identity
+from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.tags import Scores
 with opened(Path(sys.argv[1])) as journal:
     for index in range(50):

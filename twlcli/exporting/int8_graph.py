@@ -34,10 +34,11 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from twlcli.errors import ModelError
-from twlcli.exporting.onnx import CHECKED_BATCHES, set_spec
+from twlcli.exporting.onnx import CHECKED_BATCHES
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder, decoder_processes
 from twlcli.model.decisions import calibration_of, probabilities
+from twlcli.model.onnx_writer import set_spec
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 

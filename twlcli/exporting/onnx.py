@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -20,11 +16,10 @@ from torch import Tensor, nn
 from twlcli.errors import ModelError, TwlError
 from twlcli.io import check_free, replacing
 from twlcli.model.checkpoint import load_checkpoint
-from twlcli.model.spec import SPEC_KEY, ModelSpec
+from twlcli.model.onnx_writer import write_onnx
+from twlcli.model.spec import ModelSpec
 from twlcli.model.torch import normalise, to_unit
 
-_OPSET = 18  # what torch exports to without converting; ONNX Runtime reads it since 1.14
-_TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
 CHECKED_BATCHES = (1, 2, 5)
 # Float32 sums in another order: a deep network's logits may differ by this share of their size.
 TOLERANCE = 1e-3
@@ -91,7 +86,7 @@ def export(source: Path | str, out: Path | str | None = None, *, force: bool = F
         raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
     model = Deployable(network, spec).eval()
     with replacing(out) as temporary:
-        _write(model, spec, temporary)
+        write_onnx(model, spec, temporary, ("logits", "probabilities"))
         difference, scale = _largest_difference(model, spec, temporary)
         allowed = TOLERANCE * max(1.0, scale)
         if difference > allowed:  # rare: a network that was hardly trained may round as much itself
@@ -114,36 +109,6 @@ def check_out(out: Path, *, force: bool) -> None:
     check_free(out, force=force)
     if out.suffix != ".onnx":
         raise TwlError(f"{out}: expected a name that ends in .onnx")
-
-
-def _write(model: Deployable, spec: ModelSpec, path: Path) -> None:
-    side = spec.preprocessing.crop
-    images = torch.zeros((_TRACED_BATCH, side, side, 3), dtype=torch.uint8)
-    with _quiet(), torch.inference_mode():
-        program = torch.onnx.export(
-            model,
-            (images,),
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=["images"],
-            output_names=["logits", "probabilities"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    # The exporter notes for each node the source lines that it came from, with their paths.
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    set_spec(proto, spec)
-    onnx.save(proto, path)
-
-
-def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Make the spec, and the labels by themselves, the model's only metadata."""
-    names = "\n".join(spec.vocabulary.names)
-    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json(), "names": names})
 
 
 def _largest_difference(model: Deployable, spec: ModelSpec, path: Path) -> tuple[float, float]:
@@ -183,19 +148,3 @@ def _checked_images(spec: ModelSpec) -> Iterator[NDArray[np.uint8]]:
     side = spec.preprocessing.crop
     for batch in CHECKED_BATCHES:
         yield generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings about its own workings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.model.spec import ModelSpec
-from twlcli.tagging.fingerprint import Identity, identifier
+from twlcli.tagging.fingerprint import identifier
 from twlcli.tagging.tags import Row, Scores, Tags
 
 if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does without

@@ -1,11 +1,9 @@
-"""What tells whether an image, a sidecar or a whole run is still the same as before."""
+"""What tells whether a sidecar or a whole run is still the same as before."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,36 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.errors import ImageError
 from twlcli.images.decoding import USUAL, Decoding
-from twlcli.images.image_file import MAX_BYTES, ImageFile, read_range
+from twlcli.images.identity import Identity, identify
+from twlcli.images.image_file import ImageFile
 from twlcli.inference.stream import usable_cores
 
 ROWS = 2  # to be raised when another twl would decode or decide the same image differently
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One image file as it is now.
-
-    Attributes:
-        size: bytes.
-        mtime_ns: time of the last change, nanoseconds; that of the tar for its member.
-        offset: where a member's bytes begin in its tar; 0 for a file.
-        sha256: of the content, where it was asked for.
-    """
-
-    size: int
-    mtime_ns: int
-    offset: int = 0
-    sha256: bytes | None = None
-
-    def same(self, stored: Identity) -> bool:
-        """Whether this is the content that `stored` was: by the hash, without one by the time."""
-        if self.sha256 is not None:
-            return (self.size, self.sha256) == (stored.size, stored.sha256)
-        now = (self.size, self.mtime_ns, self.offset)
-        return now == (stored.size, stored.mtime_ns, stored.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +38,6 @@ class Written:
     kind: str
     content: bytes
     status: tuple[int, int] | None
-
-
-def identify(file: ImageFile, *, content: bool = False) -> Identity | None:
-    """The identity of a file, with its content's hash if asked for; None if it cannot be told."""
-    if file.failure is not None:
-        return None
-    try:
-        sha256 = _sha256(file) if content else None
-        if file.byte_range is not None:
-            return Identity(
-                file.byte_range.size, file.byte_range.mtime_ns, file.byte_range.offset, sha256
-            )
-        status = file.path.stat()
-        return Identity(status.st_size, status.st_mtime_ns, sha256=sha256)
-    except (OSError, ImageError):  # decoding will say why
-        return None
 
 
 @contextmanager
@@ -146,15 +104,3 @@ class Decision:
             **asdict(self.decoding),
             "policy": self.rules,
         }
-
-
-def _sha256(file: ImageFile) -> bytes:
-    if file.byte_range is not None:
-        source: io.BufferedIOBase = io.BytesIO(read_range(file.path, file.byte_range))
-    else:
-        source = file.path.open("rb")
-        if (size := os.fstat(source.fileno()).st_size) > MAX_BYTES:
-            source.close()
-            raise ImageError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}")
-    with source:
-        return hashlib.file_digest(source, "sha256").digest()

@@ -21,9 +21,10 @@ from itertools import chain
 from pathlib import Path
 
 from twlcli.errors import TwlError
+from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
-from twlcli.tagging.fingerprint import Identity, Written
+from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal_file import JournalFile
 from twlcli.tagging.tags import Scores
 

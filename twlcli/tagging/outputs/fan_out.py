@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError, TwlError
+from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.io import discard_partial
 from twlcli.tagging.chunks import Item, JournalLookup
-from twlcli.tagging.fingerprint import Identity, Written, identify
+from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
 from twlcli.tagging.tags import Row, Scores, Tags
 

@@ -1,0 +1,1 @@
+"""Linear heads over fixed features, found to convergence."""
