@@ -38,6 +38,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WITH_TORCH = {"comparison", "exporting", "training", "losses", "heads"}
 TORCH_MODULES = {
     "model/backbones.py",
+    "features/network.py",
     "model/checkpoint.py",
     "model/onnx_writer.py",
     "model/timm_networks.py",

@@ -257,8 +257,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def lock(descriptor: int, path: Path) -> None:
+def lock(descriptor: int, path: Path, *, shared: bool = False) -> None:
     """Lock an open file or folder against other processes, where the system can.
+
+    Args:
+        descriptor: of the file.
+        path: its name, for error messages.
+        shared: let those in that also ask for a shared lock.
 
     Raises:
         TwlError: another process has locked it; names `path`.
@@ -266,7 +271,8 @@ def lock(descriptor: int, path: Path) -> None:
     if not _LOCKS:
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise TwlError(f"{path}: another twl is writing it") from None
     except OSError:
@@ -274,8 +280,10 @@ def lock(descriptor: int, path: Path) -> None:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes that ask for the same out of a folder until the block ends.
+
+    A shared lock lets those in that also ask for one.
 
     Raises:
         TwlError: another process has it.
@@ -287,7 +295,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY)
     _held_here.add(descriptor)
     try:
-        lock(descriptor, folder)
+        lock(descriptor, folder, shared=shared)
         yield
     finally:
         _held_here.discard(descriptor)

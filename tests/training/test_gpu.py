@@ -8,6 +8,7 @@ from twlcli.losses import LOSSES
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import Run
+from twlcli.training import watcher
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.trainer import Trainer
 
@@ -17,7 +18,7 @@ pytestmark = [
 ]
 
 
-class Silent:
+class Silent(watcher.Silent):
     def __getattr__(self, name):
         return lambda *values: None
 

@@ -26,6 +26,7 @@ from twlcli.recipe import Recipe, recipe_of
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.runs.states import read_state
+from twlcli.training import watcher
 from twlcli.training.devices import Ranks
 from twlcli.training.loader import TrainingImages
 from twlcli.training.step import MovingAverage
@@ -45,7 +46,7 @@ SMALL = [
 ]
 
 
-class Silent:
+class Silent(watcher.Silent):
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         self.steps: list[int] = []

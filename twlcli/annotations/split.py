@@ -49,6 +49,29 @@ def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> 
     return np.sort(order[hold_out(labels, fraction=fraction, seed=seed, groups=groups)])
 
 
+def stratified_folds(annotations: Annotations, count: int, *, seed: int) -> Rows:
+    """The fold (N,) of each image, from 0 to `count` - 1; no group lies in two.
+
+    Each is a hold-out part of the images that are in none yet; see `hold_out_images`.
+
+    Args:
+        annotations: N images.
+        count: of folds, at least 2.
+        seed: the same seed gives the same folds.
+
+    Raises:
+        AnnotationError: there are fewer images or groups than folds.
+    """
+    folds = np.zeros(len(annotations), dtype=np.int64)
+    rest = np.arange(len(annotations))
+    for fold in range(count - 1, 0, -1):
+        part = annotations.select(rest)
+        held = hold_out_images(part, fraction=1 / (fold + 1), seed=seed)
+        folds[rest[held]] = fold
+        rest = np.delete(rest, held)
+    return folds
+
+
 def hold_out(
     labels: LabelMatrix,
     *,

@@ -107,6 +107,13 @@ class ComparisonBar:
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
         """Epochs have no line of their own here."""
 
+    def extracted(self, done: int, total: int) -> None:
+        """Show how far the features are, which all trainings share."""
+        self.bar.update(self.task, note=f"features {done:,}/{total:,}")
+
+    def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
+        """Penalties have no line of their own here."""
+
 
 def _shown(training: Training) -> str:
     if training.kind == "tuning":

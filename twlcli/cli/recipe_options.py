@@ -111,6 +111,8 @@ _KEYS = {
     "precision": ("train", "precision"),
     "workers": ("train", "workers"),
     "compile": ("train", "compile"),
+    "frozen": ("model", "frozen"),
+    "views": ("frozen", "views"),
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,6 +72,30 @@ def train(
     compile_: Annotated[
         bool, typer.Option("--compile", help="Compile the network with torch.compile.")
     ] = False,
+    frozen: Annotated[
+        bool,
+        typer.Option(
+            "--frozen",
+            help="Leave the backbone as it is: images go through it once, and the head is found "
+            "exactly, in minutes.",
+        ),
+    ] = False,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of --frozen: views of each training image, its centre and random crops "
+            "[default: 1]",
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Of --frozen: where the images' features are kept for other runs [default: the "
+            "user's cache]",
+        ),
+    ] = None,
     settings: options.Settings = None,
     help_recipe: Annotated[
         bool,
@@ -102,6 +127,9 @@ def train(
         "workers": workers,
         "compile": compile_ or None,
     }
+    if frozen:
+        _check_frozen(flags)
+    flags |= {"frozen": frozen or None, "views": views}
     if resume is not None:
         if out or recipe:
             raise TwlError("--resume continues a run in its folder, with its own recipe")
@@ -129,6 +157,7 @@ def train(
                     *(resume, data),
                     settings=changes,
                     device=device,
+                    features=features,
                     watcher=bars,
                     should_stop=interrupts,
                 )
@@ -137,7 +166,12 @@ def train(
                 wanted = options.resolved_recipe(data, recipe, reading, flags, settings)
                 err.print(f"reading {data}")
                 run = train_new(
-                    wanted, out=out, device=device, watcher=bars, should_stop=interrupts
+                    wanted,
+                    out=out,
+                    device=device,
+                    features=features,
+                    watcher=bars,
+                    should_stop=interrupts,
                 )
     except InterruptedRunError as stopped:
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
@@ -149,18 +183,31 @@ def train(
         _print_result(run)
 
 
+def _check_frozen(flags: Mapping[str, Any]) -> None:
+    """Raise TwlError for an option that trains the backbone."""
+    for name in ("epochs", "batch-size", "micro-batch", "learning-rate", "precision", "compile"):
+        if flags[name] is not None:
+            raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
+
+
 def _print_result(run: Run) -> None:
     from twlcli.cli.console import err
     from twlcli.model.checkpoint import read_spec
     from twlcli.pages.curves import CURVES_NAME
 
-    best = read_spec(run.checkpoint).provenance["validation"]
+    provenance = read_spec(run.checkpoint).provenance
+    best, frozen = provenance["validation"], run.recipe.model.frozen
+    if frozen:
+        kept = f"penalty {provenance['cross_validation']['penalty']:.3g}"
+    else:
+        kept = f"best epoch {best['epoch']}"
     err.print(
-        f"best epoch {best['epoch']}: mAP@class {100 * best['map_class']:.2f}, "
+        f"{kept}: mAP@class {100 * best['map_class']:.2f}, "
         f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
     )
     if unreadable := run.unreadable():
         count = len(unreadable)
         err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
-    err.print(f"curves: {run.folder / CURVES_NAME}")
+    if not frozen:
+        err.print(f"curves: {run.folder / CURVES_NAME}")
     err.print(f"next: twl eval {run.folder}, twl export {run.folder}")

@@ -59,16 +59,18 @@ class TrainingBars:
 
     def began(self, start: TrainStart) -> None:
         """Say what was loaded."""
-        schedule = start.run.recipe.schedule
+        schedule, frozen = start.run.recipe.schedule, start.run.recipe.model.frozen
         self.epochs, self.validation_count = schedule.epochs, start.validation
         many = f", {start.ranks} ranks" if start.ranks > 1 else ""
         if start.resumed:
             err.print(f"continuing {start.run.folder}")
-        err.print(f"{start.run.folder}: training on {start.device} in {start.precision}{many}")
+        what = "finding the head of a frozen backbone" if frozen else "training"
+        err.print(f"{start.run.folder}: {what} on {start.device} in {start.precision}{many}")
         err.print(start.read)
         held_out = " held out" if start.held_out else ""
+        batches = "" if frozen else f" in batches of {schedule.batch_size}"
         err.print(
-            f"{start.training:,} training images in batches of {schedule.batch_size}, "
+            f"{start.training:,} training images{batches}, "
             f"{start.validation:,} validation images{held_out}"
         )
         if start.weights is None:
@@ -123,6 +125,29 @@ class TrainingBars:
             self.last = f"mAP@class {100 * record['map_class']:.2f}"
             parts += [self.last, f"mAP@sample {100 * record['map_sample']:.2f}"]
         parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
+        err.print("  ".join(parts))
+
+    def extracted(self, done: int, total: int) -> None:
+        """Advance the bar of features; it begins anew for each split."""
+        if self.training is None:
+            self.training = self.bars.add_task("features", total=total, note="")
+        elapsed = self.bars.tasks[-1].elapsed or 0.0
+        note = f"{done / elapsed:.0f} images/s" if elapsed else ""
+        self.bars.update(self.training, completed=done, total=total, note=note)
+        if done == total:
+            self._remove()
+            err.print(f"features computed: {total:,}{f', {note}' if note else ''}")
+
+    def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
+        """Print the penalty's line."""
+        parts = [
+            f"penalty {record['penalty']:<8.3g}",
+            f"cross-validated mAP@class {100 * record['map_class']:.2f}",
+            f"mAP@sample {100 * record['map_sample']:.2f}",
+            f"{record['iterations']} iterations",
+            *([] if record["converged"] else ["not converged"]),
+            *(["best"] if best else []),
+        ]
         err.print("  ".join(parts))
 
     def _remove(self) -> None:

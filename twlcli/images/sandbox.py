@@ -31,6 +31,8 @@ _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from twlcli.images.sandbox_child import main; main()"
 )
 
+Cut = Preprocessing | RandomCrop  # what of an image is shown
+
 
 class Decoder(Protocol):
     """Decodes files, one at a time."""
@@ -38,7 +40,7 @@ class Decoder(Protocol):
     def decode(
         self,
         file: ImageFile,
-        cut: Preprocessing | RandomCrop,
+        cut: Cut,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,
@@ -69,7 +71,7 @@ class LocalDecoder:
     def decode(
         self,
         file: ImageFile,
-        cut: Preprocessing | RandomCrop,
+        cut: Cut,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,
@@ -116,7 +118,7 @@ class DecoderProcess:
     def decode(
         self,
         file: ImageFile,
-        cut: Preprocessing | RandomCrop,
+        cut: Cut,
         out: NDArray[np.uint8],
         *,
         decoding: Decoding = USUAL,

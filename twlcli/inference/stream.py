@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twlcli.errors import ImageError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import ImageFile
-from twlcli.images.sandbox import Decoder
+from twlcli.images.sandbox import Cut, Decoder
 from twlcli.model.predictor import THREADS, Predictor, Stoppable
 
 Group = TypeVar("Group")
@@ -57,6 +57,7 @@ def stream(
     decoders: Sequence[Decoder],
     decoding: Decoding = USUAL,
     ordered: bool = True,
+    cuts_of: Callable[[Group], Sequence[Cut]] | None = None,
 ) -> Generator[Chunk[Group], None, None]:
     """Decode and predict groups of files in threads, one for each decoder, each a group at a time.
 
@@ -74,6 +75,8 @@ def stream(
         decoding: the settings that change pixels.
         ordered: False gives the chunks as they are done, so that one slow image holds up its own
             group only.
+        cuts_of: how each image of a group becomes the model's input; None is by the model's
+            preprocessing.
 
     Yields:
         A chunk for each group. An image that cannot be read is an error in its place.
@@ -85,7 +88,7 @@ def stream(
     idle: SimpleQueue[Decoder] = SimpleQueue()
     for decoder in decoders:
         idle.put(decoder)
-    job = _Job(predictor, files_of, idle, decoding, stop)
+    job = _Job(predictor, files_of, cuts_of, idle, decoding, stop)
     waiting: deque[Future[Chunk[Group]]] = deque()
     pool = ThreadPoolExecutor(len(decoders), thread_name_prefix=THREADS)
     try:
@@ -132,15 +135,18 @@ def _end(running: Sequence[Future[Chunk[Group]]], predictor: Predictor) -> None:
 class _Job(Generic[Group]):
     predictor: Predictor
     files_of: Callable[[Group], Sequence[ImageFile]]
+    cuts_of: Callable[[Group], Sequence[Cut]] | None
     idle: SimpleQueue[Decoder]
     decoding: Decoding
     stop: threading.Event
 
     def __call__(self, group: Group) -> Chunk[Group]:
         files = self.files_of(group)
+        preprocessing = self.predictor.spec.preprocessing
+        cuts = self.cuts_of(group) if self.cuts_of else [preprocessing] * len(files)
         decoder = self.idle.get()
         try:
-            images, errors, caveats = self._decoded(files, decoder)
+            images, errors, caveats = self._decoded(files, cuts, decoder)
         finally:
             self.idle.put(decoder)
         label_count = len(self.predictor.spec.vocabulary)
@@ -153,24 +159,21 @@ class _Job(Generic[Group]):
         return Chunk(group, logits, tuple(errors), tuple(caveats))
 
     def _decoded(
-        self, files: Sequence[ImageFile], decoder: Decoder
+        self, files: Sequence[ImageFile], cuts: Sequence[Cut], decoder: Decoder
     ) -> tuple[NDArray[np.uint8], list[ImageError | None], list[Caveat]]:
         """The readable images of a group, and the error and the caveat of each."""
-        preprocessing = self.predictor.spec.preprocessing
-        side = preprocessing.crop
+        side = self.predictor.spec.preprocessing.crop
         images = np.empty((len(files), side, side, 3), dtype=np.uint8)
         errors: list[ImageError | None] = []
         caveats = [Caveat.NOTHING] * len(files)
         good = 0
-        for place, file in enumerate(files):
+        for place, (file, cut) in enumerate(zip(files, cuts, strict=True)):
             try:
                 if self.stop.is_set():
                     raise ImageError("stopped")
                 if file.failure is not None:
                     raise ImageError(file.failure)
-                caveats[place] = decoder.decode(
-                    file, preprocessing, images[good], decoding=self.decoding
-                )
+                caveats[place] = decoder.decode(file, cut, images[good], decoding=self.decoding)
                 good += 1
                 errors.append(None)
             except ImageError as error:

@@ -19,9 +19,24 @@ BATCH = 32  # images; more hardly help a CPU, and fit every GPU
 
 
 class TorchPredictor:
-    """Uint8 images to logits with a network, in float32 and evaluation mode."""
+    """Uint8 images to logits with a network in evaluation mode, in float32 unless told otherwise.
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, device: torch.device) -> None:
+    Args:
+        network: in any mode.
+        spec: of the network.
+        device: to run it on.
+        precision: the type of autocast; None is none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        device: torch.device,
+        *,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.precision = precision
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.device = device
         self._spec = spec
@@ -41,8 +56,10 @@ class TorchPredictor:
         """Uint8 RGB images (N, H, W, 3) to logits (N, C) float32."""
         with self._one_at_a_time, torch.inference_mode():
             self.network.eval()
-            batch = to_unit(torch.from_numpy(images).to(self.device))
-            logits = self.network(normalise(batch, self.spec.preprocessing))
+            unit = to_unit(torch.from_numpy(images).to(self.device))
+            batch = normalise(unit, self.spec.preprocessing)
+            with torch.autocast(self.device.type, self.precision, enabled=bool(self.precision)):
+                logits = self.network(batch)
             result: NDArray[np.float32] = logits.float().cpu().numpy()
         return result
 

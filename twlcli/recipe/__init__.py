@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twlcli.recipe.sections import (
         AugmentRecipe,
         DataRecipe,
+        FrozenRecipe,
         ImageRecipe,
         ModelRecipe,
         OptimizerRecipe,
@@ -36,6 +37,7 @@ __all__ = [
     "LOSS_RECIPES",
     "AugmentRecipe",
     "DataRecipe",
+    "FrozenRecipe",
     "ImageRecipe",
     "LossName",
     "LossRecipe",

@@ -13,6 +13,7 @@ from twlcli.recipe.losses import LOSS_RECIPES, AnyLoss, TwoWayRecipe
 from twlcli.recipe.sections import (
     AugmentRecipe,
     DataRecipe,
+    FrozenRecipe,
     ImageRecipe,
     ModelRecipe,
     OptimizerRecipe,
@@ -41,6 +42,7 @@ class Recipe(Checked):
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     train: TrainRecipe = TrainRecipe()
+    frozen: FrozenRecipe = FrozenRecipe()
 
     def with_values(self, tables: Mapping[str, Any], *, place: str = "") -> Recipe:
         """The recipe with some keys changed; the order of the keys means nothing.

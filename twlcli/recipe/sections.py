@@ -199,6 +199,48 @@ class ModelRecipe(Section):
         description="Initial weights: default downloads torchvision's or timm's, none is random, "
         "`hf-hub:ORG/NAME` is of the Hugging Face hub, and anything else is a file.",
     )
+    frozen: bool = Field(
+        default=False,
+        description="Whether the backbone stays as it is. Then images go through it once, and the "
+        "head is found to convergence instead of trained; see `[frozen]`.",
+    )
+
+
+class FrozenRecipe(Section):
+    """How the head of a frozen backbone is found; `[augment]`, `[optimizer]` and `[schedule]` do
+    nothing then.
+    """
+
+    section: ClassVar[str] = "frozen"
+
+    views: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Views of each training image: its centre, and random crops of which every "
+        "other is a mirror image.",
+    )
+    folds: int = Field(
+        default=5,
+        ge=2,
+        le=100,
+        description="Parts of the training images; heads that are found without one of them say "
+        "which penalty is best, and give the logits that calibration and thresholds are fitted to.",
+    )
+    penalty: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e9,
+        description="Half of it times the square of the head's weights is added to the loss; 0 "
+        "picks the one with the best mAP@class of a descending sequence.",
+    )
+    tolerance: float = Field(
+        default=1e-3,
+        ge=1e-9,
+        le=0.1,
+        description="Norm of the gradient at which a head is found, as a share of its norm for a "
+        "head of zeros.",
+    )
 
 
 def _usual_resize(size: int) -> int:

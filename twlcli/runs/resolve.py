@@ -16,11 +16,13 @@ Settings = Mapping[str, Any] | Iterable[str | Setting]
 # Keys that hold paths, which a run has to find wherever it is continued from.
 _DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data")
 _PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
-# What may change when a run is resumed: where the data are, how long it takes, and on what.
+# What may change when a run is resumed: where the data are, how long it takes, on what, and how a
+# head is found, which is found anew.
 CHANGEABLE = (
     *(f"data.{key}" for key in _DATA_PATHS),
     *("schedule.epochs", "schedule.validate_every", "schedule.micro_batch"),
     *("train.workers", "train.threads", "train.save_minutes"),
+    *("frozen.views", "frozen.folds", "frozen.penalty", "frozen.tolerance"),
 )
 
 

@@ -38,6 +38,7 @@ def train(
     recipe: Recipe | Path | str | None = None,
     settings: Settings = (),
     device: str = "auto",
+    features: Path | str | None = None,
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
@@ -53,6 +54,7 @@ def train(
         settings: changes of the recipe: values by `section.key`, such as
             `{"schedule.epochs": 3}`, or texts such as `schedule.epochs=3`.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        features: the folder where a frozen backbone's features are kept; None is the user's cache.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
 
@@ -83,7 +85,7 @@ def train(
         held.enter_context(locked_folder(folder))
         return run
 
-    return _train(begin, annotations, device, watcher, should_stop, new=True)
+    return _train(begin, annotations, device, features, watcher, should_stop, new=True)
 
 
 def resume(
@@ -92,13 +94,16 @@ def resume(
     *,
     settings: Settings = (),
     device: str = "auto",
+    features: Path | str | None = None,
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Continue a run where it was last saved; on a CPU to the same weights.
 
     A run that was never saved begins anew. One that has ended goes on where `settings` ask for more
-    epochs: at the learning rate of the longer schedule. Otherwise as `train`, errors included.
+    epochs: at the learning rate of the longer schedule. Of a frozen backbone the head is found
+    anew, for the labels as they are now: it begins with the run's head and keeps its penalty.
+    Otherwise as `train`, errors included.
 
     Args:
         run: the run folder.
@@ -106,6 +111,7 @@ def resume(
         settings: changes of its recipe, as for `train`, to keys that leave the training what it is,
             such as `{"schedule.epochs": 60}` or `{"train.workers": 0}`.
         device: as for `train`.
+        features: as for `train`.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
 
@@ -117,19 +123,7 @@ def resume(
     check_extra("training", "train", "torch")
     opened = Run.open(Path(run))
     recipe = continued_recipe(opened.recipe, data, settings)
-    done = len(opened.history())
-    if recipe.schedule.epochs < done:
-        raise RecipeError(
-            f"schedule.epochs is {recipe.schedule.epochs}; {opened.folder} has {done} behind it"
-        )
-    if not has_state(opened.folder):
-        if done:
-            raise ModelError(
-                f"{opened.folder}: has {done} epoch{'s' if done > 1 else ''} behind it, but no "
-                "state to continue from",
-                hint=f"a new run with {{weights}} {opened.folder} starts from its model",
-            )
-        check_network(recipe)
+    _check_state(opened, recipe)
     changed = Run(opened.folder, recipe)
     annotations = changed.data()
 
@@ -140,7 +134,25 @@ def resume(
             changed.write_recipe()
         return changed
 
-    return _train(begin, annotations, device, watcher, should_stop, new=False)
+    return _train(begin, annotations, device, features, watcher, should_stop, new=False)
+
+
+def _check_state(run: Run, recipe: Recipe) -> None:
+    """Raise where a run cannot go on with a recipe."""
+    done = 0 if recipe.model.frozen else len(run.history())
+    if recipe.schedule.epochs < done:
+        raise RecipeError(
+            f"schedule.epochs is {recipe.schedule.epochs}; {run.folder} has {done} behind it"
+        )
+    if not has_state(run.folder):
+        if done:
+            raise ModelError(
+                f"{run.folder}: has {done} epoch{'s' if done > 1 else ''} behind it, but no "
+                "state to continue from",
+                hint=f"a new run with {{weights}} {run.folder} starts from its model",
+            )
+        if not (recipe.model.frozen and run.checkpoint.exists()):
+            check_network(recipe)
 
 
 def _free_folder(recipe: Recipe) -> Path:
@@ -160,6 +172,7 @@ def _train(
     begin: Callable[[ExitStack], Run],
     data: Annotations | None,
     device: str,
+    features: Path | str | None,
     watcher: Watcher | None,
     should_stop: Callable[[], bool],
     *,
@@ -167,6 +180,7 @@ def _train(
 ) -> Run:
     with needs_extra("training", "train"):
         from twlcli.training.devices import joined_ranks
+        from twlcli.training.frozen import train_frozen
         from twlcli.training.trainer import Trainer
         from twlcli.training.watcher import Silent
 
@@ -175,6 +189,17 @@ def _train(
         folder = ranks.gather(own and own.folder)[0]
         run = own or Run.open(folder)
         try:
+            if run.recipe.model.frozen:
+                if ranks.world > 1:
+                    raise TwlError("the head of a frozen backbone is found by one process alone")
+                train_frozen(
+                    *(run, watcher or Silent()),
+                    data=data,
+                    device=device,
+                    should_stop=should_stop,
+                    features=None if features is None else Path(features),
+                )
+                return run
             resumed = has_state(run.folder)
             trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
             with _advice(run):

@@ -119,7 +119,7 @@ class Trainer:
         self.watcher = watcher
         # One rank writes what has to be decided, split, batch size and rate; the others read it.
         if ranks.first:
-            self.train_data, self.validation_data = _checked(run, data)
+            self.train_data, self.validation_data = checked_data(run, data)
             labels = len(self.train_data.vocabulary)
             run = run.suited(images=len(self.train_data), labels=labels)
         ranks.gather(None)
@@ -129,7 +129,7 @@ class Trainer:
         self.run = run
         recipe = run.recipe
         check_batch(recipe.schedule.batch_size, len(self.train_data), ranks)
-        self.spec = _new_spec(recipe, self.train_data)
+        self.spec = new_spec(recipe, self.train_data)
         labels = len(self.spec.vocabulary)
         with own_torch_state(ranks.device, recipe.train.threads), self._device_errors():
             torch.manual_seed(recipe.train.seed)
@@ -452,14 +452,16 @@ class Trainer:
         self._saved = time.monotonic()
 
 
-def _checked(run: Run, data: Annotations | None) -> tuple[Annotations, Annotations]:
+def checked_data(run: Run, data: Annotations | None) -> tuple[Annotations, Annotations]:
+    """The training and validation images, that are there."""
     train, validation = run.split_data(data)
     for part in (train, validation):
         check_images(part)
     return train, validation
 
 
-def _new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
+def new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
+    """What a model carries before it is trained."""
     image, loss = recipe.image, recipe.loss
     preprocessing = Preprocessing(
         resize=image.resize,

@@ -63,6 +63,12 @@ class Watcher(Protocol):
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
         """The line of `metrics.jsonl`, and whether this epoch is the best so far."""
 
+    def extracted(self, done: int, total: int) -> None:
+        """Of a frozen backbone: so many views of images went through it, of so many."""
+
+    def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
+        """Of a frozen backbone: the line of `metrics.jsonl`, and whether it is the best so far."""
+
 
 class Silent:
     """A `Watcher` that says nothing."""
@@ -83,4 +89,10 @@ class Silent:
         """Say nothing."""
 
     def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Say nothing."""
+
+    def extracted(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
         """Say nothing."""

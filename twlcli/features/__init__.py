@@ -1,0 +1,1 @@
+"""Features of images: what a network sees of them before its head, computed once and kept."""

@@ -1,0 +1,327 @@
+"""Features on disk, so that no image goes through a network twice.
+
+A cache is a folder with one folder for each network:
+
+about.json      the network, its preprocessing and the number of features
+network.onnx    the network without its head, where it runs in ONNX Runtime
+index.sqlite    for each view of each image its file's size and time, and the row of its features
+features.f32    rows of float32
+
+Rows are written before the index names them, and none is ever changed: whenever a process ends,
+what the index names is whole. Several processes may add to a cache at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import TwlError
+from twlcli.images.identity import Identity
+from twlcli.io import locked_folder, parse_json, read_short_text, write_errors, write_whole
+from twlcli.model.preprocessing import Preprocessing
+
+_FORMAT = 1  # to be raised when features would be computed or kept differently
+_ABOUT, _INDEX, _ROWS = "about.json", "index.sqlite", "features.f32"
+NETWORK_NAME = "network.onnx"
+_TABLE = """CREATE TABLE IF NOT EXISTS images (
+    path BLOB NOT NULL, view INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    place INTEGER NOT NULL, PRIMARY KEY (path, view)
+) WITHOUT ROWID"""
+_WAIT = 60.0  # seconds for another process to write its rows
+_AT_ONCE = 1024  # rows copied in one go
+
+Key = tuple[bytes, int]  # an image's absolute path and the number of the view
+
+
+@dataclass(frozen=True)
+class About:
+    """What features are of.
+
+    Attributes:
+        backbone: the network's name.
+        weights: SHA-256 of its parameters and buffers but for the head's, in hexadecimal.
+        preprocessing: how images become its input.
+        precision: of the network, such as `float32`.
+        width: D, the features of an image.
+    """
+
+    backbone: str
+    weights: str
+    preprocessing: Preprocessing
+    precision: str
+    width: int
+
+    @property
+    def key(self) -> str:
+        """The name of its folder."""
+        text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
+        name = self.backbone.replace(":", "-").replace("/", "-")
+        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def to_json(self) -> str:
+        """As `from_json` reads it."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> About:
+        """Read what `to_json` gives.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            values = dict(parse_json(text))
+            if values.pop("format") != _FORMAT:
+                raise ValueError("it is of another version of twl")
+            form = dict(values.pop("preprocessing"))
+            for name in ("mean", "std"):
+                form[name] = tuple(form[name])
+            about = cls(preprocessing=Preprocessing(**form), **values)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(str(error)) from error
+        if not (type(about.width) is int and about.width > 0):
+            raise ValueError(f"width is {about.width!a}")
+        return about
+
+
+@dataclass(frozen=True)
+class CacheSummary:
+    """One network's features on disk.
+
+    Attributes:
+        folder: theirs.
+        about: what they are of.
+        images: that have features.
+        rows: of features, of all views and with those that were replaced.
+        size: of the folder, bytes.
+        used: when it was last opened, seconds since 1970.
+    """
+
+    folder: Path
+    about: About
+    images: int
+    rows: int
+    size: int
+    used: float
+
+
+def default_folder() -> Path:
+    """Where features are kept unless another folder is named: with the user's other caches."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return home / "AppData" / "Local" / "twl" / "features"
+    caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    return caches / "twl" / "features"
+
+
+class FeatureCache:
+    """One network's features, open for reading and adding. For one thread."""
+
+    def __init__(self, folder: Path, about: About) -> None:
+        """Open the features of a network in a cache, or begin with none.
+
+        Args:
+            folder: of the cache; made where it is not there.
+            about: the network.
+
+        Raises:
+            TwlError: they cannot be opened, or are damaged.
+        """
+        self.folder = folder / about.key
+        self.about = about
+        with ExitStack() as held, write_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held.enter_context(locked_folder(self.folder, shared=True))
+            write_whole(self.folder / _ABOUT, lambda file: file.write(about.to_json().encode()))
+            self._rows = os.open(self.folder / _ROWS, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            held.callback(os.close, self._rows)
+            self._index = _connect(self.folder / _INDEX)
+            held.callback(self._index.close)
+            self._known = self._read_index()
+            self._held = held.pop_all()
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._held.close()
+
+    @property
+    def network(self) -> Path:
+        """Where the network without its head lies, or will."""
+        return self.folder / NETWORK_NAME
+
+    def place(self, key: Key, identity: Identity | None) -> int | None:
+        """The row of an image's features; None where there is none of the file as it is now."""
+        known = self._known.get(key)
+        if known is None or identity is None or known[0] != (identity.size, identity.mtime_ns):
+            return None
+        return known[1]
+
+    def add(
+        self, keys: Sequence[Key], identities: Sequence[Identity], features: NDArray[np.float32]
+    ) -> None:
+        """Keep the features (n, D) of n views; those of a file that has changed are replaced.
+
+        Raises:
+            TwlError: the disk is full, or another process does not let go of the index.
+        """
+        row_bytes = 4 * self.about.width
+        with write_errors(self.folder), _index_errors(self.folder / _INDEX), self._transaction():
+            ((first,),) = self._index.execute("SELECT ifnull(max(place) + 1, 0) FROM images")
+            os.lseek(self._rows, first * row_bytes, os.SEEK_SET)
+            data = memoryview(features.astype(np.float32, copy=False).tobytes())
+            while data:
+                data = data[os.write(self._rows, data) :]
+            os.fsync(self._rows)
+            self._index.executemany(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+                [
+                    (*key, identity.size, identity.mtime_ns, first + number)
+                    for number, (key, identity) in enumerate(zip(keys, identities, strict=True))
+                ],
+            )
+        for number, (key, identity) in enumerate(zip(keys, identities, strict=True)):
+            self._known[key] = (identity.size, identity.mtime_ns), first + number
+
+    def read(self, places: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Copy rows (n) into `out` (n, D)."""
+        if not len(places):
+            return
+        count = os.fstat(self._rows).st_size // (4 * self.about.width)
+        rows = np.memmap(self.folder / _ROWS, np.float32, mode="r", shape=(count, self.about.width))
+        for start in range(0, len(places), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            out[part] = rows[places[part]]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Do all that the block does in the index, or nothing; no other process adds meanwhile."""
+        self._index.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error):  # of a full disk SQLite has done so itself
+                self._index.execute("ROLLBACK")
+            raise
+        self._index.execute("COMMIT")
+
+    def _read_index(self) -> dict[Key, tuple[tuple[int, int], int]]:
+        """What the index names, as far as its rows are there."""
+        count = os.fstat(self._rows).st_size // (4 * self.about.width)
+        with _index_errors(self.folder / _INDEX):
+            rows = self._index.execute("SELECT path, view, size, mtime_ns, place FROM images")
+            return {
+                (path, view): ((size, mtime_ns), place)
+                for path, view, size, mtime_ns, place in rows
+                if 0 <= place < count
+            }
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+
+
+def summaries(folder: Path) -> list[CacheSummary]:
+    """What is in a cache, by the names of the networks; what is not twl's is left out."""
+    found = []
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        about = _about(each)
+        if about is None:
+            continue
+        try:
+            index = _connect(each / _INDEX)
+            with _index_errors(each / _INDEX):
+                query = "SELECT count(DISTINCT path), ifnull(max(place) + 1, 0) FROM images"
+                ((images, rows),) = index.execute(query)
+            index.close()
+        except TwlError:
+            images = rows = 0
+        size = sum(file.stat().st_size for file in each.iterdir() if file.is_file())
+        used = (each / _ABOUT).stat().st_mtime
+        found.append(CacheSummary(each, about, images, rows, size, used))
+    return found
+
+
+def prune(folder: Path, *, unused_since: float) -> tuple[list[CacheSummary], list[CacheSummary]]:
+    """Remove the features of networks that were not used for long from a cache.
+
+    Args:
+        folder: of the cache.
+        unused_since: seconds since 1970; what was last used before is removed.
+
+    Returns:
+        What was removed, and what was to be but is in use.
+
+    Raises:
+        TwlError: something cannot be removed.
+    """
+    removed, in_use = [], []
+    for summary in summaries(folder):
+        if summary.used >= unused_since:
+            continue
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked_folder(summary.folder))
+            except TwlError:
+                in_use.append(summary)
+                continue
+            with write_errors(summary.folder):
+                shutil.rmtree(summary.folder)
+            removed.append(summary)
+    return removed, in_use
+
+
+def _about(folder: Path) -> About | None:
+    """What a folder of a cache is of; None where it is none of twl's."""
+    try:
+        about = About.from_json(read_short_text(folder / _ABOUT))
+    except (OSError, ValueError):
+        return None
+    return about if about.key == folder.name else None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """The index, with its table.
+
+    Raises:
+        TwlError: it is not one, or cannot be opened.
+    """
+    with _index_errors(path):
+        connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+        try:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_TABLE)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def _index_errors(path: Path) -> Iterator[None]:
+    """SQLite's errors in one line."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise TwlError(
+            f"{path}: the index of features cannot be used ({error})",
+            hint=f"remove {path.parent}: the features are computed again",
+        ) from error

@@ -1,0 +1,336 @@
+"""Training with a frozen backbone: images go through it once, and the head is found exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.split import stratified_folds
+from twlcli.annotations.summary import in_one_line
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, RecipeError
+from twlcli.features import network as networks
+from twlcli.features.cache import FeatureCache, default_folder
+from twlcli.features.extract import Extracted, Stopped, extract
+from twlcli.heads.cross_validation import PENALTIES, HeadProblem, Loss, Tried, try_penalties
+from twlcli.heads.lbfgs import Solution
+from twlcli.heads.standard import Standard
+from twlcli.inference.scored import ScoredImages
+from twlcli.losses import LOSSES
+from twlcli.model.backbones import build_backbone
+from twlcli.model.checkpoint import load_checkpoint, write_checkpoint
+from twlcli.model.torch import pick_device
+from twlcli.model.weights import WeightsReport, load_weights
+from twlcli.recipe import LossRecipe, Recipe
+from twlcli.runs.run_folder import Run
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
+from twlcli.scoring.average_precision import (
+    average_precision_per_label,
+    mean_over_lines,
+    of_labels_with_both,
+)
+from twlcli.scoring.evaluation import map_scores
+from twlcli.scoring.fit import fit
+from twlcli.training.devices import own_torch_state
+from twlcli.training.label_notes import label_notes
+from twlcli.training.trainer import checked_data, new_spec
+from twlcli.training.watcher import TrainStart, Watcher
+
+# What they minimise is not what their gradients are of, so that there is no minimum to be found.
+WITHOUT_MINIMUM = ("warp", "rml")
+
+
+def check_frozen(recipe: Recipe) -> None:
+    """Raise RecipeError where a recipe asks for what a frozen backbone cannot do."""
+    if recipe.loss.name in WITHOUT_MINIMUM:
+        raise RecipeError(
+            f"with a frozen backbone the loss cannot be {recipe.loss.name}: its gradient is not "
+            "that of its value, so it has no minimum to be found"
+        )
+    if recipe.data.missing_positives:
+        raise RecipeError(
+            "with a frozen backbone data.missing_positives has to be 0: what it leaves out changes "
+            "with each batch, so there is no minimum to be found"
+        )
+
+
+def train_frozen(
+    run: Run,
+    watcher: Watcher,
+    *,
+    data: Annotations | None,
+    device: str,
+    should_stop: Callable[[], bool],
+    features: Path | None = None,
+) -> None:
+    """Find the head of a run's backbone, and write the run's checkpoint.
+
+    Where the run has one already, its penalty is kept and its head is what the search begins with.
+
+    Args:
+        run: the run folder.
+        watcher: told about the progress.
+        data: the run's, where they are read already.
+        device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        should_stop: asked now and then; on True what was computed of features is kept.
+        features: the folder of cached features; None is the user's own.
+
+    Raises:
+        InterruptedRunError: `should_stop` said so.
+        AnnotationError: the data cannot be read, or an image is missing.
+        RecipeError: the recipe asks for what a frozen backbone cannot do.
+        ModelError: the pretrained weights cannot be read.
+    """
+    check_frozen(run.recipe)
+    picked = pick_device(device)
+    with own_torch_state(picked, run.recipe.train.threads):
+        _Frozen(run, watcher, data, picked, should_stop, features or default_folder()).train()
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The images of a split that could be read, with their features and targets.
+
+    Attributes:
+        data: n images.
+        features: (V n, D).
+        targets: (n, C) of 1 present, 0 absent, -1 unknown.
+    """
+
+    data: Annotations
+    features: Tensor
+    targets: NDArray[np.int8]
+
+    def scored(self, logits: NDArray[np.float32]) -> ScoredImages:
+        """What logits (n, C) say of the images."""
+        return ScoredImages(self.data.images, logits, self.targets)
+
+
+class _Frozen:
+    """A run whose head is being found."""
+
+    def __init__(
+        self,
+        run: Run,
+        watcher: Watcher,
+        data: Annotations | None,
+        device: torch.device,
+        should_stop: Callable[[], bool],
+        folder: Path,
+    ) -> None:
+        self.run = run
+        self.watcher = watcher
+        self.device = device
+        self.should_stop = should_stop
+        self.folder = folder
+        self.recipe = run.recipe
+        self.train_data, self.validation_data = checked_data(run, data)
+        self.spec = new_spec(self.recipe, self.train_data)
+        self.penalty = self.recipe.frozen.penalty
+        self.start: Tensor | None = None
+        self.history: list[dict[str, Any]] = []
+        self.unreadable: list[str] = []
+        self.weights: WeightsReport | None = None
+        if run.checkpoint.exists():
+            self._continue()
+        else:
+            self._begin()
+        self.head = networks.head_of(self.network, self.recipe.model.backbone)
+        self._tell()
+
+    def _begin(self) -> None:
+        """Build the network with the recipe's weights."""
+        model, size = self.recipe.model, self.recipe.image.size
+        names = self.spec.vocabulary.names
+        torch.manual_seed(self.recipe.train.seed)
+        self.network = build_backbone(model.backbone, len(names), image_size=size)
+        self.weights = load_weights(
+            self.network, model.backbone, model.weights, names, image_size=size
+        )
+
+    def _continue(self) -> None:
+        """Take the network, head and penalty that the run has found before.
+
+        Raises:
+            ModelError: they are of other labels.
+        """
+        self.network, spec = load_checkpoint(self.run.checkpoint)
+        if spec.vocabulary != self.spec.vocabulary:
+            raise ModelError(
+                f"{self.run.checkpoint}: has other labels than {self.train_data.source}",
+                hint="a new run with {weights} " + f"{self.run.folder} starts from its model",
+            )
+        head = networks.head_of(self.network, spec.backbone)
+        self.start = torch.cat((head.weight.T, head.bias[None])).detach()
+        found = spec.provenance.get("cross_validation")
+        if not self.penalty and isinstance(found, Mapping):
+            penalty = found.get("penalty")
+            self.penalty = penalty if isinstance(penalty, float) and penalty > 0 else 0.0
+
+    def _tell(self) -> None:
+        self.watcher.began(
+            TrainStart(
+                self.run,
+                str(self.device),
+                "float32",
+                1,
+                self.weights,
+                len(self.train_data),
+                len(self.validation_data),
+                self.run.has_held_out,
+                in_one_line(self.train_data, self.validation_data),
+                self.start is not None,
+            )
+        )
+        for note in (*self.train_data.notes, *label_notes(self.train_data, self.validation_data)):
+            self.watcher.noted(note)
+
+    def train(self) -> None:
+        """From images to the checkpoint."""
+        train, validation = self._splits()
+        standard = Standard.of(train.features)
+        problem = HeadProblem(
+            standard.apply_(train.features),
+            torch.from_numpy(train.targets).to(self.device),
+            _loss(self.recipe.loss),
+            tolerance=self.recipe.frozen.tolerance,
+        )
+        best = self._cross_validated(problem, train, standard)
+        solution = problem.solved(best.penalty, best.heads.mean(0), self.should_stop)
+        self._look()
+        if not (solution.converged and best.converged):
+            self.watcher.noted(
+                f"a head has not converged: the norm of its gradient is "
+                f"{solution.gradient_norm:.2g} after {solution.iterations:,} iterations"
+            )
+        self._keep(train, validation, best, solution, standard.folded(solution.head))
+
+    def _splits(self) -> tuple[_Split, _Split]:
+        """The images that can be read, with their features."""
+        device, backbone = self.device, self.recipe.model.backbone
+        about = networks.about(self.network, backbone, self.spec.preprocessing, device)
+        with FeatureCache(self.folder, about) as cache:
+
+            def extracted(data: Annotations, views: int) -> _Split:
+                found = extract(
+                    lambda: networks.predictor(self.network, about, cache.network, device),
+                    cache,
+                    data,
+                    views=views,
+                    progress=self.watcher.extracted,
+                    should_stop=self.should_stop,
+                )
+                return self._readable(data, found)
+
+            try:
+                train = extracted(self.train_data, self.recipe.frozen.views)
+                if self.unreadable:
+                    self.run.write_unreadable(self.unreadable)
+                return train, extracted(self.validation_data, 1)
+            except Stopped:
+                self._interrupt()
+
+    def _readable(self, data: Annotations, found: Extracted) -> _Split:
+        self.unreadable += [f"{each.image}: {each.reason}" for each in found.unreadable]
+        if not len(found.rows):
+            raise AnnotationError(
+                f"{data.source}: none of the {len(data):,} images can be read "
+                f"(the first: {self.unreadable[-len(data)]})"
+            )
+        readable = data.select(found.rows)
+        features = torch.from_numpy(found.features).to(self.device)
+        return _Split(readable, features, readable.labels.dense())
+
+    def _cross_validated(self, problem: HeadProblem, train: _Split, standard: Standard) -> Tried:
+        """The best penalty, with what heads say of images that they were found without."""
+        count = min(self.recipe.frozen.folds, len(train.data))
+        folds = stratified_folds(train.data, count, seed=self.recipe.train.seed)
+        best = -math.inf
+
+        def score(logits: NDArray[np.float32]) -> float:
+            by_label = average_precision_per_label(logits, train.targets)
+            return mean_over_lines(of_labels_with_both(by_label, train.targets)).value
+
+        def tried(result: Tried) -> None:
+            nonlocal best
+            record = {
+                "penalty": result.penalty,
+                **map_scores(train.scored(result.logits)),
+                "gradient_norm": result.gradient_norm,
+                "converged": result.converged,
+                "iterations": result.iterations,
+            }
+            self.history.append(record)
+            self.watcher.penalty_tried(record, result.score > best)
+            best = max(best, result.score)
+
+        starts = None
+        if self.start is not None:
+            head = standard.unfolded(self.start.to(self.device))
+            starts = head.expand(count, -1, -1)
+        found = try_penalties(
+            problem,
+            folds,
+            score,
+            penalties=(self.penalty,) if self.penalty else PENALTIES,
+            starts=starts,
+            should_stop=self.should_stop,
+            tried=tried,
+        )
+        self._look()
+        return found
+
+    def _keep(
+        self, train: _Split, validation: _Split, best: Tried, solution: Solution, head: Tensor
+    ) -> None:
+        """Write the checkpoint, with calibration and thresholds of the folds' logits."""
+        logits = (validation.features @ head[:-1] + head[-1]).cpu().numpy()
+        with torch.no_grad():
+            self.head.weight.copy_(head[:-1].T)
+            self.head.bias.copy_(head[-1])
+        seen = sample_of(hashes_of(self.train_data))
+        provenance = {
+            **self.spec.provenance,
+            "validation": _rounded(map_scores(validation.scored(logits))),
+            "cross_validation": {
+                "folds": len(best.heads),
+                "penalty": best.penalty,
+                **_rounded(map_scores(train.scored(best.logits))),
+                "gradient_norm": solution.gradient_norm,
+                "converged": solution.converged,
+            },
+            SEEN_KEY: {"training": seen, "fitted": seen},
+        }
+        spec = replace(fit(best.logits, train.targets, self.spec), provenance=provenance)
+        write_checkpoint(self.network, spec, self.run.checkpoint)
+        self.run.write_metrics(self.history)
+
+    def _look(self) -> None:
+        if self.should_stop():
+            self._interrupt()
+
+    def _interrupt(self) -> NoReturn:
+        raise InterruptedRunError(
+            "interrupted; features that were computed are kept", self.run.folder
+        )
+
+
+def _loss(recipe: LossRecipe) -> Loss:
+    """The loss of a recipe, with the gradient of its value."""
+    options: dict[str, Any] = dict(recipe.options)
+    if "focus_gradient" in options:
+        options["focus_gradient"] = True
+    return partial(LOSSES[recipe.name], **options)
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(score, 6) for name, score in scores.items()}
