@@ -277,6 +277,8 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             "std = [0.229, 0.224, 0.225]\n",
         ),
         "save_minutes = 10.0\n",
+        "frozen = false\n",
+        "\n[frozen]\nviews = 1\nfolds = 5\npenalty = 0.0\ntolerance = 0.0003\n",
     )  # keys that it did not have
     text = read.to_toml()
     for line in later:

@@ -202,14 +202,13 @@ class ModelRecipe(Section):
     frozen: bool = Field(
         default=False,
         description="Whether the backbone stays as it is. Then images go through it once, and the "
-        "head is found to convergence instead of trained; see `[frozen]`.",
+        "head is found to convergence, as `[frozen]` says; `[augment]`, `[optimizer]` and "
+        "`[schedule]` do nothing.",
     )
 
 
 class FrozenRecipe(Section):
-    """How the head of a frozen backbone is found; `[augment]`, `[optimizer]` and `[schedule]` do
-    nothing then.
-    """
+    """How the head of a frozen backbone is found."""
 
     section: ClassVar[str] = "frozen"
 
@@ -235,7 +234,7 @@ class FrozenRecipe(Section):
         "picks the one with the best mAP@class of a descending sequence.",
     )
     tolerance: float = Field(
-        default=1e-3,
+        default=3e-4,
         ge=1e-9,
         le=0.1,
         description="Norm of the gradient at which a head is found, as a share of its norm for a "

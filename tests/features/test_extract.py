@@ -1,0 +1,155 @@
+"""Images to features by way of a network and a cache."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from twlcli.annotations.detect import read_labels
+from twlcli.errors import RecipeError
+from twlcli.features import network as networks
+from twlcli.features.cache import FeatureCache
+from twlcli.features.extract import Extracted, Stopped, extract
+from twlcli.features.views import view
+from twlcli.images.preprocess import load_crop
+from twlcli.model.backbones import build_backbone
+from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.torch import normalise, to_unit
+
+FORM = Preprocessing(36, 32)
+CPU = torch.device("cpu")
+BACKBONE = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build_backbone(BACKBONE, 3, image_size=32).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    """The folder of a cache in which the network is already an ONNX file."""
+    folder = tmp_path_factory.mktemp("exported")
+    about = networks.about(network, BACKBONE, FORM, CPU)
+    with FeatureCache(folder, about) as cache:
+        networks.predictor(network, about, cache.network, CPU)
+    return folder
+
+
+@pytest.fixture
+def data(photographs, tmp_path):
+    folder = shutil.copytree(photographs.parent, tmp_path / "photographs")
+    return read_labels(folder / "labels.csv")
+
+
+@pytest.fixture
+def cache(network, exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "cache")
+    with FeatureCache(folder, networks.about(network, BACKBONE, FORM, CPU)) as cache:
+        yield cache
+
+
+@pytest.fixture
+def extracted(network, cache):
+    def extracted(data, **options) -> Extracted:
+        def predictor():
+            return networks.predictor(network, cache.about, cache.network, CPU)
+
+        return extract(predictor, cache, data, **options)
+
+    return extracted
+
+
+def by_hand(network, cuts, path):
+    """The input of the network's last layer, for each cut of an image."""
+    seen = []
+    hook = network.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        crops = np.stack([np.asarray(load_crop(path, None, cut)) for cut in cuts])
+        network(normalise(to_unit(torch.from_numpy(crops)), FORM))
+    hook.remove()
+    return seen[0].numpy()
+
+
+def test_features_are_what_the_head_is_given(network, data, extracted):
+    found = extracted(data, views=3)
+    assert found.features.shape == (90, 1024) and found.computed == 90
+    views = found.features.reshape(3, 30, 1024)
+    for row in range(0, 30, 7):
+        path = data.path(row)
+        cuts = [view(number, os.fsencode(path.absolute()), FORM) for number in range(3)]
+        expected = by_hand(network, cuts, path)
+        np.testing.assert_allclose(views[:, row], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_only_new_and_changed_images_go_through_the_network(data, extracted):
+    first = extracted(data.select(range(20)))
+    assert first.computed == 20
+    progress: list[tuple[int, int]] = []
+    second = extracted(data, progress=lambda *done: progress.append(done))
+    assert second.computed == 10
+    assert progress[-1] == (10, 10)
+    np.testing.assert_array_equal(second.features[:20], first.features)
+    Image.new("RGB", (50, 40), (255, 255, 0)).save(data.path(4))
+    os.utime(data.path(4), ns=(1, 1))
+    third = extracted(data)
+    assert third.computed == 1
+    assert (third.features[4] != second.features[4]).any()
+    np.testing.assert_array_equal(np.delete(third.features, 4, 0), np.delete(second.features, 4, 0))
+    assert extracted(data).computed == 0
+
+
+def test_images_that_cannot_be_read_are_left_out_and_named(data, extracted):
+    data.path(3).write_bytes(b"no image")
+    data.path(5).unlink()
+    found = extracted(data, views=2)
+    assert [failure.image for failure in found.unreadable] == ["3.png", "5.png"]
+    assert list(found.rows) == [row for row in range(30) if row not in (3, 5)]
+    assert found.features.shape == (56, 1024)
+    assert extracted(data, views=2).computed == 4  # they are tried again
+
+
+def test_what_was_computed_before_a_stop_is_kept(data, extracted):
+    asked = iter([False] * 5 + [True] * 100)
+    with pytest.raises(Stopped):
+        extracted(data, workers=1, should_stop=lambda: next(asked))
+    assert 10 <= 30 - extracted(data).computed < 30
+
+
+def test_no_network_is_asked_for_where_the_cache_has_all(data, extracted, cache):
+    extracted(data)
+    found = extract(lambda: pytest.fail("made a predictor"), cache, data)
+    assert found.computed == 0 and found.features.shape == (30, 1024)
+
+
+def test_other_weights_have_another_digest_and_another_head_has_not(network):
+    about = networks.about(network, BACKBONE, FORM, CPU)
+    other = build_backbone(BACKBONE, 7, image_size=32)
+    other.load_state_dict(
+        {key: value for key, value in network.state_dict().items() if not key.startswith("fc.")},
+        strict=False,
+    )
+    assert networks.about(other, BACKBONE, FORM, CPU) == about
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    assert networks.about(other, BACKBONE, FORM, CPU).weights != about.weights
+
+
+def test_a_network_without_a_linear_head_is_refused():
+    squeezenet = build_backbone("squeezenet1_1", 3, image_size=64)
+    with pytest.raises(RecipeError, match="'squeezenet1_1' has no linear last layer"):
+        networks.head_of(squeezenet, "squeezenet1_1")
+
+
+@pytest.mark.parametrize(
+    "backbone", ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "vit_b_16", "timm:resnet10t"]
+)
+def test_any_backbone_gives_what_its_head_is_given(backbone):
+    torch.manual_seed(0)
+    network = build_backbone(backbone, 3, image_size=32).eval()
+    about = networks.about(network, backbone, FORM, CPU)
+    assert about.width == networks.head_of(network, backbone).in_features

@@ -1,0 +1,185 @@
+"""A frozen backbone: the head that is found, and what its run carries."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from twlcli.annotations.detect import read_labels
+from twlcli.annotations.split import stratified_folds
+from twlcli.errors import InterruptedRunError
+from twlcli.inference.scored import ScoredImages, score_images
+from twlcli.losses import two_way_loss
+from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.torch import TorchPredictor
+from twlcli.runs.seen import hashes_of, seen_among
+from twlcli.scoring.evaluation import evaluate, map_scores
+from twlcli.training.run import resume, train
+
+SETTINGS: dict[str, Any] = {
+    "model.backbone": "shufflenet_v2_x0_5",
+    "model.weights": "none",
+    "model.frozen": True,
+    "image.size": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="module")
+def found(photographs, features, tmp_path_factory):
+    out = tmp_path_factory.mktemp("frozen") / "run"
+    return train(photographs, out=out, settings=SETTINGS, device="cpu", features=features)
+
+
+def penalised(network, penalty, batch, targets):
+    """The objective and its gradient by the head, of features that torch computes itself."""
+    seen = []
+    hook = network.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network(batch)
+    hook.remove()
+    features = seen[0].double()
+    mean, scale = features.mean(0), features.std(0, correction=0)
+    scale = scale.clamp(min=float(0.01 * features.var(0, correction=0).mean().sqrt()))
+    standard = (features - mean) / scale
+    weights = (network.fc.weight.double() * scale).detach().requires_grad_()
+    bias = (network.fc.bias.double() + network.fc.weight.double() @ mean).detach().requires_grad_()
+
+    def objective(weights, bias):
+        loss = two_way_loss(standard @ weights.T + bias, targets)
+        return loss + penalty / 2 * weights.square().sum()
+
+    gradients = torch.autograd.grad(objective(weights, bias), (weights, bias))
+    zeros = [torch.zeros_like(each).requires_grad_() for each in (weights, bias)]
+    at_zero = torch.autograd.grad(objective(*zeros), zeros)
+    return [torch.cat([each.flatten() for each in both]).norm() for both in (gradients, at_zero)]
+
+
+def logits_of(folder, photographs):
+    """Of the validation images, by the checkpoint in torch; and its spec."""
+    network, spec = load_checkpoint(folder)
+    data = read_labels(photographs).split("val")
+    return score_images(TorchPredictor(network, spec, torch.device("cpu")), data).logits, spec
+
+
+def test_the_head_is_a_minimum(found, photographs):
+    from twlcli.images.preprocess import load_crop
+    from twlcli.model.torch import normalise, to_unit
+
+    network, spec = load_checkpoint(found.folder)
+    data = read_labels(photographs).split("train")
+    form = spec.preprocessing
+    crops = [np.asarray(load_crop(data.path(row), None, form)) for row in range(len(data))]
+    batch = normalise(to_unit(torch.from_numpy(np.stack(crops))), form)
+    penalty = spec.provenance["cross_validation"]["penalty"]
+    targets = torch.from_numpy(data.labels.dense())
+    norm, at_zero = penalised(network, penalty, batch, targets)
+    assert norm <= 2e-3 * at_zero
+
+
+def test_the_run_says_what_was_measured(found):
+    provenance = load_checkpoint(found.folder)[1].provenance
+    crossed = provenance["cross_validation"]
+    assert crossed["folds"] == 5 and crossed["converged"]
+    best = max(found.history(), key=lambda record: record["map_class"])
+    assert crossed["penalty"] == best["penalty"]
+    assert crossed["map_class"] == pytest.approx(best["map_class"], abs=1e-6)
+    measured = evaluate(found.folder)
+    assert measured.map_class.value == pytest.approx(
+        provenance["validation"]["map_class"], abs=1e-6
+    )
+    assert measured.fitted_on == 0 and measured.cross_fitted is None
+
+
+def test_only_training_images_count_as_seen(found, photographs):
+    provenance = load_checkpoint(found.folder)[1].provenance
+    data = read_labels(photographs)
+    assert seen_among(provenance, hashes_of(data.split("train"))).training == 20
+    assert seen_among(provenance, hashes_of(data.split("val"))).training == 0
+
+
+def test_logits_of_the_checkpoint_equal_those_of_the_features(found, photographs):
+    """Which came from ONNX Runtime, while the checkpoint runs in torch."""
+    logits, spec = logits_of(found.folder, photographs)
+    targets = read_labels(photographs).split("val").labels.dense()
+    scores = map_scores(ScoredImages(("",) * len(logits), logits, targets))
+    assert scores == pytest.approx(spec.provenance["validation"], abs=1e-6)
+
+
+def test_resume_refits_with_the_penalty_that_was_found(found, photographs, features, tmp_path):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    before, spec = logits_of(folder, photographs)
+    run = resume(folder, device="cpu", features=features)
+    after, again = logits_of(folder, photographs)
+    assert len(run.history()) == 1
+    name = "cross_validation"
+    assert again.provenance[name]["penalty"] == spec.provenance[name]["penalty"]
+    np.testing.assert_allclose(after, before, atol=0.02 * np.abs(before).max())
+
+
+def test_a_given_penalty_is_kept(photographs, features, tmp_path):
+    settings: dict[Any, Any] = {**SETTINGS, "frozen.penalty": 0.7, "frozen.views": 2, "frozen.folds": 3}
+    run = train(
+        photographs, out=tmp_path / "run", settings=settings, device="cpu", features=features
+    )
+    crossed = load_checkpoint(run.folder)[1].provenance["cross_validation"]
+    assert (crossed["penalty"], crossed["folds"]) == (0.7, 3)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "asl", "zlpr", "sample-wise", "class-wise"])
+def test_every_loss_finds_a_head(photographs, features, tmp_path, loss):
+    settings = {**SETTINGS, "loss.name": loss}
+    run = train(
+        photographs, out=tmp_path / "run", settings=settings, device="cpu", features=features
+    )
+    assert load_checkpoint(run.folder)[1].provenance["cross_validation"]["converged"]
+
+
+def test_images_that_cannot_be_read_are_named(photographs, features, tmp_path):
+    folder = shutil.copytree(photographs.parent, tmp_path / "data")
+    (folder / "1.png").write_bytes(b"no image")
+    (folder / "3.png").write_bytes(b"no image either")
+    run = train(
+        folder / "labels.csv",
+        out=tmp_path / "run",
+        settings=SETTINGS,
+        device="cpu",
+        features=features,
+    )
+    assert [each.split(":")[0] for each in run.unreadable()] == ["1.png"]  # 3.png is of val
+
+
+def test_a_run_that_was_stopped_goes_on(photographs, features, tmp_path):
+    asked = iter([False, False] + [True] * 100)
+    with pytest.raises(InterruptedRunError):
+        train(
+            photographs,
+            out=tmp_path / "run",
+            settings=dict(SETTINGS, **{"train.seed": 5}),
+            device="cpu",
+            features=features,
+            should_stop=lambda: next(asked),
+        )
+    run = resume(tmp_path / "run", device="cpu", features=features)
+    assert run.checkpoint.exists()
+
+
+def test_folds_hold_each_image_once_and_part_no_group(photographs):
+    data = read_labels(photographs)
+    folds = stratified_folds(data, 5, seed=0)
+    assert sorted(np.bincount(folds)) == [6, 6, 6, 6, 6]
+    targets = data.labels.dense()
+    counts = np.array([(targets[folds == fold] == 1).sum(0) for fold in range(5)])
+    assert np.ptp(counts, axis=0).max() <= 2
+    from dataclasses import replace
+
+    grouped = replace(data, groups=tuple(f"group {row // 3}" for row in range(len(data))))
+    folds = stratified_folds(grouped, 5, seed=0)
+    assert all(len(set(folds[row : row + 3])) == 1 for row in range(0, 30, 3))
+    assert len(set(folds)) == 5

@@ -1,0 +1,99 @@
+"""`twl features`: the features of images that frozen backbones left on disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twlcli.cli.command import Command
+from twlcli.cli.printable import echo
+
+if TYPE_CHECKING:
+    from twlcli.features.cache import CacheSummary
+
+_DAY = 24 * 60 * 60  # seconds
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Show and remove features that were computed with train --frozen.",
+)
+
+Folder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DIR",
+        help="The folder of features [default: the user's cache]",
+        show_default=False,
+    ),
+]
+
+
+@app.command(cls=Command)
+def show(folder: Folder = None) -> None:
+    """Show of which networks and how many images features are kept, and how large they are.
+
+    Example: twl features show
+    """
+    from rich.table import Table
+
+    from twlcli.cli.console import err, out
+    from twlcli.features.cache import default_folder, summaries
+
+    place = folder or default_folder()
+    found = summaries(place)
+    if not found:
+        err.print(f"{place}: no features are kept there")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("network", "pixels", "images", "rows", "MB", "last used"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for each in found:
+        table.add_row(
+            each.about.backbone,
+            str(each.about.preprocessing.crop),
+            f"{each.images:,}",
+            f"{each.rows:,}",
+            _megabytes(each),
+            time.strftime("%Y-%m-%d", time.localtime(each.used)),
+        )
+    out.print(table)
+    err.print(f"in {place}")
+
+
+@app.command(cls=Command)
+def prune(
+    folder: Folder = None,
+    unused: Annotated[
+        float,
+        typer.Option(
+            metavar="DAYS",
+            min=0,
+            help="Remove those of networks that were not used for so many days; 0 removes all.",
+        ),
+    ] = 30,
+) -> None:
+    """Remove the features of networks that were not used for long.
+
+    They are computed again where they are needed.
+
+    Example: twl features prune --unused 7
+    """
+    from twlcli.features.cache import default_folder
+    from twlcli.features.cache import prune as remove
+
+    removed, in_use = remove(folder or default_folder(), unused_since=time.time() - _DAY * unused)
+    for each in removed:
+        echo(f"removed {each.folder}: {_megabytes(each)} MB")
+    for each in in_use:
+        echo(f"left {each.folder}: in use by another twl", err=True)
+    if not removed and not in_use:
+        echo(f"nothing was unused for {unused:g} days", err=True)
+
+
+def _megabytes(summary: CacheSummary) -> str:
+    return f"{summary.size / 1e6:,.1f}"
