@@ -13,7 +13,7 @@ import twlcli
 from tests.documents import ROOT, RUN, Reader, blocks_of
 from tests.test_architecture import FLOORS
 from tools import reference
-from twlcli.model.bundled import default_model
+from twlcli.model.bundled import model_path
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 GENERATED = [ROOT / "docs" / name for name in ("cli.md", "recipe.md")]
@@ -41,7 +41,7 @@ def world(tmp_path_factory) -> Path:
         subprocess.run(
             command.split(), cwd=folder, env=reader.environment, check=True, capture_output=True
         )
-    shutil.copy(default_model(), folder / "shapes.onnx")
+    shutil.copy(model_path("shapes-small"), folder / "shapes.onnx")
     for year, first in ((1998, 0), (2003, 6)):
         (folder / "photos" / str(year)).mkdir(parents=True)
         for number in range(first, first + 6):

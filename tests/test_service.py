@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 import twlcli
 from tests.documents import ROOT, blocks_of
-from twlcli.model.bundled import default_model
+from twlcli.model.bundled import model_path
 from twlcli.model.spec import SPEC_KEY
 
 (SNIPPET,) = (
@@ -22,7 +22,7 @@ SIZES = [(97, 131), (131, 97), (250, 333), (64, 64), (1000, 301), (31, 30), (613
 def service(request, tmp_path, monkeypatch):
     """The names in the snippet, beside a model with the given resize and interpolation."""
     resize, interpolation = request.param
-    model = onnx.load(default_model())
+    model = onnx.load(model_path("shapes-small"))
     spec = {each.key: each.value for each in model.metadata_props}
     fields = json.loads(spec[SPEC_KEY])
     fields["preprocessing"] |= {"resize": resize, "interpolation": interpolation}

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from twlcli.model.bundled import default_model
-
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -32,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         twl("data sample shapes", folder)
-        twl(f"tag shapes/images --model {default_model()} --gallery gallery.html", folder)
+        twl("tag shapes/images --model shapes-small --gallery gallery.html", folder)
         screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 800))
         twl(COMPARE, folder)
         screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))

@@ -127,3 +127,28 @@ def test_the_users_cache_is_where_features_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert caches.default_folder().is_relative_to(tmp_path)
     assert twl("features", "show").exit_code == 0
+
+
+def test_losses_are_compared_over_the_same_features(found, photographs, tmp_path):
+    _, features, _ = found
+    arguments = (
+        *("compare", photographs, "--out", tmp_path / "compared", "--losses", "two-way,bce"),
+        *("--features", features, *SMALL, "--grid", "loss.positive_temperature=1,4"),
+    )
+    result = twl(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "penalty" in result.stdout.splitlines()[0]
+    written = json.loads((tmp_path / "compared" / "compare.json").read_text())
+    assert len(written["candidates"]) == 3
+    for candidate in written["candidates"]:
+        scores = {each["penalty"]: each["map_class"] for each in candidate["penalties"]}
+        assert scores[candidate["penalty"]] == max(scores.values())
+        assert len(candidate["runs"]) == 1
+    page = (tmp_path / "compared" / "compare.html").read_text()
+    assert "<h2>Penalties</h2>" in page and "learning rate" not in page.lower()
+    (run,) = (tmp_path / "compared" / "bce").rglob("model.safetensors")
+    before = run.stat().st_mtime_ns
+    assert twl(*arguments, "--seeds", 2).exit_code == 0  # what is there is not found again
+    assert run.stat().st_mtime_ns == before
+    refused = twl(*arguments, "--same-rate")
+    assert refused.exit_code == 2 and "has no learning rate" in refused.stderr

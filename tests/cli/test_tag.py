@@ -135,6 +135,16 @@ def test_tag_lists_the_first_failures_only(model, photos):
     assert "twl: failed: 10 more (--errors FILE lists all)" in result.stderr
 
 
+def test_a_bundled_model_goes_by_its_name(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = twl_tag(photos, "--model", "shapes-small", "--top-k", 12)
+    assert result.exit_code == 0, result.output
+    assert "circle" in result.stdout
+    (tmp_path / "shapes-small").mkdir()  # what is there comes first
+    refused = twl_tag(photos, "--model", "shapes-small")
+    assert refused.exit_code == 2 and "is a folder" in refused.stderr
+
+
 @posix
 @pytest.mark.parametrize("workers", [1, 3])
 def test_tag_of_ugly_files_accounts_for_each_one_once(model, tmp_path, workers):
@@ -239,7 +249,7 @@ def test_tag_says_what_the_default_model_is(model, photos, monkeypatch):
     monkeypatch.setattr(shipped, "default_model", lambda: model)
     result = twl_tag(photos)
     assert result.exit_code == 0
-    assert result.stderr.startswith("twl: the bundled demo model recognises synthetic shapes only")
+    assert result.stderr.startswith("twl: the bundled model knows twenty everyday labels")
     assert len(rows_of(result.stdout)) == 3
 
 
@@ -247,10 +257,10 @@ def test_default_model_is_found_in_the_package_or_the_checkout(tmp_path, monkeyp
     package = tmp_path / "twlcli"
     package.mkdir()
     monkeypatch.setattr("twlcli.__file__", str(package / "__init__.py"))
-    with pytest.raises(ModelError, match="comes without its default model 'shapes-small'"):
+    with pytest.raises(ModelError, match="comes without its default model 'photos-small'"):
         shipped.default_model()
-    in_checkout = tmp_path / "models" / "shapes-small" / "model.onnx"
-    in_wheel = package / "models" / "shapes-small" / "model.onnx"
+    in_checkout = tmp_path / "models" / "photos-small" / "model.onnx"
+    in_wheel = package / "models" / "photos-small" / "model.onnx"
     for path in (in_checkout, in_wheel):
         path.parent.mkdir(parents=True)
         path.touch()

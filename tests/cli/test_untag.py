@@ -66,18 +66,6 @@ def test_untag_checks_its_arguments_in_one_line(arguments, message, tmp_path, mo
     assert result.stderr.startswith("twl: error: ") and message in result.stderr
 
 
-def test_the_demo_model_writes_no_sidecars(photos):
-    for option in ("--xmp", "--txt", "--write-embedded"):
-        result = twl_tag(photos, option)
-        assert result.exit_code == 2
-        assert result.stderr == (
-            "twl: error: the bundled demo model recognises synthetic shapes only; its tags are not "
-            "written beside photographs; name your model with --model\n"
-        )
-    assert sorted(each.name for each in photos.iterdir()) == ["a.png", "b.png", "b.xmp"]
-    assert twl_tag(photos).exit_code == 0
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

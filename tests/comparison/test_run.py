@@ -100,7 +100,7 @@ def test_plots_of_what_is_not_there_any_more_are_removed(found, photographs, tmp
     stale.parent.mkdir(parents=True)
     stale.write_text("<svg/>")
     again = compared(recipe, tmp_path / "out", settings=(), **options)
-    assert again.comparison.results[0].learning_rate == 0.1
+    assert again.comparison.results[0].chosen == 0.1
     assert [path.name for path in stale.parent.iterdir()].count("rates.svg") == 0
 
 

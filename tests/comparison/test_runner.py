@@ -89,7 +89,7 @@ def test_runs_of_a_seed_share_weights_order_and_split(tmp_path, photographs, mon
     found, _ = run(plan(tmp_path / "out", photographs, ["bce", "asl"], rate=0.1, seeds=2))
     assert [each.candidate.name for each in found.trained] == ["bce", "asl"]
     assert [[run.seed for run in each.runs] for each in found.trained] == [[0, 1], [0, 1]]
-    assert all(each.learning_rate == 0.1 and not each.rates for each in found.trained)
+    assert all(each.chosen == 0.1 and not each.tried for each in found.trained)
     assert found.labels == ("blue", "green", "red")
     assert found.targets.shape == found.trained[0].runs[0].logits.shape == (10, 3)
     for seed in ("seed-0", "seed-1"):

@@ -128,7 +128,7 @@ def test_a_candidate_does_not_differ_from_its_double():
 
 def test_the_order_of_runs_and_candidates_changes_nothing():
     first, second = candidate("asl", 1.0), candidate("two-way", 1.5)
-    turned = trained("asl", first.runs[::-1], first.rates)
+    turned = trained("asl", first.runs[::-1], first.tried)
     expected, result = compared(first, second), compared(second, turned)
     assert result.differences == expected.differences
     assert result.seeds == (0, 1, 2)

@@ -91,7 +91,7 @@ def test_names_are_text(name, in_markdown, in_latex):
 
 def test_rates_with_a_power_of_ten():
     comparison = comparison_of(("bce",))
-    small = replace(comparison.results[0], learning_rate=0.00003)
+    small = replace(comparison.results[0], chosen=0.00003)
     row = latex(replace(comparison, results=(small,)), ABOUT).splitlines()[-3]
     assert r"$3\cdot 10^{-5}$" in row
 

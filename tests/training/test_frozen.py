@@ -124,7 +124,8 @@ def test_resume_refits_with_the_penalty_that_was_found(found, photographs, featu
 
 
 def test_a_given_penalty_is_kept(photographs, features, tmp_path):
-    settings: dict[Any, Any] = {**SETTINGS, "frozen.penalty": 0.7, "frozen.views": 2, "frozen.folds": 3}
+    frozen: dict[Any, Any] = {"frozen.penalty": 0.7, "frozen.views": 2, "frozen.folds": 3}
+    settings = SETTINGS | frozen
     run = train(
         photographs, out=tmp_path / "run", settings=settings, device="cpu", features=features
     )

@@ -36,6 +36,7 @@ COMMANDS = {
     "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect, check, convert and split labels, draw a sample set."),
+    "models": ("models:models", "List the models that come with twl."),
     "features": ("features:app", "Show and remove features kept by train --frozen."),
     "recipe": ("recipe:app", "List recipes and explain their keys."),
     "doctor": ("doctor:doctor", "Show versions, devices and what twl will use."),

@@ -15,7 +15,7 @@ from twlcli.cli import recipe_options as options
 from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import echo_json_text
 from twlcli.errors import TwlError
-from twlcli.recipe.names import LOSS_NAMES
+from twlcli.recipe.names import LOSS_NAMES, WITHOUT_MINIMUM
 
 if TYPE_CHECKING:
     from twlcli.comparison.run import Compared
@@ -25,7 +25,12 @@ Losses = Annotated[
     typer.Option(metavar="A,B,C", help=f"The losses to compare: {', '.join(LOSS_NAMES)}; or all."),
 ]
 Seeds = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Runs of each loss, with the seeds 0, 1, 2...")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Runs of each loss, with the seeds 0, 1, 2... [default: 3; with --frozen 1]",
+    ),
 ]
 Grid = Annotated[
     list[str] | None,
@@ -64,7 +69,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print compare.json instead
 def compare(
     data: shared.Data,
     losses: Losses = "two-way,softmax,bce,asl",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     grid: Grid = None,
     same_rate: SameRate = False,
     out: Out = None,
@@ -81,6 +86,9 @@ def compare(
     size: options.Size = None,
     workers: options.Workers = None,
     device: options.Device = "auto",
+    frozen: options.Frozen = False,
+    views: options.Views = None,
+    features: options.Features = None,
     settings: options.Settings = None,
     reading: ReadOptions = DEFAULTS,
     splits: options.Splits = None,
@@ -113,6 +121,10 @@ def compare(
         "size": size,
         "workers": workers,
     }
+    if frozen:
+        options.check_frozen(flags)
+    flags |= {"frozen": frozen or None, "views": views}
+    every = [name for name in LOSS_NAMES if not (frozen and name in WITHOUT_MINIMUM)]
     if learning_rate and not same_rate:
         raise TwlError("--learning-rate requires --same-rate; without it each loss has its own")
     err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
@@ -121,7 +133,7 @@ def compare(
         with ComparisonBar() as bar, interrupts:
             compared = compare_candidates(
                 options.resolved_recipe(data, recipe, reading, flags, settings),
-                losses=LOSS_NAMES if losses == "all" else _listed(losses),
+                losses=every if losses == "all" else _listed(losses),
                 seeds=seeds,
                 grid=_grid(grid or []),
                 same_rate=same_rate,
@@ -129,6 +141,7 @@ def compare(
                 limit=limit,
                 pdf=pdf,
                 device=device,
+                features=features,
                 watcher=bar,
                 should_stop=interrupts,
                 command=shlex.join(["twl", *sys.argv[1:]]),

@@ -47,7 +47,8 @@ class ComparisonBar:
     def planned(self, plan: Plan) -> None:
         """Know how many trainings there are, as long as no grid of rates grows."""
         self.folder = plan.folder
-        each = len(plan.seeds) + (0 if plan.rate else len(GRID_FACTORS))
+        frozen = plan.candidates[0].recipe.model.frozen
+        each = len(plan.seeds) + (0 if plan.rate or frozen else len(GRID_FACTORS))
         self.total = each * len(plan.candidates)
         self.width = max(len(candidate.name) for candidate in plan.candidates)
         if plan.limit:

@@ -10,6 +10,7 @@ import typer
 
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.cli.label_options import LABEL_OPTIONS, flags_of
+from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
     from twlcli.recipe import Recipe, Setting
@@ -76,6 +77,29 @@ Workers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Image loading processes per rank [default: suits the machine]"),
 ]
+Frozen = Annotated[
+    bool,
+    typer.Option(
+        "--frozen",
+        help="Leave the backbone as it is: images go through it once, and the head is found "
+        "exactly, in minutes.",
+    ),
+]
+Views = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Of --frozen: views of each training image, its centre and random crops [default: 1]",
+    ),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Of --frozen: where the images' features are kept for other runs [default: the user's "
+        "cache]",
+    ),
+]
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Device to train on: auto, cuda, cuda:N, mps or cpu.")
 ]
@@ -114,6 +138,13 @@ _KEYS = {
     "frozen": ("model", "frozen"),
     "views": ("frozen", "views"),
 }
+
+
+def check_frozen(flags: Mapping[str, Any]) -> None:
+    """Raise TwlError for an option that trains the backbone."""
+    for name in ("epochs", "batch-size", "micro-batch", "learning-rate", "precision", "compile"):
+        if flags.get(name) is not None:
+            raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
 
 
 def settings_of(

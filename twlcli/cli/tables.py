@@ -133,7 +133,8 @@ def comparison_table(comparison: Comparison) -> Table:
     has_pairs = len(comparison.results) > 1
     result = Table(box=None, pad_edge=False)
     result.add_column("loss", overflow="fold")
-    for heading in ("rate", "mAP@class", "mAP@sample"):
+    tuned = "penalty" if comparison.is_frozen else "rate"
+    for heading in (tuned, "mAP@class", "mAP@sample"):
         result.add_column(heading, justify="right", no_wrap=True)
     if has_pairs:
         result.add_column("mAP@class to the best", justify="right", no_wrap=True)
@@ -147,7 +148,7 @@ def comparison_table(comparison: Comparison) -> Table:
         )
         result.add_row(
             row.name,
-            f"{row.learning_rate:.3g}",
+            f"{row.chosen:.3g}",
             mean_and_deviation(row.map_class),
             mean_and_deviation(row.map_sample),
             *(gap if has_pairs else ()),

@@ -50,8 +50,8 @@ Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="An exported .onnx model [default: the bundled demo model, which recognises synthetic "
-        "shapes only]",
+        help="An exported .onnx model, or a name from `twl models` [default: photos-small, which "
+        "knows twenty everyday labels]",
     ),
 ]
 TopK = Annotated[

@@ -21,8 +21,8 @@ from twlcli.tagging.run import TagStart
 FAILURES_SHOWN = 20
 _ARGUMENT = re.compile(r"`([a-z_]+)`")  # in the reason of a failure
 _DEFAULT_MODEL = (
-    "the bundled demo model recognises synthetic shapes only; for your own labels use 'twl train', "
-    "'twl export' and then --model FILE"
+    "the bundled model knows twenty everyday labels, such as person, dog and car; for your own use "
+    "'twl train', 'twl export' and then --model FILE"
 )
 
 

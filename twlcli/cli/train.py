@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -72,30 +71,9 @@ def train(
     compile_: Annotated[
         bool, typer.Option("--compile", help="Compile the network with torch.compile.")
     ] = False,
-    frozen: Annotated[
-        bool,
-        typer.Option(
-            "--frozen",
-            help="Leave the backbone as it is: images go through it once, and the head is found "
-            "exactly, in minutes.",
-        ),
-    ] = False,
-    views: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Of --frozen: views of each training image, its centre and random crops "
-            "[default: 1]",
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Of --frozen: where the images' features are kept for other runs [default: the "
-            "user's cache]",
-        ),
-    ] = None,
+    frozen: options.Frozen = False,
+    views: options.Views = None,
+    features: options.Features = None,
     settings: options.Settings = None,
     help_recipe: Annotated[
         bool,
@@ -128,7 +106,7 @@ def train(
         "compile": compile_ or None,
     }
     if frozen:
-        _check_frozen(flags)
+        options.check_frozen(flags)
     flags |= {"frozen": frozen or None, "views": views}
     if resume is not None:
         if out or recipe:
@@ -181,13 +159,6 @@ def train(
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:  # the first rank writes what is read here
         _print_result(run)
-
-
-def _check_frozen(flags: Mapping[str, Any]) -> None:
-    """Raise TwlError for an option that trains the backbone."""
-    for name in ("epochs", "batch-size", "micro-batch", "learning-rate", "precision", "compile"):
-        if flags[name] is not None:
-            raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
 
 
 def _print_result(run: Run) -> None:

@@ -11,12 +11,16 @@ from typing import Literal
 from twlcli.errors import RecipeError, TwlError
 from twlcli.recipe import Option, Recipe, Setting
 
+DEFAULT_SEEDS = 3  # 1 of a frozen backbone, where a seed draws the folds alone
 DEFAULT_LOSSES = ("two-way", "softmax", "bce", "asl")
 GRID_FACTORS = (1 / 3, 1.0, 3.0)  # learning rates tried, of the one that suits the loss
 # Of a dry run: fewer cannot be split for choosing a rate; two show that curves are drawn.
 FEWEST_IMAGES, MOST_EPOCHS = 8, 2
 # What a comparison sets itself; scores on other data could not be compared.
-_NOT_COMPARED = ("data.", "train.seed", "optimizer.learning_rate", "schedule.validate_every")
+_NOT_COMPARED = (
+    *("data.", "train.seed", "optimizer.learning_rate", "schedule.validate_every"),
+    *("model.frozen", "frozen.penalty"),
+)
 
 Grid = Mapping[str, Sequence[Option]]
 
@@ -69,7 +73,7 @@ def plan_comparison(
     base: Recipe,
     *,
     losses: Sequence[str],
-    seeds: int,
+    seeds: int | None,
     grid: Grid,
     same_rate: bool,
     out: Path | None,
@@ -82,11 +86,18 @@ def plan_comparison(
         TwlError: nothing to compare, no seed, or one learning rate for all that the recipe does
             not give; or a limit below 8.
     """
+    frozen = base.model.frozen
+    if seeds is None:
+        seeds = 1 if frozen else DEFAULT_SEEDS
     if seeds < 1:
         raise TwlError(f"a comparison of {seeds} seeds", hint="{seeds} is at least 1")
     if limit is not None and limit < FEWEST_IMAGES:
         raise TwlError(
             f"a dry run on {limit} images", hint=f"{{limit}} is at least {FEWEST_IMAGES}"
+        )
+    if same_rate and frozen:
+        raise TwlError(
+            "the head of a frozen backbone has no learning rate", hint="leave out {same_rate}"
         )
     rate = base.optimizer.learning_rate if same_rate else None
     if rate == 0:

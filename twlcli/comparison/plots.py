@@ -48,27 +48,26 @@ def scores_plot(comparison: Comparison) -> Plot:
 
 
 def rate_plots(comparison: Comparison) -> list[Plot]:
-    """One plot for each candidate with rates tried: mAP@class over the learning rate."""
-    tried = [result for result in comparison.results if result.rates]
-    scores = [100 * score for result in tried for _, score in result.rates]
+    """One plot for each candidate with rates or penalties tried: mAP@class over them."""
+    tried = [result for result in comparison.results if result.tried]
+    scores = [100 * score for result in tried for _, score in result.tried]
     heights = _map_axis(scores)
-    return [_rate_plot(result, heights) for result in tried]
+    return [_rate_plot(result, heights, comparison.tuned) for result in tried]
 
 
-def _rate_plot(result: Result, heights: Axis) -> Plot:
+def _rate_plot(result: Result, heights: Axis, tuned: str) -> Plot:
     def titled(points: Iterable[Point]) -> list[str]:
         return [f"{rate:.3g}: {score:.2f}" for rate, score in points]
 
-    reached = [(rate, 100 * score) for rate, score in result.rates if not math.isnan(score)]
-    chosen = [point for point in reached if point[0] == result.learning_rate]
-    diverged = [(rate, heights.low) for rate, score in result.rates if math.isnan(score)]
+    reached = [(rate, 100 * score) for rate, score in result.tried if not math.isnan(score)]
+    chosen = [point for point in reached if point[0] == result.chosen]
+    diverged = [(rate, heights.low) for rate, score in result.tried if math.isnan(score)]
     ticks = [
-        Tick(rate, number(f"{rate:.2g}"), bold=rate == result.learning_rate)
-        for rate, _ in result.rates
+        Tick(rate, number(f"{rate:.2g}"), bold=rate == result.chosen) for rate, _ in result.tried
     ]
     return Plot(
-        f"mAP@class of {result.name} by learning rate",
-        log_axis(ticks, title="learning rate"),
+        f"mAP@class of {result.name} by {tuned}",
+        log_axis(ticks, title=tuned),
         heights,
         (
             Line(reached),
@@ -136,7 +135,7 @@ def _curves(result: Result, key: str, *, percent: bool = False) -> list[list[Poi
         [
             (record["epoch"], factor * record[key])
             for record in history
-            if record.get(key) is not None
+            if "epoch" in record and record.get(key) is not None
         ]
         for history in result.histories
     ]

@@ -48,10 +48,14 @@ def about(plan: Plan, recipe: Recipe, command: str = "") -> About:
         "data": f"{_from_here(Path(data.path))}, {data.train_split} to {data.validation_split}",
         "network": f"{recipe.model.backbone} at {recipe.image.size} pixels, "
         f"weights {recipe.model.weights}",
-        "training": f"{schedule.epochs} epochs in batches of {schedule.batch_size}; "
-        "the last epoch is scored",
-        "learning rate": "one for all" if plan.rate else "each loss its own",
     }
+    if recipe.model.frozen:
+        facts["head"] = "found to convergence, over features of the frozen network"
+        facts["penalty"] = "each loss its own, by cross-validation"
+    else:
+        how_long = f"{schedule.epochs} epochs in batches of {schedule.batch_size}"
+        facts["training"] = f"{how_long}; the last epoch is scored"
+        facts["learning rate"] = "one for all" if plan.rate else "each loss its own"
     return About(f"Losses on {Path(data.path).name}", facts, command, plan.limit)
 
 
@@ -174,8 +178,7 @@ def _result_fields(result: Result, seeds: tuple[int, ...]) -> dict[str, Any]:
         "name": result.name,
         "loss": loss.name,
         "options": loss.options,
-        "learning_rate": result.learning_rate,
-        "rates": [{"learning_rate": rate, "map_class": score} for rate, score in result.rates],
+        **_tuned_fields(result),
         "map_class": _spread_fields(result.map_class),
         "map_sample": _spread_fields(result.map_sample),
         "runs": [
@@ -183,7 +186,7 @@ def _result_fields(result: Result, seeds: tuple[int, ...]) -> dict[str, Any]:
                 "seed": seed,
                 "map_class": by_class,
                 "map_sample": by_sample,
-                "loss": [record["loss"] for record in history],
+                "loss": [record["loss"] for record in history if "loss" in record],
                 "validation": _validation_fields(history),
             }
             for seed, by_class, by_sample, history in scores
@@ -196,8 +199,19 @@ def _result_fields(result: Result, seeds: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _validation_fields(history: History) -> list[dict[str, Any]]:
-    keys = ("epoch", "map_class", "map_sample")
-    return [{key: each[key] for key in keys} for each in history if "map_class" in each]
+    keys = {"epoch", "map_class", "map_sample"}
+    return [{key: each[key] for key in keys} for each in history if keys <= each.keys()]
+
+
+def _tuned_fields(result: Result) -> dict[str, Any]:
+    """The learning rate, or the penalty of a frozen backbone's head, and those that were tried."""
+    one, several = "learning_rate", "rates"
+    if result.candidate.recipe.model.frozen:
+        one, several = "penalty", "penalties"
+    return {
+        one: result.chosen,
+        several: [{one: value, "map_class": score} for value, score in result.tried],
+    }
 
 
 def _spread_fields(spread: Spread) -> dict[str, Any]:

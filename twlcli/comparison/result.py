@@ -30,16 +30,16 @@ class Trained:
 
     Attributes:
         candidate: what was trained.
-        learning_rate: of its runs.
+        chosen: the learning rate of its runs; of a frozen backbone the penalty.
         runs: with the same seeds for every candidate.
-        rates: learning rates tried and their mAP@class on held-out training images, 0..1; NaN
-            where training diverged; empty where none were tried.
+        tried: learning rates or penalties and their mAP@class on held-out training images, 0..1;
+            NaN where training diverged; empty where none were tried.
     """
 
     candidate: Candidate
-    learning_rate: float
+    chosen: float
     runs: tuple[RunScores, ...]
-    rates: tuple[tuple[float, float], ...] = ()
+    tried: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Result:
 
     Attributes:
         candidate: which.
-        learning_rate: of its runs.
-        rates: as `Trained` has them.
+        chosen: as `Trained` has it.
+        tried: as `Trained` has them.
         histories: of its runs, in the order of the comparison's seeds.
         map_class: mAP@class, with the values in the same order.
         map_sample: mAP@sample.
@@ -72,8 +72,8 @@ class Result:
     """
 
     candidate: Candidate
-    learning_rate: float
-    rates: tuple[tuple[float, float], ...]
+    chosen: float
+    tried: tuple[tuple[float, float], ...]
     histories: tuple[History, ...]
     map_class: Spread
     map_sample: Spread
@@ -138,6 +138,16 @@ class Comparison:
     images: int
     seeds: tuple[int, ...]
     resamples: int
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether heads of a frozen backbone are compared, each with a penalty of its own."""
+        return self.results[0].candidate.recipe.model.frozen
+
+    @property
+    def tuned(self) -> str:
+        """What each candidate has its own of."""
+        return "penalty" if self.is_frozen else "learning rate"
 
     def to_best(self, name: str) -> Difference | None:
         """The best minus the candidate of that name; None for the best itself."""

@@ -50,7 +50,7 @@ def compare(
     data: Path | str | Recipe,
     *,
     losses: Sequence[str] = DEFAULT_LOSSES,
-    seeds: int = 3,
+    seeds: int | None = None,
     grid: Grid | None = None,
     same_rate: bool = False,
     out: Path | str | None = None,
@@ -60,6 +60,7 @@ def compare(
     pdf: bool = False,
     resamples: int | None = None,
     device: str = "auto",
+    features: Path | str | None = None,
     watcher: ComparisonWatcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
@@ -68,14 +69,16 @@ def compare(
 
     Every loss starts from the same weights and sees the same images in the same order, seed by
     seed. Its learning rate is the best of a grid on held-out training images. The scores are those
-    of the last epoch on the validation split. What an earlier call trained in the folder is not
-    trained again, so that more losses, values or seeds can be added. Under `torchrun` all ranks
-    train together, and the first one writes.
+    of the last epoch on the validation split. With a frozen backbone (`model.frozen`) heads are
+    found to convergence instead, each with the penalty that is best in cross-validation. What an
+    earlier call trained in the folder is not trained again, so that more losses, values or seeds
+    can be added. Under `torchrun` all ranks train together, and the first one writes.
 
     Args:
         data: a label file or folder, or a recipe whose `data.path` names one.
         losses: names in `twlcli.recipe.LOSS_NAMES`.
-        seeds: runs of each: with the seeds 0, 1, 2 and so on.
+        seeds: runs of each: with the seeds 0, 1, 2 and so on; None is 3, and 1 of a frozen
+            backbone, where a seed draws the folds alone.
         grid: values to compare too, by `section.key`, such as
             `{"loss.positive_temperature": [1, 4]}`; an option counts for the losses that have it.
         same_rate: train all with the recipe's learning rate.
@@ -87,6 +90,7 @@ def compare(
         pdf: also write the plots as PDF.
         resamples: of the images, for intervals; None is 100 for each pair, at least 1,000.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+        features: the folder where a frozen backbone's features are kept; None is the user's cache.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
         command: what the page says makes it again.
@@ -130,7 +134,9 @@ def compare(
 
     told = watcher or SilentComparison()
     with joined_ranks(device) as ranks:
-        found = train_plan(plan, ranks, told, should_stop)
+        found = train_plan(
+            plan, ranks, told, should_stop, None if features is None else Path(features)
+        )
         comparison = compare_scores(
             found.trained,
             found.targets,

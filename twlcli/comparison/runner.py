@@ -37,8 +37,9 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.csv_cells import image_of_cell, text_of_cell
 from twlcli.annotations.split import hold_out_images
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
-from twlcli.comparison.result import RunScores, Trained
+from twlcli.comparison.result import History, RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
+from twlcli.inference.scored import ScoredImages
 from twlcli.io import (
     check_not_compressed,
     locked_folder,
@@ -53,6 +54,7 @@ from twlcli.runs.run_folder import SPLITS_NAME, Run, write_splits
 from twlcli.runs.states import has_state, remove_states
 from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
+from twlcli.training.frozen import train_frozen
 from twlcli.training.trainer import Trainer
 from twlcli.training.watcher import Silent, Watcher
 
@@ -112,7 +114,11 @@ class TrainedPlan:
 
 
 def train_plan(
-    plan: Plan, ranks: Ranks, watcher: ComparisonWatcher, should_stop: Callable[[], bool]
+    plan: Plan,
+    ranks: Ranks,
+    watcher: ComparisonWatcher,
+    should_stop: Callable[[], bool],
+    features: Path | None = None,
 ) -> TrainedPlan:
     """Train all that is not trained yet.
 
@@ -128,15 +134,19 @@ def train_plan(
     alone = locked_folder(plan.folder) if ranks.first else nullcontext()
     with alone, _tidied(plan, ranks):
         for candidate in plan.candidates:
-            training = _Training(plan, candidate, images, ranks, watcher, should_stop)
-            rate, rates = (plan.rate, ()) if plan.rate else training.chosen_rate()
+            training = _Training(plan, candidate, images, ranks, watcher, should_stop, features)
+            frozen = candidate.recipe.model.frozen
+            tunes = not frozen and not plan.rate
+            value, tried = training.chosen_rate() if tunes else (plan.rate or 0.0, ())
             runs = []
             for seed in plan.seeds:
-                scores = training.finished(rate, seed)
+                scores = training.finished(value, seed)
                 first = first or scores
                 scores.check_images(first)
                 runs.append(scores.run)
-            trained.append(Trained(candidate, rate, tuple(runs), rates))
+            if frozen:
+                value, tried = _penalties(runs[0].history)
+            trained.append(Trained(candidate, value, tuple(runs), tried))
     assert first is not None  # a plan has candidates and seeds
     recipe, spec = Run.open(first.folder).recipe, read_spec(first.folder)
     return TrainedPlan(tuple(trained), recipe, first.targets, spec.vocabulary.names)
@@ -232,6 +242,7 @@ class _Training:
     ranks: Ranks
     watcher: ComparisonWatcher
     should_stop: Callable[[], bool]
+    features: Path | None = None
 
     @property
     def place(self) -> Path:
@@ -255,10 +266,10 @@ class _Training:
     def finished(self, rate: float, seed: int) -> _Scores:
         """The run with a learning rate and a seed, trained to its end."""
         training = Training(self.candidate.name, "run", rate, seed)
-        folder = self.place / f"{rate:.3g}" / f"seed-{seed}"
+        folder = self.place / (f"{rate:.3g}" if rate else "frozen") / f"seed-{seed}"
         run = self._run(folder, self._recipe(rate, seed), self.images.final)
         if not self.ranks.any((folder / SCORES_NAME).exists()):
-            validation = self._trained(run, training, self.images.final).last_validation()
+            validation = self._validated(run, training, self.images.final)
             arrays: dict[str, Any] = {
                 "images": np.array(validation.images),
                 "logits": validation.logits,
@@ -309,8 +320,7 @@ class _Training:
         folder = kept.with_suffix("")
         run = self._run(folder, recipe, self.images.tuning)
         try:
-            trainer = self._trained(run, training, self.images.tuning)
-            score = map_scores(trainer.last_validation())["map_class"]
+            score = map_scores(self._validated(run, training, self.images.tuning))["map_class"]
         except DivergedError:
             score = math.nan
         if self.ranks.first:
@@ -327,6 +337,8 @@ class _Training:
     def _recipe(self, rate: float, seed: int) -> Recipe:
         """The complete recipe of one training."""
         changed = {"optimizer": {"learning_rate": rate}, "train": {"seed": seed}}
+        if self.candidate.recipe.model.frozen:
+            return self.candidate.recipe.with_values(changed)
         return self.candidate.recipe.with_values(changed).suited(
             images=self.images.train_count, labels=len(self.images.data.vocabulary)
         )
@@ -346,24 +358,38 @@ class _Training:
         self.ranks.gather(None)
         return Run(folder, recipe)
 
-    def _trained(self, run: Run, training: Training, splits: tuple[str, ...]) -> Trainer:
-        """Train a run to its end, from where an earlier call was interrupted."""
+    def _validated(self, run: Run, training: Training, splits: tuple[str, ...]) -> ScoredImages:
+        """Train a run to its end, from where an earlier call was interrupted, and score it."""
         if self.ranks.first:
             self.watcher.training_began(training, run.recipe.schedule.epochs)
         resumed = self.ranks.any(has_state(run.folder))
         data = replace(self.images.data, splits=splits)
         try:
+            if run.recipe.model.frozen:
+                return train_frozen(
+                    *(run, self.watcher),
+                    data=data,
+                    device=str(self.ranks.device),
+                    should_stop=self.should_stop,
+                    features=self.features,
+                )
             trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed, data=data)
             trainer.train(self.should_stop)
         except BaseException:
             if self.ranks.first:
                 run.discard()  # where nothing was saved, the next call may have another recipe
             raise
-        return trainer
+        return trainer.last_validation()
 
     def _ended(self, training: Training, scores: Mapping[str, float]) -> None:
         if self.ranks.first:
             self.watcher.training_ended(training, scores)
+
+
+def _penalties(history: History) -> tuple[float, tuple[tuple[float, float], ...]]:
+    """The penalty of a head by its run's history, and all that were tried, ascending."""
+    tried = sorted((float(each["penalty"]), float(each["map_class"])) for each in history)
+    return max(tried, key=lambda each: _or_worst(each[1]))[0], tuple(tried)
 
 
 def _place(plan: Plan, candidate: Candidate) -> Path:

@@ -160,8 +160,8 @@ def _scored(
     sample_draws = centred(sample_draws, float(np.mean(by_sample)))
     result = Result(
         trained.candidate,
-        trained.learning_rate,
-        trained.rates,
+        trained.chosen,
+        trained.tried,
         tuple(runs[each].history for each in seeds),
         _spread(by_class, map_class_interval(raw_draws, float(np.mean(by_class)))),
         _spread(by_sample, interval(sample_draws)),

@@ -76,7 +76,7 @@ def latex(comparison: Comparison, about: About) -> str:
 
 def _heading(comparison: Comparison) -> tuple[str, ...]:
     pairs = ("mAP@class to the best", "adjusted p") if comparison.differences else ()
-    return ("loss", "learning rate", "mAP@class", "mAP@sample", *pairs)
+    return ("loss", comparison.tuned, "mAP@class", "mAP@sample", *pairs)
 
 
 def _rows(comparison: Comparison) -> list[tuple[Result, list[_Cell]]]:
@@ -89,7 +89,7 @@ def _cells(comparison: Comparison, result: Result, best: list[float]) -> list[_C
     scores = [getattr(result, key) for key in _SCORES]
     several = len(comparison.results) > 1
     cells = [
-        _Cell(f"{result.learning_rate:.3g}"),
+        _Cell(f"{result.chosen:.3g}"),
         *(
             _Cell(mean_and_deviation(score), several and score.mean == highest)
             for score, highest in zip(scores, best, strict=True)

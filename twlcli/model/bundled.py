@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
 
-DEFAULT_MODEL = "shapes-small"
-DEFAULT_IS_DEMO = True  # it knows drawn shapes only, and has no business among photographs
+DEFAULT_MODEL = "photos-small"
+
+
+@dataclass(frozen=True)
+class BundledModel:
+    """A model that comes with twl.
+
+    Attributes:
+        name: that `--model` takes.
+        path: its ONNX file.
+        about: what it knows, in a sentence.
+    """
+
+    name: str
+    path: Path
+    about: str
 
 
 def models_folder() -> Path:
@@ -31,6 +46,25 @@ def default_model() -> Path:
             hint="name one with {model}",
         )
     return model
+
+
+def bundled_models() -> list[BundledModel]:
+    """The models that come with twl, by name; what each knows is the second line of its card."""
+    found = []
+    for path in sorted(models_folder().glob("*/model.onnx")):
+        card = path.with_name("CARD.md").read_text(encoding="utf-8")
+        about = next(part for part in card.split("\n\n")[1:] if part.strip())
+        found.append(BundledModel(path.parent.name, path, " ".join(about.split())))
+    return found
+
+
+def model_path(model: Path | str) -> Path:
+    """A file or folder, or where there is none of that name the file of a bundled model."""
+    path = Path(model)
+    bundled = models_folder() / path.name / "model.onnx"
+    if str(model) == path.name and not path.exists() and bundled.is_file():
+        return bundled
+    return path
 
 
 def recipe_file(name: str) -> Path:

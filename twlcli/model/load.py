@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twlcli.errors import ModelError, TwlError, needs_extra
+from twlcli.model.bundled import model_path
 from twlcli.model.predictor import Predictor
 
 
@@ -22,7 +23,8 @@ def load_predictor(
     """What runs a model.
 
     Args:
-        source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, or the name of a
+            bundled model.
         provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.
@@ -32,6 +34,7 @@ def load_predictor(
         DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
     """
+    source = model_path(source)
     if source.suffix.lower() == ".onnx":
         from twlcli.model.onnx import OnnxPredictor
 

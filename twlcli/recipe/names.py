@@ -18,3 +18,5 @@ LossName = Literal[
     "zlpr",
 ]
 LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
+# Their gradients are not those of their values, so that there is no minimum to be found.
+WITHOUT_MINIMUM: tuple[LossName, ...] = ("warp", "rml")

@@ -36,10 +36,11 @@ from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
-from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.errors import AnnotationError, ModelError, RecipeError, TwlError
 from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import are_named, check_backbone
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
+from twlcli.recipe.names import WITHOUT_MINIMUM
 from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -303,7 +304,11 @@ def check_place(folder: Path) -> None:
 
 
 def check_network(recipe: Recipe) -> None:
-    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there."""
+    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there.
+
+    RecipeError too for what cannot be done with a frozen one.
+    """
+    _check_frozen(recipe)
     check_backbone(recipe.model.backbone)
     weights = recipe.model.weights
     if not are_named(weights) and not Path(weights).is_file():
@@ -311,6 +316,19 @@ def check_network(recipe: Recipe) -> None:
             raise ModelError(f"{weights}: no such weights file or run folder")
         if not (Path(weights) / CHECKPOINT_NAME).is_file():
             raise ModelError(f"{weights}: has no {CHECKPOINT_NAME}, as a run folder has")
+
+
+def _check_frozen(recipe: Recipe) -> None:
+    if recipe.model.frozen and recipe.loss.name in WITHOUT_MINIMUM:
+        raise RecipeError(
+            f"with a frozen backbone the loss cannot be {recipe.loss.name}: its gradient is not "
+            "that of its value, so there is no minimum to be found"
+        )
+    if recipe.model.frozen and recipe.data.missing_positives:
+        raise RecipeError(
+            "with a frozen backbone data.missing_positives has to be 0: what it leaves out changes "
+            "with each batch, so there is no minimum to be found"
+        )
 
 
 def read_data(recipe: DataRecipe) -> Annotations:

@@ -16,7 +16,7 @@ from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
-from twlcli.model.bundled import DEFAULT_IS_DEMO, default_model
+from twlcli.model.bundled import default_model, model_path
 from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
@@ -123,7 +123,7 @@ def tag_files(
 
     Args:
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        model: an exported `.onnx`; None for the bundled demo model, which writes no sidecars.
+        model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
             `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
@@ -179,12 +179,7 @@ def tag_files(
             "nothing to tag", hint="give images or folders, or a list of them with {lists}"
         )
     written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
-    if model is None and DEFAULT_IS_DEMO and any(map(_marks_photographs, written)):
-        raise TwlError(
-            "the bundled demo model recognises synthetic shapes only; its tags are not written "
-            "beside photographs",
-            hint="name your model with {model}",
-        )
+    chosen = default_model() if model is None else model_path(model)
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
         what = "retrying failed images" if retry_failed else "hashing content"
@@ -208,7 +203,7 @@ def tag_files(
         shard=_parsed_shard(shard),
         inputs=[
             path
-            for path in map(Path, (*paths, *lists, *filter(None, (model, rules))))
+            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules))))
             if path.is_file()
         ],
         outputs=written,
@@ -218,7 +213,7 @@ def tag_files(
         journal_is_named=journal != AUTO,
         content_hash=content_hash,
         retry_failed=retry_failed,
-        model=default_model() if model is None else Path(model),
+        model=chosen,
         provider=provider,
         threshold=None if top_k is not None and threshold is None else wish_text(threshold),
         top_k=top_k,
@@ -250,10 +245,6 @@ def _journal_path(
         folders = (Path(path) for path in paths if Path(path).is_dir())
         return next((folder / ".twl-journal" for folder in folders), None)
     return None
-
-
-def _marks_photographs(output: Output) -> bool:
-    return getattr(output, "marks_photographs", False)
 
 
 def _parsed_shard(text: str | None) -> Shard | None:

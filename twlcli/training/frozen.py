@@ -17,7 +17,7 @@ from torch import Tensor
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import stratified_folds
 from twlcli.annotations.summary import in_one_line
-from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, RecipeError
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError
 from twlcli.features import network as networks
 from twlcli.features.cache import FeatureCache, default_folder
 from twlcli.features.extract import Extracted, Stopped, extract
@@ -30,7 +30,7 @@ from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import load_checkpoint, write_checkpoint
 from twlcli.model.torch import pick_device
 from twlcli.model.weights import WeightsReport, load_weights
-from twlcli.recipe import LossRecipe, Recipe
+from twlcli.recipe import LossRecipe
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
@@ -45,23 +45,6 @@ from twlcli.training.label_notes import label_notes
 from twlcli.training.trainer import checked_data, new_spec
 from twlcli.training.watcher import TrainStart, Watcher
 
-# What they minimise is not what their gradients are of, so that there is no minimum to be found.
-WITHOUT_MINIMUM = ("warp", "rml")
-
-
-def check_frozen(recipe: Recipe) -> None:
-    """Raise RecipeError where a recipe asks for what a frozen backbone cannot do."""
-    if recipe.loss.name in WITHOUT_MINIMUM:
-        raise RecipeError(
-            f"with a frozen backbone the loss cannot be {recipe.loss.name}: its gradient is not "
-            "that of its value, so it has no minimum to be found"
-        )
-    if recipe.data.missing_positives:
-        raise RecipeError(
-            "with a frozen backbone data.missing_positives has to be 0: what it leaves out changes "
-            "with each batch, so there is no minimum to be found"
-        )
-
 
 def train_frozen(
     run: Run,
@@ -71,7 +54,7 @@ def train_frozen(
     device: str,
     should_stop: Callable[[], bool],
     features: Path | None = None,
-) -> None:
+) -> ScoredImages:
     """Find the head of a run's backbone, and write the run's checkpoint.
 
     Where the run has one already, its penalty is kept and its head is what the search begins with.
@@ -84,16 +67,20 @@ def train_frozen(
         should_stop: asked now and then; on True what was computed of features is kept.
         features: the folder of cached features; None is the user's own.
 
+    Returns:
+        The validation images with the logits of the head.
+
     Raises:
         InterruptedRunError: `should_stop` said so.
         AnnotationError: the data cannot be read, or an image is missing.
         RecipeError: the recipe asks for what a frozen backbone cannot do.
         ModelError: the pretrained weights cannot be read.
     """
-    check_frozen(run.recipe)
     picked = pick_device(device)
     with own_torch_state(picked, run.recipe.train.threads):
-        _Frozen(run, watcher, data, picked, should_stop, features or default_folder()).train()
+        return _Frozen(
+            run, watcher, data, picked, should_stop, features or default_folder()
+        ).train()
 
 
 @dataclass(frozen=True)
@@ -194,8 +181,8 @@ class _Frozen:
         for note in (*self.train_data.notes, *label_notes(self.train_data, self.validation_data)):
             self.watcher.noted(note)
 
-    def train(self) -> None:
-        """From images to the checkpoint."""
+    def train(self) -> ScoredImages:
+        """From images to the checkpoint, and what it says of the validation images."""
         train, validation = self._splits()
         standard = Standard.of(train.features)
         problem = HeadProblem(
@@ -212,7 +199,7 @@ class _Frozen:
                 f"a head has not converged: the norm of its gradient is "
                 f"{solution.gradient_norm:.2g} after {solution.iterations:,} iterations"
             )
-        self._keep(train, validation, best, solution, standard.folded(solution.head))
+        return self._keep(train, validation, best, solution, standard.folded(solution.head))
 
     def _splits(self) -> tuple[_Split, _Split]:
         """The images that can be read, with their features."""
@@ -291,16 +278,16 @@ class _Frozen:
 
     def _keep(
         self, train: _Split, validation: _Split, best: Tried, solution: Solution, head: Tensor
-    ) -> None:
+    ) -> ScoredImages:
         """Write the checkpoint, with calibration and thresholds of the folds' logits."""
-        logits = (validation.features @ head[:-1] + head[-1]).cpu().numpy()
+        scored = validation.scored((validation.features @ head[:-1] + head[-1]).cpu().numpy())
         with torch.no_grad():
             self.head.weight.copy_(head[:-1].T)
             self.head.bias.copy_(head[-1])
         seen = sample_of(hashes_of(self.train_data))
         provenance = {
             **self.spec.provenance,
-            "validation": _rounded(map_scores(validation.scored(logits))),
+            "validation": _rounded(map_scores(scored)),
             "cross_validation": {
                 "folds": len(best.heads),
                 "penalty": best.penalty,
@@ -313,6 +300,7 @@ class _Frozen:
         spec = replace(fit(best.logits, train.targets, self.spec), provenance=provenance)
         write_checkpoint(self.network, spec, self.run.checkpoint)
         self.run.write_metrics(self.history)
+        return scored
 
     def _look(self) -> None:
         if self.should_stop():

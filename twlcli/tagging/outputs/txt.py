@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from twlcli.annotations.builder import normal_label
 from twlcli.errors import ImageError, TwlError
@@ -49,7 +48,6 @@ class TxtSidecars:
     names: str = "stem"
     existing: str | None = None
     file: None = None
-    marks_photographs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_names(self.names)

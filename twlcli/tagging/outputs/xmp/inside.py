@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ImageFile
@@ -45,7 +44,6 @@ class EmbeddedXmp:
     keep_original: bool = True
     exiftool: str = "exiftool"
     file: None = None
-    marks_photographs: ClassVar[bool] = True
 
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:

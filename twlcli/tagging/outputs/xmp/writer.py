@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from twlcli.errors import ImageError
 from twlcli.images.image_file import ImageFile
@@ -57,7 +56,6 @@ class XmpSidecars:
     hierarchy: str = "|"
     restore_deleted: bool = False
     file: None = None
-    marks_photographs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_names(self.names)
