@@ -39,7 +39,7 @@ def asked(run, monkeypatch):
         calls.append((source, out, labelled.annotations, wishes))
         before, after = Measured(9_000_000, 7.26, 0.8, 0.9), Measured(2_600_000, 5.0, 0.795, 0.89)
         unreadable = (Failure("a.png", "is empty"),)
-        return Quantized(out, read_spec(run), before, after, 9, 8, unreadable, "a.csv", "val")
+        return Quantized(out, read_spec(run), True, before, after, 9, 8, unreadable, "a.csv", "val")
 
     monkeypatch.setattr("twlcli.exporting.int8.quantize", quantize)
     return calls

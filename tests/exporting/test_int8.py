@@ -84,6 +84,25 @@ def test_figures_are_those_of_eval_and_the_spec_is_fitted_to_the_int8_model(
     assert not list(fast.iterdir())
 
 
+def test_nothing_is_fitted_to_images_that_the_model_was_trained_on(
+    small_export, fast, data, tmp_path, monkeypatch
+):
+    seen = {"training": sample_of(hashes_of(data.annotations))}
+    trained = replace(small_export.spec, provenance={SEEN_KEY: seen})
+    exported = replace(small_export, spec=trained)
+
+    def copy(source, out):
+        shutil.copyfile(small_export.path, out)
+        return exported
+
+    monkeypatch.setattr(module, "export", copy)
+    made = quantize(Path("run"), tmp_path / "a.onnx", data, accept_drop=True)
+    assert not made.is_fitted
+    spec = OnnxPredictor(made.path).spec
+    assert (spec.calibration, spec.thresholds) == (trained.calibration, trained.thresholds)
+    assert spec.provenance[SEEN_KEY] == seen and "quantisation" in spec.provenance
+
+
 def test_larger_drop_is_refused_unless_accepted(fast, data, tmp_path, monkeypatch):
     def fake_maps():
         maps = [{"map_class": 0.8, "map_sample": 0.9}, {"map_class": 0.785, "map_sample": 0.5}]
@@ -165,5 +184,6 @@ def test_file_that_may_not_be_written_is_refused_first(data, tmp_path):
 def test_speedup_is_of_int8_over_float32(small_export):
     before, after = Measured(8, 10.0, 0.8, 0.9), Measured(2, 15.0, 0.79, 0.9)
     assert (
-        Quantized(Path("a"), small_export.spec, before, after, 9, 9, (), "a", "val").speedup == 1.5
+        Quantized(Path("a"), small_export.spec, True, before, after, 9, 9, (), "a", "val").speedup
+        == 1.5
     )

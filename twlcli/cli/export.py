@@ -153,10 +153,11 @@ def _print_int8(quantized: Quantized) -> None:
         size = f"{model.size / 1e6:.1f} MB"
         table.add_row(name, size, f"{rate:,.{0 if rate >= 10 else 1}f}", *map(percent, maps))
     print_table(table)
+    fitted = "refitted" if quantized.is_fitted else "kept, as it was trained on these images"
     err.print(
         f"{quantized.path}: measured on {quantized.data}, split {quantized.split}: "
         f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
-        "calibration and thresholds refitted; images/s of one thread, without decoding"
+        f"calibration and thresholds {fitted}; images/s of one thread, without decoding"
     )
     _print_never_given(quantized.spec)
     if quantized.speedup <= 1:

@@ -26,7 +26,7 @@ from twlcli.model.checkpoint import read_spec
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import Labelled, open_labelled
-from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
+from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of, seen_among
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
 
@@ -60,7 +60,9 @@ class Quantized:
 
     Attributes:
         path: the int8 file.
-        spec: that it carries, fitted to the int8 model's logits.
+        spec: that it carries.
+        is_fitted: whether calibration and thresholds were fitted to the int8 model's logits. They
+            stay those of the float32 model where that was trained on most of the images.
         before: the float32 model.
         after: the int8 model.
         images: how many validation images both were measured on.
@@ -72,6 +74,7 @@ class Quantized:
 
     path: Path
     spec: ModelSpec
+    is_fitted: bool
     before: Measured
     after: Measured
     images: int
@@ -156,7 +159,8 @@ def quantize(
     """Export to int8, measure what it costs, and fit calibration and thresholds anew.
 
     The float32 model is exported to a temporary folder. Both are scored on all of the images as
-    `twl eval` does it. A drop of mAP@sample alone refuses nothing.
+    `twl eval` does it. A drop of mAP@sample alone refuses nothing. Where the model was trained on
+    most of the images, fitting to them would be optimistic, and nothing is fitted.
 
     Args:
         source: run folder or `.safetensors` checkpoint.
@@ -202,10 +206,13 @@ def quantize(
             "float32": maps,
             "int8": maps_int8,
         }
-        seen = {**spec.provenance.get(SEEN_KEY, {}), "fitted": sample_of(hashes_of(data))}
-        provenance = {**spec.provenance, "quantisation": made, SEEN_KEY: seen}
-        spec = replace(spec, provenance=provenance)
-        spec = fit(after.logits, after.targets, spec)
+        spec = replace(spec, provenance={**spec.provenance, "quantisation": made})
+        hashes = hashes_of(data)
+        fits = 2 * (seen_among(spec.provenance, hashes).training or 0) <= len(hashes)
+        if fits:
+            seen = {**spec.provenance.get(SEEN_KEY, {}), "fitted": sample_of(hashes)}
+            spec = replace(spec, provenance={**spec.provenance, SEEN_KEY: seen})
+            spec = fit(after.logits, after.targets, spec)
         replace_spec(int8_model, spec)
         content = int8_model.read_bytes()
         rates = _images_per_second(float_model, int8_model)
@@ -214,6 +221,7 @@ def quantize(
     return Quantized(
         out,
         spec,
+        fits,
         Measured(sizes[0], rates[0], **maps),
         Measured(sizes[1], rates[1], **maps_int8),
         len(after.images),
