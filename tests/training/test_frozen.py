@@ -133,6 +133,19 @@ def test_a_given_penalty_is_kept(photographs, features, tmp_path):
     assert (crossed["penalty"], crossed["folds"]) == (0.7, 3)
 
 
+def test_trained_on_all_images_the_cross_validated_scores_count(photographs, features, tmp_path):
+    run = train(
+        photographs,
+        out=tmp_path / "run",
+        settings=dict(SETTINGS, **{"data.train_split": "all"}),
+        device="cpu",
+        features=features,
+    )
+    provenance = load_checkpoint(run.folder)[1].provenance
+    crossed = provenance["cross_validation"]
+    assert provenance["validation"] == {key: crossed[key] for key in ("map_class", "map_sample")}
+
+
 @pytest.mark.parametrize("loss", ["softmax", "bce", "asl", "zlpr", "sample-wise", "class-wise"])
 def test_every_loss_finds_a_head(photographs, features, tmp_path, loss):
     settings = {**SETTINGS, "loss.name": loss}

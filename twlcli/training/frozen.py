@@ -285,13 +285,16 @@ class _Frozen:
             self.head.weight.copy_(head[:-1].T)
             self.head.bias.copy_(head[-1])
         seen = sample_of(hashes_of(self.train_data))
+        crossed = _rounded(map_scores(train.scored(best.logits)))
+        is_held_out = not set(train.data.images) & set(validation.data.images)
         provenance = {
             **self.spec.provenance,
-            "validation": _rounded(map_scores(scored)),
+            # Of images that the head was found for, only what others say of them counts.
+            "validation": _rounded(map_scores(scored)) if is_held_out else crossed,
             "cross_validation": {
                 "folds": len(best.heads),
                 "penalty": best.penalty,
-                **_rounded(map_scores(train.scored(best.logits))),
+                **crossed,
                 "gradient_norm": solution.gradient_norm,
                 "converged": solution.converged,
             },
