@@ -39,6 +39,8 @@ WITH_TORCH = {"comparison", "exporting", "training", "losses"}
 TORCH_MODULES = {
     "model/backbones.py",
     "model/checkpoint.py",
+    "model/headed.py",
+    "model/layers.py",
     "model/timm_networks.py",
     "model/torch.py",
     "model/weights.py",

@@ -275,6 +275,11 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             "missing_positives = 0.0\n",
             "mean = [0.485, 0.456, 0.406]\n",
             "std = [0.229, 0.224, 0.225]\n",
+            'head = "linear"\n',
+            "rand_augment = 0\n",
+            "magnitude = 9\n",
+            "erasing = 0.0\n",
+            "layer_decay = 1.0\n",
         ),
         "save_minutes = 10.0\n",
     )  # keys that it did not have

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 Losses = Annotated[
     str,
-    typer.Option(metavar="A,B,C", help=f"The losses to compare: {', '.join(LOSS_NAMES)}; or all."),
+    typer.Option(
+        metavar="A,B,C",
+        help=f"The losses to compare: {', '.join(LOSS_NAMES)}, module:function of your own; "
+        "or all.",
+    ),
 ]
 Seeds = Annotated[
     int, typer.Option(min=1, metavar="N", help="Runs of each loss, with the seeds 0, 1, 2...")
@@ -82,6 +86,7 @@ def compare(
     workers: options.Workers = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
+    allow_code: options.AllowCode = False,
     reading: ReadOptions = DEFAULTS,
     splits: options.Splits = None,
 ) -> None:
@@ -120,7 +125,9 @@ def compare(
     try:
         with ComparisonBar() as bar, interrupts:
             compared = compare_candidates(
-                options.resolved_recipe(data, recipe, reading, flags, settings),
+                options.resolved_recipe(
+                    data, recipe, reading, flags, settings, allow_code=allow_code
+                ),
                 losses=LOSS_NAMES if losses == "all" else _listed(losses),
                 seeds=seeds,
                 grid=_grid(grid or []),
@@ -131,6 +138,7 @@ def compare(
                 device=device,
                 watcher=bar,
                 should_stop=interrupts,
+                allow_code=True,  # what is not the user's own was refused above
                 command=shlex.join(["twl", *sys.argv[1:]]),
             )
     except InterruptedRunError as stopped:

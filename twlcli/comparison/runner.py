@@ -353,7 +353,10 @@ class _Training:
         resumed = self.ranks.any(has_state(run.folder))
         data = replace(self.images.data, splits=splits)
         try:
-            trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed, data=data)
+            # What code the plan's recipes name was allowed before they were planned.
+            trainer = Trainer(
+                run, self.ranks, self.watcher, resumed=resumed, data=data, allow_code=True
+            )
             trainer.train(self.should_stop)
         except BaseException:
             if self.ranks.first:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +104,7 @@ def with_head(
 
 
 def ml_decoder(features: int, label_count: int) -> nn.Module:
-    """timm's ML-Decoder (Ridnik et al., 2021): up to 100 queries, each for a group of labels.
+    """Timm's ML-Decoder (Ridnik et al., 2021): up to 100 queries, each for a group of labels.
 
     Args:
         features: F of the feature map (N, F, h, w) or tokens (N, T, F).
@@ -112,11 +114,10 @@ def ml_decoder(features: int, label_count: int) -> nn.Module:
         MissingExtraError: timm is not installed.
     """
     with needs_extra("the head 'ml-decoder'", "timm"):
-        from timm.layers.ml_decoder import MLDecoder
-
-    head: nn.Module = MLDecoder(num_classes=label_count, initial_num_features=features)
-    head.decoder = _Layers(head.decoder.layers)  # type: ignore[arg-type,union-attr]
-    return head
+        module: Any = import_module("timm.layers.ml_decoder")
+    head: Any = module.MLDecoder(num_classes=label_count, initial_num_features=features)
+    head.decoder = _Layers(head.decoder.layers)
+    return head  # type: ignore[no-any-return]
 
 
 class _Layers(nn.Module):

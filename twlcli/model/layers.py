@@ -29,10 +29,7 @@ def depths(network: nn.Module) -> dict[str, int]:
     """
     head = last_layer(network)[0] + "."
     backbone, prefix = backbone_of(network)
-    if hasattr(backbone, "group_matcher"):
-        layers = _of_timm(backbone)
-    else:
-        layers = _of_stages(backbone)
+    layers = _of_timm(backbone) if hasattr(backbone, "group_matcher") else _of_stages(backbone)
     layers = {prefix + name: layer for name, layer in layers.items()}
     trunk = [layer for name, layer in layers.items() if not name.startswith(head)]
     of_head = [layer for name, layer in layers.items() if name.startswith(head)]

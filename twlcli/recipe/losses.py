@@ -50,7 +50,8 @@ class LossRecipe(Section):
 
     name: LossName = Field(
         default="two-way",
-        description="The loss; another one has other options, and its own learning rate.",
+        description="The loss, or `module:function` for one of your own; another one has other "
+        "options, and its own learning rate.",
     )
     class_scope: Literal["global", "local"] = Field(
         default="global",
@@ -261,7 +262,7 @@ class UserLossRecipe(LossRecipe):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str
+    name: str  # type: ignore[assignment]
     __pydantic_extra__: dict[str, bool | int | float | str]
 
     @property

@@ -36,10 +36,12 @@ from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
-from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.errors import AnnotationError, ModelError, TwlError, check_extra
 from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import are_named, check_backbone
+from twlcli.model.user_code import load_function
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
+from twlcli.recipe.names import is_code
 from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -303,8 +305,21 @@ def check_place(folder: Path) -> None:
 
 
 def check_network(recipe: Recipe) -> None:
-    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there."""
+    """See that network, head, loss and weights are there, before the data are read.
+
+    Code that the recipe names is imported: whoever calls has seen that it may be.
+
+    Raises:
+        RecipeError: there is no such network, or no such function of the user's.
+        ModelError: a file of weights is not there.
+        MissingExtraError: the head needs timm, which is not installed.
+    """
     check_backbone(recipe.model.backbone)
+    for what, name in (("backbone", recipe.model.backbone), ("loss", recipe.loss.name)):
+        if is_code(name):
+            load_function(name, f"{what} '{name}'", allowed=True)
+    if recipe.model.head == "ml-decoder":
+        check_extra("the head 'ml-decoder'", "timm", "timm")
     weights = recipe.model.weights
     if not are_named(weights) and not Path(weights).is_file():
         if not Path(weights).is_dir():

@@ -1,8 +1,8 @@
 """Random changes of training images.
 
 Geometry, RandAugment and erasing are done to each image where it is decoded; colour is done to the
-whole batch on the training device. All draws of one image come from a generator of its own, so an image changes in
-the same way however the batch is split over micro-batches, workers or ranks.
+whole batch on the training device. All draws of one image come from a generator of its own, so an
+image changes in the same way however the batch is split over micro-batches, workers or ranks.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from twlcli.errors import (
 )
 from twlcli.io import locked_folder
 from twlcli.recipe import Recipe
-from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
+from twlcli.runs.resolve import Settings, check_code, continued_recipe, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 from twlcli.runs.states import has_state
 
@@ -40,6 +40,7 @@ def train(
     device: str = "auto",
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_code: bool = False,
 ) -> Run:
     """Train a tagger and keep the best epoch's weights in a new run folder.
 
@@ -55,6 +56,8 @@ def train(
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
+        allow_code: import a backbone or loss `module:function` that the recipe names. Those in
+            `settings` are the caller's own, and are imported without.
 
     Returns:
         The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
@@ -62,7 +65,8 @@ def train(
     Raises:
         RecipeError: the recipe has an unknown name or key, or a value out of range.
         AnnotationError: the data cannot be read, or an image is missing.
-        ModelError: the pretrained weights cannot be read.
+        ModelError: the pretrained weights cannot be read, or the recipe names code that is not
+            allowed.
         InterruptedRunError: `should_stop` returned True; `resume` continues the run.
         DivergedError: the loss became NaN or infinite.
         DeviceError: the device is not available, or its memory is exhausted.
@@ -71,9 +75,9 @@ def train(
     """
     check_extra("training", "train", "torch")
     if isinstance(data, Recipe):
-        wanted = resolved_recipe(data.data.path, data, settings)
+        wanted = resolved_recipe(data.data.path, data, settings, allow_code=allow_code)
     else:
-        wanted = resolved_recipe(data, recipe, settings)
+        wanted = resolved_recipe(data, recipe, settings, allow_code=allow_code)
     folder = _free_folder(wanted) if out is None else Path(out)
     Run.check_free(folder)
     annotations = _read(wanted)
@@ -94,6 +98,7 @@ def resume(
     device: str = "auto",
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_code: bool = False,
 ) -> Run:
     """Continue a run where it was last saved; on a CPU to the same weights.
 
@@ -108,15 +113,18 @@ def resume(
         device: as for `train`.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
+        allow_code: import a backbone or loss `module:function` that the run's recipe names.
 
     Raises:
-        ModelError: the folder is not a run, what was saved is damaged, or the data have other
-            labels, images or splits than those that it began with.
+        ModelError: the folder is not a run, what was saved is damaged, the data have other labels,
+            images or splits than those that it began with, or its recipe names code that is not
+            allowed.
         RecipeError: a setting that would make another training of it.
     """
     check_extra("training", "train", "torch")
     opened = Run.open(Path(run))
     recipe = continued_recipe(opened.recipe, data, settings)
+    check_code(recipe, str(opened.folder / "recipe.toml"), allow_code=allow_code)
     done = len(opened.history())
     if recipe.schedule.epochs < done:
         raise RecipeError(
@@ -176,7 +184,9 @@ def _train(
         run = own or Run.open(folder)
         try:
             resumed = has_state(run.folder)
-            trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
+            told = watcher or Silent()
+            # What code the recipe names was allowed before the run was begun.
+            trainer = Trainer(run, ranks, told, resumed=resumed, data=data, allow_code=True)
             with _advice(run):
                 trainer.train(should_stop)
         except InterruptedRunError:

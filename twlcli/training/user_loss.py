@@ -1,4 +1,4 @@
-"""A loss of the user's own in training: checked, and over the batch that all ranks hold together."""
+"""A loss of the user's own in training: of the batch that all ranks hold together."""
 
 from __future__ import annotations
 
