@@ -25,18 +25,23 @@ def depths(network: nn.Module) -> dict[str, int]:
         network: from `build_backbone`.
 
     Returns:
-        A number by the name of each parameter.
+        A number by the name of each parameter that is trained.
     """
     head = last_layer(network)[0] + "."
     backbone, prefix = backbone_of(network)
     layers = _of_timm(backbone) if hasattr(backbone, "group_matcher") else _of_stages(backbone)
     layers = {prefix + name: layer for name, layer in layers.items()}
-    trunk = [layer for name, layer in layers.items() if not name.startswith(head)]
+    below = {
+        name: layers[name]
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and not name.startswith(head)
+    }
     of_head = [layer for name, layer in layers.items() if name.startswith(head)]
-    top = max(of_head, default=max(trunk, default=0) + 1)
+    top = max(of_head, default=max(below.values(), default=0) + 1)
     return {
-        name: 0 if name.startswith(head) else top - layers[name]
-        for name, _ in network.named_parameters()
+        name: top - below.get(name, top)
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
     }
 
 
@@ -61,7 +66,7 @@ def _of_stages(network: nn.Module) -> dict[str, int]:
 def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The modules that are stages, in order, with the beginning of their parameters' names."""
     for name, child in module.named_children():
-        if name in _CONTAINERS:
+        if name in _CONTAINERS and any(child.children()):
             yield from _stages(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}.", child
