@@ -54,6 +54,7 @@ def settings_of(given: argparse.Namespace, variant: str, seed: int) -> dict[str,
         "schedule.batch_size": 64,
         "schedule.validate_every": given.epochs,
         "train.seed": seed,
+        "train.threads": 1,  # two that wait for each other suffer from whatever else runs
         **VARIANTS[variant],
     }
 
