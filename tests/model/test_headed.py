@@ -1,6 +1,7 @@
 """Heads beside a backbone: ML-Decoder of timm, and what it can stand on."""
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from twlcli.model.headed import before_pooling, ml_decoder, with_head
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights
+from twlcli.recipe.names import HEAD_NAMES, HeadName
 
 SIDE = 64
 SMALL = "shufflenet_v2_x0_5"
@@ -30,7 +32,7 @@ def by_hand(head: nn.Module, features: Tensor) -> Tensor:
     """ML-Decoder's logits of tokens (N, T, F), label by label, without dropout."""
     state = head.state_dict()
     memory = torch.relu(features @ state["embed_standart.weight"].T + state["embed_standart.bias"])
-    (layer,) = head.decoder.layers  # type: ignore[union-attr]
+    layer: Any = head.get_submodule("decoder.layers.0")
     queries = state["query_embed.weight"]
     per_query = state["duplicate_pooling"].shape[2]
     logits = torch.zeros(len(features), len(state["duplicate_pooling_bias"]))
@@ -213,9 +215,9 @@ def test_labels_that_share_queries_are_kept_all_or_none(tmp_path):
     assert taken(decoder_network(100), weights, theirs[:100]).labels_kept == ()
 
 
-@pytest.mark.parametrize("ours", ["linear", "ml-decoder"])
-def test_a_run_with_another_head_gives_its_backbone(tmp_path, ours):
-    theirs = "linear" if ours == "ml-decoder" else "ml-decoder"
+@pytest.mark.parametrize("ours", HEAD_NAMES)
+def test_a_run_with_another_head_gives_its_backbone(tmp_path, ours: HeadName):
+    theirs: HeadName = "linear" if ours == "ml-decoder" else "ml-decoder"
     source = build_backbone(SMALL, 2, image_size=SIDE, head=theirs)
     spec = ModelSpec(Vocabulary(("a", "b")), SMALL, Preprocessing(SIDE, SIDE), head=theirs)
     weights = saved(tmp_path, source, spec)

@@ -1,7 +1,7 @@
 import pytest
 import timm
 import torch
-from timm.optim import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 
 from twlcli.model.backbones import build_backbone
@@ -19,7 +19,7 @@ from twlcli.model.layers import depths
 def test_depths_of_a_network_of_timm_are_those_that_timm_decays_by(name):
     network = build_backbone(f"timm:{name}", 3, image_size=64)
     found = depths(network)
-    expected = {}
+    expected: dict[int, float] = {}
     for group in param_groups_layer_decay(network, layer_decay=0.5):
         expected |= dict.fromkeys(map(id, group["params"]), group["lr_scale"])
     for key, parameter in network.named_parameters():
@@ -30,7 +30,7 @@ def test_depths_of_a_network_of_timm_are_those_that_timm_decays_by(name):
     assert {with_decoder[f"backbone.{key}"] - found[key] for key in trunk} == {0}
 
 
-STAGES = {
+STAGES: dict[str, list[tuple[str, ...]]] = {
     "resnet18": [("fc",), ("layer4",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "bn1")],
     "densenet121": [
         ("classifier",),

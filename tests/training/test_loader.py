@@ -83,7 +83,7 @@ def test_operations_are_drawn_beside_crop_and_colour(photographs):
         before, (one, two) = plain[Key(1, 4)], (each[Key(1, 4)] for each in changed)
         assert np.array_equal(one.colour, before.colour)
         assert one.image is not None and before.image is not None
-        assert np.array_equal(one.image, two.image)
+        assert two.image is not None and np.array_equal(one.image, two.image)
         kept = (one.image == before.image).all(axis=-1).mean()
         assert 0.6 < kept < 1
         batches = order(count=len(labels), batch_size=10)
@@ -92,7 +92,8 @@ def test_operations_are_drawn_beside_crop_and_colour(photographs):
         (first, *_) = loader.epoch(0)
         loader.close()
         for row, key in enumerate(keys):
-            assert np.array_equal(first.images[row], changed[1][key].image)
+            expected = changed[1][key].image
+            assert expected is not None and np.array_equal(first.images[row], expected)
     finally:
         for each in (plain, *changed):
             each.close()
