@@ -1,6 +1,7 @@
 """Heads beside a backbone: ML-Decoder of timm, and what it can stand on."""
 
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -106,6 +107,13 @@ def test_tokens_are_those_of_the_whole_network():
     assert tokens.shape == (2, 5, 768)
 
 
+def test_the_size_of_the_images_costs_nothing_before_any_is_seen():
+    """A spec of a stranger can ask for images of 8,192 pixels."""
+    began = time.perf_counter()
+    build_backbone("resnet18", 2, image_size=8192, head="ml-decoder")
+    assert time.perf_counter() - began < 10  # 200 GB of activations, and minutes
+
+
 def test_maps_with_channels_last_are_turned():
     network = decoder_network(2, "timm:swin_tiny_patch4_window7_224")
     assert last_layer(network)[1].embed_standart.in_features == 768  # type: ignore[union-attr]
@@ -141,7 +149,7 @@ class Flat(nn.Module):
 
 @pytest.mark.parametrize("shape", [(5,), (7, 5), (5, 2, 3)])
 def test_a_linear_head_takes_features_tokens_and_maps(shape):
-    network = with_head(Flat(*shape), "mine", "linear", 3, image_size=8)
+    network = with_head(Flat(*shape), "my:own", "linear", 3, image_size=8)
     assert network(torch.rand(2, 3, 8, 8)).shape == (2, 3)
     assert isinstance(network.head, nn.Linear)
     assert network.head.in_features == 5
@@ -150,10 +158,12 @@ def test_a_linear_head_takes_features_tokens_and_maps(shape):
 
 
 def test_features_that_a_head_does_not_take_are_refused():
-    with pytest.raises(RecipeError, match=r"'mine' gives \(1, 5\) for one image; the head 'ml-de"):
-        with_head(Flat(5), "mine", "ml-decoder", 3, image_size=8)
-    with pytest.raises(RecipeError, match=r"'mine' gives \(1, 1, 1, 1, 1\).*expects tokens"):
-        with_head(Flat(1, 1, 1, 1), "mine", "linear", 3, image_size=8)
+    with pytest.raises(
+        RecipeError, match=r"'my:own' gives \(1, 5\) for one image; the head 'ml-de"
+    ):
+        with_head(Flat(5), "my:own", "ml-decoder", 3, image_size=8)
+    with pytest.raises(RecipeError, match=r"'my:own' gives \(1, 1, 1, 1, 1\).*expects tokens"):
+        with_head(Flat(1, 1, 1, 1), "my:own", "linear", 3, image_size=8)
 
 
 def spec_of(labels: tuple[str, ...], name: str = SMALL) -> ModelSpec:

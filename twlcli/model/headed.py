@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from twlcli.errors import RecipeError, needs_extra
-from twlcli.recipe.names import HeadName
+from twlcli.recipe.names import HeadName, is_code
 
 # What of a torchvision network comes before the mean over its feature map.
 _BEFORE_POOLING: dict[type[nn.Module], tuple[str, ...]] = {
@@ -80,10 +81,14 @@ def with_head(
         MissingExtraError: ML-Decoder without timm.
     """
     spatial = head != "linear"
-    backbone.eval()
+    # Shapes alone, which take neither time nor memory; code of the user's may do what they do not.
+    device = torch.device("cpu" if is_code(name) else "meta")
+    tried = backbone if is_code(name) else copy.deepcopy(backbone).to(device)
+    images = torch.zeros(1, 3, image_size, image_size, device=device)
+    tried.eval()
     with torch.enable_grad():
-        features = _features(backbone, torch.zeros(1, 3, image_size, image_size), spatial=spatial)
-    backbone.train()
+        features = _features(tried, images, spatial=spatial)
+    tried.train()
     forms = {3: "tokens (N, T, F)", 4: "a feature map (N, F, h, w)"}
     if not spatial:
         forms[2] = "features (N, F)"
@@ -95,8 +100,8 @@ def with_head(
         )
     if features.requires_grad:
         used = set(map(id, _behind(features)))
-        for parameter in backbone.parameters():
-            parameter.requires_grad_(parameter.requires_grad and id(parameter) in used)
+        for parameter, each in zip(backbone.parameters(), tried.parameters(), strict=True):
+            parameter.requires_grad_(parameter.requires_grad and id(each) in used)
     width = features.shape[1] if features.ndim == 4 else features.shape[-1]
     if spatial:
         return Headed(backbone, ml_decoder(width, label_count))
@@ -104,7 +109,7 @@ def with_head(
 
 
 def ml_decoder(features: int, label_count: int) -> nn.Module:
-    """Timm's ML-Decoder (Ridnik et al., 2021): up to 100 queries, each for a group of labels.
+    """ML-Decoder of timm (Ridnik et al., 2021): up to 100 queries, each for a group of labels.
 
     Args:
         features: F of the feature map (N, F, h, w) or tokens (N, T, F).
