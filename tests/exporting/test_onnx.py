@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from twlcli.errors import ModelError, TwlError
 from twlcli.exporting import onnx as module
+from twlcli.exporting.int8_graph import in_float
 from twlcli.exporting.onnx import export
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
@@ -197,6 +198,11 @@ def test_ml_decoder_is_exported_for_any_batch(tmp_path, labels):
     )
     np.testing.assert_allclose(exported(images), saved(images), atol=1e-4, rtol=1e-4)
     assert exported.spec.head == "ml-decoder"
+    graph = onnx.load(result.path).graph
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    convolutions = [node.name for node in layers if node.op_type == "Conv"]
+    in_int8 = {node.name for node in layers} - set(in_float(graph))
+    assert in_int8 == set(convolutions[1:])  # the backbone without its first layer
 
 
 @pytest.mark.slow
