@@ -35,7 +35,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **PARTS,
     "ML-Decoder": DECODER,
     "all but ML-Decoder": ALL,
-    "all": {**ALL, **DECODER},
 }
 
 
