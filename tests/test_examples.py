@@ -2,6 +2,8 @@
 
 import re
 import runpy
+import shutil
+import sys
 
 import pytest
 
@@ -39,6 +41,16 @@ def test_training(run, tmp_path):
     printed = run("training.py")
     assert "epoch 2: mAP@class" in printed and "off by" in printed
     assert (tmp_path / "shapes.onnx").exists()
+
+
+def test_own_code(run, tmp_path):
+    shutil.copy(EXAMPLES / "own_code.py", tmp_path)  # twl looks for the module here
+    try:
+        printed = run("own_code.py")
+    finally:
+        sys.modules.pop("own_code", None)
+    assert "mAP@class" in printed and "evaluated 80 images" in printed
+    assert (tmp_path / "own.onnx").exists()
 
 
 def test_every_example_is_tested():

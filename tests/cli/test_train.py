@@ -105,6 +105,8 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--recipe", "shapes-smal"], "did you mean 'shapes-small'"),
         (["{data}", "--format", "coco"], "labels.csv"),
         (["nosuch.csv"], "nosuch.csv: no such file or folder"),
+        (["{data}", "--head", "ml-decode"], "did you mean 'ml-decoder'?"),
+        (["{data}", "--backbone", "googlenet", "--head", "ml-decoder"], "has no feature map"),
         (["{data}", "--backbone", "resnet5"], "backbone 'resnet5'"),
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
         (["--resume", "{out}", "--out", "b"], "continues a run in its folder"),

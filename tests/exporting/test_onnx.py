@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from twlcli.errors import ModelError, TwlError
 from twlcli.exporting import onnx as module
+from twlcli.exporting.int8_graph import in_float
 from twlcli.exporting.onnx import export
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
@@ -171,6 +172,37 @@ def test_checkpoint_that_cannot_be_exported_says_why(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match=r"has no 'twl\.spec' metadata"):
         export(tmp_path / "other.safetensors", tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    "labels", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 20, 300))]
+)
+def test_ml_decoder_is_exported_for_any_batch(tmp_path, labels):
+    torch.manual_seed(0)
+    network = build_backbone("shufflenet_v2_x0_5", labels, image_size=64, head="ml-decoder")
+    spec = ModelSpec(
+        Vocabulary(tuple(f"label {number}" for number in range(labels))),
+        "shufflenet_v2_x0_5",
+        Preprocessing(resize=64, crop=64),
+        Calibration((1.0,) * labels, (0.0,) * labels),
+        Thresholds((0.5,) * labels),
+        head="ml-decoder",
+    )
+    write_checkpoint(network, spec, tmp_path / "m.safetensors")
+    result = export(tmp_path / "m.safetensors", tmp_path / "m.onnx")
+    assert result.difference < 1e-4
+    images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    exported, saved = (
+        OnnxPredictor(result.path),
+        TorchPredictor.load(tmp_path / "m.safetensors", device="cpu"),
+    )
+    np.testing.assert_allclose(exported(images), saved(images), atol=1e-4, rtol=1e-4)
+    assert exported.spec.head == "ml-decoder"
+    graph = onnx.load(result.path).graph
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    convolutions = [node.name for node in layers if node.op_type == "Conv"]
+    in_int8 = {node.name for node in layers} - set(in_float(graph))
+    assert in_int8 == set(convolutions[1:])  # the backbone without its first layer
 
 
 @pytest.mark.slow

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from twlcli.images.preprocess import load_crop
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.training.augment import Colour, change_colour, draw_colour, draw_crop
+from twlcli.training.augment import Colour, Operations, change_colour, draw_colour, draw_crop
 
 
 def random_crop(path, augment, image, *, generator):
@@ -123,3 +124,59 @@ def test_pixels_to_the_networks_input():
         pixels.permute(0, 3, 1, 2) / 255, list(preprocessing.mean), list(preprocessing.std)
     )
     torch.testing.assert_close(normalise(unit, preprocessing), expected)
+
+
+def noise(side: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def changed(augment: AugmentRecipe, seed: int) -> np.ndarray:
+    operations = Operations(augment, ImageRecipe(size=32))
+    return operations(noise(), generator=np.random.default_rng(seed))
+
+
+def test_operations_depend_on_the_generator_alone_and_leave_torchs():
+    augment = AugmentRecipe(rand_augment=2, magnitude=15, erasing=0.5)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    images = [changed(augment, seed) for seed in (3, 3, 4)]
+    assert torch.equal(torch.rand(3), expected)
+    assert images[0].dtype == np.uint8 and images[0].shape == (32, 32, 3)
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+
+
+def test_operations_are_torchvisions():
+    augment = AugmentRecipe(rand_augment=2, magnitude=15, erasing=0.9)
+    grey = [round(255 * value) for value in (0.485, 0.456, 0.406)]
+    transform = v2.Compose(
+        [
+            v2.RandAugment(2, 15, interpolation=v2.InterpolationMode.BILINEAR, fill=grey),
+            v2.RandomErasing(0.9, value=grey),
+        ]
+    )
+    for seed in range(20):
+        drawn = int(np.random.default_rng(seed).integers(2**63))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(drawn)
+            expected = transform(torch.from_numpy(noise()).permute(2, 0, 1)).permute(1, 2, 0)
+        assert np.array_equal(changed(augment, seed), expected.numpy())
+
+
+def test_erasing_covers_its_share_of_images_with_the_mean_colour():
+    grey = [round(255 * value) for value in (0.485, 0.456, 0.406)]
+    images = [changed(AugmentRecipe(erasing=0.25), seed) for seed in range(400)]
+    different = [(image != noise()).any(axis=-1) for image in images]
+    erased = [where for where in different if where.any()]
+    assert 70 < len(erased) < 130
+    for image, where in zip(images, different, strict=True):
+        assert (image[where] == grey).all()
+    shares = [where.mean() for where in erased]
+    assert min(shares) > 0.01 and max(shares) < 0.36
+
+
+def test_no_operation_changes_nothing():
+    image = noise()
+    operations = Operations(AugmentRecipe(magnitude=30), ImageRecipe())
+    assert operations(image, generator=np.random.default_rng(0)) is image

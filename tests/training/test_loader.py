@@ -73,6 +73,32 @@ def test_sample_depends_on_its_key_alone(photographs, images_of):
     assert not np.array_equal(first[Key(0, 5)].colour, first[Key(1, 5)].colour)
 
 
+def test_operations_are_drawn_beside_crop_and_colour(photographs):
+    """With them the same key has the same crop and colours, whatever the process."""
+    labels, image = read_labels(photographs), ImageRecipe(size=16)
+    erasing = AugmentRecipe(erasing=1.0)
+    plain = TrainingImages(labels, AugmentRecipe(), image, seed=0)
+    changed = [TrainingImages(labels, erasing, image, seed=0) for _ in range(2)]
+    try:
+        before, (one, two) = plain[Key(1, 4)], (each[Key(1, 4)] for each in changed)
+        assert np.array_equal(one.colour, before.colour)
+        assert one.image is not None and before.image is not None
+        assert two.image is not None and np.array_equal(one.image, two.image)
+        kept = (one.image == before.image).all(axis=-1).mean()
+        assert 0.6 < kept < 1
+        batches = order(count=len(labels), batch_size=10)
+        loader = TrainingLoader(changed[0], batches, workers=1, pin_memory=False)
+        keys = next(iter(batches))
+        (first, *_) = loader.epoch(0)
+        loader.close()
+        for row, key in enumerate(keys):
+            expected = changed[1][key].image
+            assert expected is not None and np.array_equal(first.images[row], expected)
+    finally:
+        for each in (plain, *changed):
+            each.close()
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_have_images_and_their_targets(photographs, workers, images_of):
     images = images_of(photographs)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from twlcli.model.backbones import build_backbone, head_parameters
+from twlcli.model.layers import depths
 from twlcli.recipe import Recipe
 from twlcli.training.optimizer import build_optimizer, rate_share, set_rate
 
@@ -42,3 +43,44 @@ def test_adamw_decays_weights_but_not_biases_and_norms():
     for group in optimizer.param_groups:
         dimensions = {parameter.ndim > 1 for parameter in group["params"]}
         assert dimensions == {group["weight_decay"] == 0.05}
+
+
+def rates(network: torch.nn.Module, recipe: Recipe) -> dict[str, float]:
+    """The highest rate of every parameter that is trained, by its name."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    groups = build_optimizer(network, recipe).param_groups
+    return {names[id(each)]: group["peak"] for group in groups for each in group["params"]}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vit_b_32", "timm:resnet10t"])
+@pytest.mark.parametrize("head", ["linear", "ml-decoder"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_layers_learn_at_powers_of_the_layer_decay(name, head, optimizer):
+    network = build_backbone(name, 3, image_size=32, head=head)
+    settings = [
+        *("optimizer.learning_rate=0.5", "optimizer.backbone_rate=0.2"),
+        *(f"optimizer.name={optimizer}", "optimizer.layer_decay=0.75"),
+    ]
+    recipe = Recipe().with_settings(settings)
+    below = depths(network)
+    heads = {id(parameter) for parameter in head_parameters(network)}
+    expected = {
+        key: 0.5 * (1 if id(parameter) in heads else 0.2) * 0.75 ** below[key]
+        for key, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+    assert rates(network, recipe) == pytest.approx(expected)
+    assert len(set(expected.values())) == 1 + max(below.values())
+    for group in build_optimizer(network, recipe).param_groups:
+        decays = optimizer == "sgd" or group["params"][0].ndim > 1
+        assert group["weight_decay"] == (recipe.optimizer.weight_decay if decays else 0)
+    same = recipe.with_settings(["optimizer.layer_decay=1.0"])
+    assert set(rates(network, same).values()) == {0.5, 0.1}
+
+
+def test_parameters_that_are_not_trained_are_in_no_group():
+    network = build_backbone("resnet18", 3, image_size=32, head="ml-decoder")
+    network.get_parameter("backbone.conv1.weight").requires_grad_(False)
+    found = rates(network, Recipe())
+    left = {name for name, _ in network.named_parameters()} - found.keys()
+    assert left == {"head.query_embed.weight", "backbone.conv1.weight"}

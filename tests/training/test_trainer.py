@@ -126,6 +126,36 @@ def test_checkpoint_carries_its_spec(finished):
     np.testing.assert_array_equal(again(images), predictor(images))
 
 
+FINE = [
+    *("model.head=ml-decoder", "optimizer.name=adamw", "optimizer.layer_decay=0.75"),
+    *("optimizer.learning_rate=0.001", "augment.rand_augment=2", "augment.erasing=0.5"),
+]
+
+
+def test_interrupted_fine_tuning_ends_with_the_same_weights(tmp_path, photographs):
+    """With every part of the recipes for it; the average of the weights is in `SMALL`."""
+    whole = begin(tmp_path / "whole", photographs, *FINE)
+    whole.train()
+    trainer = begin(tmp_path / "run", photographs, *FINE)
+    with pytest.raises(InterruptedRunError):
+        trainer.train(stop_after(3))
+    resumed = Trainer(Run.open(tmp_path / "run"), ALONE, Silent(), resumed=True)
+    resumed.train()
+    assert resumed.progress.history[-1]["loss"] == whole.progress.history[-1]["loss"]
+    expected, actual = weights(whole), weights(resumed)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    rates = [
+        [group["peak"] for group in each.stepper.optimizer.param_groups]
+        for each in (whole, resumed)
+    ]
+    assert rates[0] == rates[1] and len(set(rates[0])) == 1 + 5  # the stages of ShuffleNetV2
+    network, spec = load_checkpoint(tmp_path / "run")
+    assert spec.head == "ml-decoder" and spec.provenance["recipe"]["model"]["head"] == spec.head
+    best = max(record["map_class"] for record in resumed.progress.history)
+    assert spec.provenance["validation"]["map_class"] == round(best, 6)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_interrupted_run_ends_with_the_same_weights(finished, tmp_path, photographs, steps):
     trainer = begin(tmp_path / "run", photographs)

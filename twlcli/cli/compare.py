@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 Losses = Annotated[
     str,
-    typer.Option(metavar="A,B,C", help=f"The losses to compare: {', '.join(LOSS_NAMES)}; or all."),
+    typer.Option(
+        metavar="A,B,C",
+        help=f"The losses to compare: {', '.join(LOSS_NAMES)}, module:function of your own; "
+        "or all.",
+    ),
 ]
 Seeds = Annotated[
     int | None,
@@ -90,6 +94,7 @@ def compare(
     views: options.Views = None,
     features: options.Features = None,
     settings: options.Settings = None,
+    allow_code: options.AllowCode = False,
     reading: ReadOptions = DEFAULTS,
     splits: options.Splits = None,
 ) -> None:
@@ -132,7 +137,9 @@ def compare(
     try:
         with ComparisonBar() as bar, interrupts:
             compared = compare_candidates(
-                options.resolved_recipe(data, recipe, reading, flags, settings),
+                options.resolved_recipe(
+                    data, recipe, reading, flags, settings, allow_code=allow_code
+                ),
                 losses=every if losses == "all" else _listed(losses),
                 seeds=seeds,
                 grid=_grid(grid or []),
@@ -144,6 +151,7 @@ def compare(
                 features=features,
                 watcher=bar,
                 should_stop=interrupts,
+                allow_code=True,  # what is not the user's own was refused above
                 command=shlex.join(["twl", *sys.argv[1:]]),
             )
     except InterruptedRunError as stopped:

@@ -82,6 +82,7 @@ def evaluate(
     accept_damaged: options.AcceptDamaged = False,
     device: Device = None,
     provider: options.Provider = None,
+    allow_code: options.AllowCode = False,
 ) -> None:
     """Evaluate a model on labelled images: mAP, precision, recall, F1, calibration.
 
@@ -109,6 +110,7 @@ def evaluate(
         accept_damaged=accept_damaged,
         provider=provider,
         device=device,
+        allow_code=allow_code,
         watcher=counting_bar,
     )
     if as_json:

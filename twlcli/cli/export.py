@@ -67,6 +67,7 @@ def export(
     max_drop: MaxDrop = None,
     accept_drop: AcceptDrop = False,
     workers: options.Threads = None,
+    allow_code: options.AllowCode = False,
 ) -> None:
     """Write one ONNX file with labels, preprocessing, calibration and thresholds inside.
 
@@ -89,7 +90,7 @@ def export(
 
     check_there(run)
     if not int8:
-        _export_float(run, out, force=force)
+        _export_float(run, out, force=force, allow_code=allow_code)
         return
     with needs_extra("exporting", "train"):
         from twlcli.exporting.int8 import MAX_DROP, export_int8
@@ -104,6 +105,7 @@ def export(
         max_drop=MAX_DROP if max_drop is None else max_drop,
         accept_drop=accept_drop,
         force=force,
+        allow_code=allow_code,
         workers=workers,
         watcher=counting_bar,
     )
@@ -111,13 +113,13 @@ def export(
     print_unreadable(quantized.unreadable)
 
 
-def _export_float(run: Path, out: Path | None, *, force: bool) -> None:
+def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool) -> None:
     with needs_extra("exporting", "train"):
         from twlcli.exporting.onnx import CHECKED_BATCHES
         from twlcli.exporting.onnx import export as export_model
     from twlcli.cli.console import err
 
-    exported = export_model(run, out, force=force)
+    exported = export_model(run, out, force=force, allow_code=allow_code)
     batches = ", ".join(map(str, CHECKED_BATCHES))
     err.print(
         f"{exported.path}: {exported.size / 1e6:.1f} MB, {len(exported.spec.vocabulary)} labels; "

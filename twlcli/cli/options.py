@@ -73,3 +73,11 @@ AcceptDamaged = Annotated[
     bool,
     typer.Option("--accept-damaged", help="Read damaged images as far as possible."),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Import the network module:function that a run or checkpoint names, if it names one. "
+        "Its code runs with your rights.",
+    ),
+]

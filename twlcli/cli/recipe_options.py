@@ -11,6 +11,7 @@ import typer
 from twlcli.annotations.read_options import ReadOptions
 from twlcli.cli.label_options import LABEL_OPTIONS, flags_of
 from twlcli.errors import TwlError
+from twlcli.recipe.names import HEAD_NAMES
 
 if TYPE_CHECKING:
     from twlcli.recipe import Recipe, Setting
@@ -28,7 +29,23 @@ Backbone = Annotated[
     typer.Option(
         metavar="NAME",
         help="A torchvision classification network (`twl doctor --backbones` lists them), "
-        "timm:NAME or hf-hub:ORG/NAME [default: resnet50]",
+        "timm:NAME, hf-hub:ORG/NAME, or module:function of your own [default: resnet50]",
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"What makes logits of the backbone's features: {' or '.join(HEAD_NAMES)}, which is "
+        f"timm's [default: {HEAD_NAMES[0]}]",
+    ),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Import a network or loss module:function also where a recipe or run names it. "
+        "Its code runs with your rights.",
     ),
 ]
 Weights = Annotated[
@@ -125,6 +142,7 @@ _KEYS = {
     "splits": ("data", "splits"),
     "backbone": ("model", "backbone"),
     "weights": ("model", "weights"),
+    "head": ("model", "head"),
     "size": ("image", "size"),
     "loss": ("loss", "name"),
     "epochs": ("schedule", "epochs"),
@@ -180,8 +198,11 @@ def resolved_recipe(
     reading: ReadOptions,
     flags: Mapping[str, Any],
     settings: list[str] | None,
+    *,
+    allow_code: bool = False,
 ) -> Recipe:
     """The recipe that a command line asks for: `--recipe`, changed by flags and `--set`."""
     from twlcli.runs.resolve import resolved_recipe as resolved
 
-    return resolved(data, name, settings_of(reading, flags, settings), place="DATA")
+    changes = settings_of(reading, flags, settings)
+    return resolved(data, name, changes, place="DATA", allow_code=allow_code)

@@ -14,7 +14,7 @@ from twlcli.cli import recipe_options as options
 from twlcli.cli.label_options import with_label_options
 from twlcli.cli.recipe import show_keys
 from twlcli.errors import TwlError, check_extra
-from twlcli.recipe.names import LOSS_NAMES
+from twlcli.recipe.names import LOSS_NAMES, is_code
 
 if TYPE_CHECKING:
     from twlcli.runs.run_folder import Run
@@ -41,10 +41,13 @@ def train(
     ] = None,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
+    head: options.Head = None,
     loss: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help=f"One of {', '.join(LOSS_NAMES)} [default: {LOSS_NAMES[0]}]"
+            metavar="NAME",
+            help=f"One of {', '.join(LOSS_NAMES)}, or module:function of your own "
+            f"[default: {LOSS_NAMES[0]}]",
         ),
     ] = None,
     epochs: options.Epochs = None,
@@ -75,6 +78,7 @@ def train(
     views: options.Views = None,
     features: options.Features = None,
     settings: options.Settings = None,
+    allow_code: options.AllowCode = False,
     help_recipe: Annotated[
         bool,
         typer.Option(
@@ -94,6 +98,7 @@ def train(
         "splits": splits,
         "backbone": backbone,
         "weights": weights,
+        "head": head,
         "loss": loss,
         "epochs": epochs,
         "batch-size": batch_size,
@@ -138,10 +143,13 @@ def train(
                     features=features,
                     watcher=bars,
                     should_stop=interrupts,
+                    allow_code=allow_code,
                 )
             else:
                 assert data is not None
-                wanted = options.resolved_recipe(data, recipe, reading, flags, settings)
+                wanted = options.resolved_recipe(
+                    data, recipe, reading, flags, settings, allow_code=allow_code
+                )
                 err.print(f"reading {data}")
                 run = train_new(
                     wanted,
@@ -150,6 +158,7 @@ def train(
                     features=features,
                     watcher=bars,
                     should_stop=interrupts,
+                    allow_code=True,  # what is not the user's own was refused above
                 )
     except InterruptedRunError as stopped:
         err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
@@ -181,4 +190,5 @@ def _print_result(run: Run) -> None:
         err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
     if not frozen:
         err.print(f"curves: {run.folder / CURVES_NAME}")
-    err.print(f"next: twl eval {run.folder}, twl export {run.folder}")
+    more = " --allow-code" if is_code(run.recipe.model.backbone) else ""
+    err.print(f"next: twl eval {run.folder}{more}, twl export {run.folder}{more}")

@@ -74,7 +74,9 @@ class TrainingBars:
             f"{start.validation:,} validation images{held_out}"
         )
         if start.weights is None:
-            kept = "those that were saved" if start.resumed else "random"
+            model = start.run.recipe.model
+            kept = "random" if model.weights == "none" else f"those of {model.backbone}"
+            kept = "those that were saved" if start.resumed else kept
             err.print(f"weights: {kept}")
             return
         err.print(f"weights: {start.weights.fitted} tensors loaded")

@@ -24,7 +24,7 @@ from twlcli.comparison.result import Comparison, Gap, Result
 from twlcli.io import write_whole
 from twlcli.pages.plot import svg
 from twlcli.pages.templates import render_page, style_of
-from twlcli.recipe import LossRecipe, Option
+from twlcli.recipe import LOSS_RECIPES, LossRecipe, Option
 from twlcli.scoring.report import percent
 
 MOST_LABELS = 100  # of a vocabulary shown whole
@@ -95,8 +95,8 @@ def changed_options(loss: LossRecipe) -> dict[str, Option]:
         >>> changed_options(LOSS_RECIPES["asl"](clip=0.1))
         {'clip': 0.1}
     """
-    defaults = type(loss)().options
-    return {key: value for key, value in loss.options.items() if value != defaults[key]}
+    defaults = LOSS_RECIPES[loss.name]().options if loss.name in LOSS_RECIPES else {}
+    return {key: value for key, value in loss.options.items() if value != defaults.get(key)}
 
 
 def pair_matrix(comparison: Comparison) -> list[list[Cell | None]]:

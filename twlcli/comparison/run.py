@@ -63,6 +63,7 @@ def compare(
     features: Path | str | None = None,
     watcher: ComparisonWatcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_code: bool = False,
     command: str = "",
 ) -> Compared:
     """Train several losses under one recipe and find which differences are significant.
@@ -93,12 +94,15 @@ def compare(
         features: the folder where a frozen backbone's features are kept; None is the user's cache.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
+        allow_code: import a backbone or loss `module:function` that the recipe names. Those in
+            `losses`, `grid` and `settings` are the caller's own, and are imported without.
         command: what the page says makes it again.
 
     Raises:
         RecipeError: the recipe, a loss or the grid has an unknown name, or a value out of range.
         AnnotationError: the data cannot be read, or an image is missing.
-        ModelError: the pretrained weights cannot be read.
+        ModelError: the pretrained weights cannot be read, or the recipe names code that is not
+            allowed.
         InterruptedRunError: `should_stop` returned True; the same call continues.
         DivergedError: the loss of a run became NaN or infinite.
         DeviceError: the device is not available, or its memory is exhausted.
@@ -108,9 +112,9 @@ def compare(
     """
     check_extra("comparing", "train", "torch")
     if isinstance(data, Recipe):
-        base = resolved_recipe(data.data.path, data, settings)
+        base = resolved_recipe(data.data.path, data, settings, allow_code=allow_code)
     else:
-        base = resolved_recipe(data, recipe, settings)
+        base = resolved_recipe(data, recipe, settings, allow_code=allow_code)
     plan = plan_comparison(
         base,
         losses=listed(losses),

@@ -373,7 +373,10 @@ class _Training:
                     should_stop=self.should_stop,
                     features=self.features,
                 )
-            trainer = Trainer(run, self.ranks, self.watcher, resumed=resumed, data=data)
+            # What code the plan's recipes name was allowed before they were planned.
+            trainer = Trainer(
+                run, self.ranks, self.watcher, resumed=resumed, data=data, allow_code=True
+            )
             trainer.train(self.should_stop)
         except BaseException:
             if self.ranks.first:

@@ -98,6 +98,7 @@ def export_int8(
     max_drop: float = MAX_DROP,
     accept_drop: bool = False,
     force: bool = False,
+    allow_code: bool = False,
     workers: int | None = None,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
     **options: Unpack[ReadKeywords],
@@ -113,6 +114,7 @@ def export_int8(
         max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
         accept_drop: accept any loss.
         force: replace an existing file.
+        allow_code: import a backbone `module:function` that the checkpoint names.
         workers: threads that decode and predict; None is one for each core.
         watcher: told how many images there are, those of both models counted; gives a context
             whose value is told how many more of them are done.
@@ -140,6 +142,7 @@ def export_int8(
             max_drop=max_drop,
             accept_drop=accept_drop,
             force=force,
+            allow_code=allow_code,
             workers=workers,
             progress=progress or (lambda done: None),
         )
@@ -153,6 +156,7 @@ def quantize(
     max_drop: float = MAX_DROP,
     accept_drop: bool = False,
     force: bool = False,
+    allow_code: bool = False,
     workers: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Quantized:
@@ -169,6 +173,7 @@ def quantize(
         max_drop: the largest loss of mAP@class that is accepted, in points of 0..100.
         accept_drop: accept any loss.
         force: replace an existing file.
+        allow_code: import a backbone `module:function` that the checkpoint names.
         workers: threads that decode and predict; None is one for each core.
         progress: told how many more images are done, of twice as many as there are.
 
@@ -186,7 +191,7 @@ def quantize(
 
     with TemporaryDirectory(prefix="twl-int8-") as folder:
         float_model, int8_model = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
-        spec = export(source, float_model).spec
+        spec = export(source, float_model, allow_code=allow_code).spec
         before = score(float_model)
         if not (before.targets == PRESENT).any():
             raise AnnotationError(

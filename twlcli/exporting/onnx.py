@@ -62,7 +62,13 @@ class Deployable(nn.Module):
         return logits, torch.sigmoid(self.slope * logits + self.offset)
 
 
-def export(source: Path | str, out: Path | str | None = None, *, force: bool = False) -> Exported:
+def export(
+    source: Path | str,
+    out: Path | str | None = None,
+    *,
+    force: bool = False,
+    allow_code: bool = False,
+) -> Exported:
     """Export a run folder or checkpoint, and check it against torch before it is moved into place.
 
     The graph takes `images`, uint8 (N, crop, crop, 3) RGB with any N, and gives `logits` and
@@ -73,15 +79,18 @@ def export(source: Path | str, out: Path | str | None = None, *, force: bool = F
         source: run folder or `.safetensors` checkpoint.
         out: the ONNX file to write; None is `model.onnx` in the run folder.
         force: replace an existing file.
+        allow_code: import a backbone `module:function` that the checkpoint names. The exported file
+            needs none.
 
     Raises:
-        ModelError: there is no checkpoint, or torch and ONNX Runtime do not agree.
+        ModelError: there is no checkpoint, it names code that is not allowed, or torch and ONNX
+            Runtime do not agree.
         TwlError: the file exists, or cannot be written there.
     """
     source = Path(source)
     out = beside(source, "model.onnx") if out is None else Path(out)
     check_out(out, force=force)
-    network, spec = load_checkpoint(source)
+    network, spec = load_checkpoint(source, allow_code=allow_code)
     if spec.calibration is None or spec.thresholds is None:
         raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
     model = Deployable(network, spec).eval()

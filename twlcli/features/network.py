@@ -74,7 +74,7 @@ def predictor(network: nn.Module, about: About, path: Path, device: torch.device
     spec = ModelSpec(Vocabulary(names), about.backbone, about.preprocessing, None, None)
     headless = copy.deepcopy(network)
     name, _ = last_layer(headless)
-    headless.set_submodule(name, nn.Identity())
+    headless.set_submodule(name, _Through(about.width, 1))
     headless.eval()
     if device.type != "cpu":
         return TorchPredictor(headless, spec, device, precision=_precision(device))
@@ -96,6 +96,13 @@ def _check(exported: Predictor, plain: Predictor) -> None:
             f"the features of {exported.spec.backbone} differ by {difference:.2g} between torch "
             "and ONNX Runtime"
         )
+
+
+class _Through(nn.Linear):
+    """Gives what it gets; a linear layer, as a network may look at what kind of head it has."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
 
 
 class _FromPixels(nn.Module):

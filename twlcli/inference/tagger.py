@@ -74,6 +74,7 @@ class Tagger:
         max_pixels: int | None = None,
         accept_damaged: bool = False,
         batch_size: int | None = None,
+        allow_code: bool = False,
     ) -> None:
         """Store the options; see `load_model`."""
         check_count("top_k", top_k)
@@ -86,6 +87,7 @@ class Tagger:
         self._top_k = top_k
         self._decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
         self._batch_size = batch_size
+        self._allow_code = allow_code
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key.startswith("_")}
@@ -146,7 +148,11 @@ class Tagger:
         """What runs the model: uint8 crops (N, H, W, 3) to logits (N, C)."""
         every_core = 0
         return load_predictor(
-            self._source, provider=self._provider, device=self._device, threads=every_core
+            self._source,
+            provider=self._provider,
+            device=self._device,
+            threads=every_core,
+            allow_code=self._allow_code,
         )
 
     @cached_property
@@ -213,6 +219,7 @@ def load_model(
     max_pixels: int | None = None,
     accept_damaged: bool = False,
     batch_size: int | None = None,
+    allow_code: bool = False,
 ) -> Tagger:
     """A model to tag images with.
 
@@ -226,9 +233,11 @@ def load_model(
         max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
         accept_damaged: take what can be read of a damaged image.
         batch_size: images in one call of the model; None for what suits the device.
+        allow_code: import a backbone `module:function` that a run or checkpoint names.
 
     Raises:
-        ModelError: there is no such model, or it is damaged or not twl's.
+        ModelError: there is no such model, it is damaged or not twl's, or names code that is not
+            allowed.
         DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
         TwlError: the threshold is not understood.
@@ -247,6 +256,7 @@ def load_model(
         max_pixels=max_pixels,
         accept_damaged=accept_damaged,
         batch_size=batch_size,
+        allow_code=allow_code,
     )
     _ = tagger.predictor, tagger.thresholds  # what is wrong is said here, not at the first image
     return tagger

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from twlcli.errors import RecipeError, did_you_mean
+from twlcli.recipe.names import is_code
 
 TIMM = "timm:"  # before the name of a network of timm
 HUB = "hf-hub:"  # before that of a model of timm on the Hugging Face hub
@@ -23,11 +24,11 @@ def are_named(weights: str) -> bool:
 def check_backbone(name: str) -> None:
     """Raise RecipeError where no source of torchvision's networks has the word `name`.
 
-    Names of timm pass: `timm_networks` looks for them. A word that is there need not be a network:
-    `build_backbone` says so in the end. Without torchvision, or without its sources, every name
-    passes.
+    Names of timm pass, for which `timm_networks` looks, and the user's own code. A word that is
+    there need not be a network: `build_backbone` says so in the end. Without torchvision, or
+    without its sources, every name passes.
     """
-    if name.startswith((TIMM, HUB)):
+    if name.startswith((TIMM, HUB)) or is_code(name):
         return
     source = _source()
     if source and not (name.isidentifier() and re.search(rf"\b{name}\b", source)):

@@ -1,4 +1,4 @@
-"""Classification networks with a head of our own: torchvision's here, timm's in their module."""
+"""Networks with a head of our own: torchvision's here, timm's in their module, or a user's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from torchvision import models
 from twlcli.errors import RecipeError
 from twlcli.model import timm_networks
 from twlcli.model.backbone_names import TIMM, unknown_backbone
+from twlcli.model.headed import Headed, before_pooling, ml_decoder, with_head
+from twlcli.model.user_code import load_function
+from twlcli.recipe.names import HeadName, is_code
 
 # Both have auxiliary heads that only their own training recipe uses, and weights that expect
 # inputs in -1..1, which `transform_input` makes of normalised ones.
@@ -24,20 +27,56 @@ def backbone_names() -> list[str]:
     return list(models.list_models(module=models))
 
 
-def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module:
-    """A classification network whose last layer gives one logit per label.
+def build_backbone(
+    name: str,
+    label_count: int,
+    *,
+    image_size: int,
+    head: HeadName = "linear",
+    pretrained: bool = False,
+    allow_code: bool = False,
+) -> nn.Module:
+    """A network that gives one logit per label.
 
     Args:
-        name: as `torchvision.models.list_models` names it, such as `resnet50`, or `timm:NAME`.
-        label_count: C, the outputs of the new last layer.
+        name: as `torchvision.models.list_models` names it, such as `resnet50`, or `timm:NAME`, or
+            `module:function`.
+        label_count: C, the outputs of the new head.
         image_size: side of the square images that it will see, pixels.
+        head: `linear`, in the place of the network's last layer, or `ml-decoder`.
+        pretrained: what a function of the user's is called with; others get weights afterwards.
+        allow_code: `module:function` may be imported.
 
     Raises:
-        RecipeError: no such network, or one that does not take that image size.
-        MissingExtraError: it is timm's, which is not installed.
+        RecipeError: no such network, or one that does not take that image size or head; or code
+            that is not allowed.
+        MissingExtraError: network or head is timm's, which is not installed.
     """
-    if name.startswith(TIMM):
+    if is_code(name):
+        backbone = _of_user(name, pretrained=pretrained, allow_code=allow_code)
+        return with_head(backbone, name, head, label_count, image_size=image_size)
+    if name.startswith(TIMM) and head == "linear":
         return timm_networks.build(name, label_count, image_size=image_size)
+    if name.startswith(TIMM):
+        backbone = timm_networks.build_headless(name, image_size=image_size)
+        return with_head(backbone, name, head, label_count, image_size=image_size)
+    network = _of_torchvision(name, image_size=image_size)
+    if head == "linear":
+        replace_head(network, label_count)
+        return network
+    backbone = before_pooling(network, name)
+    return with_head(backbone, name, head, label_count, image_size=image_size)
+
+
+def _of_user(name: str, *, pretrained: bool, allow_code: bool) -> nn.Module:
+    made = load_function(name, f"backbone '{name}'", allowed=allow_code)(pretrained=pretrained)
+    if not isinstance(made, nn.Module):
+        kind = type(made).__name__
+        raise RecipeError(f"backbone '{name}' gave a {kind}; expected a torch.nn.Module")
+    return made
+
+
+def _of_torchvision(name: str, *, image_size: int) -> nn.Module:
     known = backbone_names()
     if name not in known:
         raise unknown_backbone(name, known)
@@ -53,20 +92,29 @@ def build_backbone(name: str, label_count: int, *, image_size: int) -> nn.Module
         raise RecipeError(
             f"backbone '{name}' does not take {image_size} pixels: {reason}"
         ) from error
-    replace_head(network, label_count)
     return network
 
 
 def replace_head(network: nn.Module, label_count: int) -> None:
-    """Give a network a new last layer, with an output for each label."""
+    """Give a network a new head of the kind that it has, with an output for each label."""
     name, head = last_layer(network)
     parent = network.get_submodule(name.rpartition(".")[0])
-    setattr(parent, name.rpartition(".")[2], _resized(head, label_count))
+    setattr(parent, name.rpartition(".")[2], resized(head, label_count))
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the last layer of a network from `build_backbone`."""
+    """The parameters of the head of a network from `build_backbone`."""
     return list(last_layer(network)[1].parameters())
+
+
+def backbone_of(network: nn.Module) -> tuple[nn.Module, str]:
+    """What stands below the head, with the beginning of its parameters' names in the network.
+
+    Of networks whose last layer was replaced it is the network itself, that layer included.
+    """
+    if isinstance(network, Headed):
+        return network.backbone, "backbone."
+    return network, ""
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
@@ -80,14 +128,16 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool 
     network.load_state_dict(versioned, strict=strict)
 
 
-def last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
     """Name and module of the last linear layer as defined, or of SqueezeNet's last convolution.
 
-    Of a network of timm, those that it says are its classifier.
+    Of a network of timm, those that it says are its classifier; beside a backbone, the whole head.
     """
+    if isinstance(network, Headed):
+        return "head", network.head
     if hasattr(network, "get_classifier"):
         name = timm_networks.head_name(network)
-        return name, network.get_submodule(name)  # type: ignore[return-value]
+        return name, network.get_submodule(name)
     layers = [
         (name, layer)
         for name, layer in network.named_modules()
@@ -96,8 +146,11 @@ def last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     return layers[-1]
 
 
-def _resized(head: nn.Linear | nn.Conv2d, label_count: int) -> nn.Module:
-    bias = head.bias is not None
+def resized(head: nn.Module, label_count: int) -> nn.Module:
+    """A new head of the same kind, with an output for each label."""
     if isinstance(head, nn.Linear):
-        return nn.Linear(head.in_features, label_count, bias=bias)
-    return nn.Conv2d(head.in_channels, label_count, kernel_size=1, bias=bias)
+        return nn.Linear(head.in_features, label_count, bias=head.bias is not None)
+    if isinstance(head, nn.Conv2d):
+        return nn.Conv2d(head.in_channels, label_count, kernel_size=1, bias=head.bias is not None)
+    features: int = head.embed_standart.in_features  # type: ignore[assignment,union-attr]
+    return ml_decoder(features, label_count)

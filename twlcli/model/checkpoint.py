@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from twlcli.errors import ModelError
 from twlcli.io import write_whole
-from twlcli.model.backbones import build_backbone, last_layer, load_state, replace_head
+from twlcli.model.backbones import build_backbone, last_layer, load_state, replace_head, resized
 from twlcli.model.spec import SPEC_KEY, ModelSpec
+from twlcli.model.user_code import check_allowed
 
 CHECKPOINT_NAME = "model.safetensors"  # in a run folder
 _DIGEST_KEY = "twl.digest"  # of the weights, which safetensors itself does not check
@@ -29,22 +31,30 @@ def write_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     write_whole(path, lambda file: file.write(data))
 
 
-def load_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
+def load_checkpoint(path: Path, *, allow_code: bool = False) -> tuple[nn.Module, ModelSpec]:
     """The network and spec in a run folder or `.safetensors` file, on the CPU.
 
+    Args:
+        path: of the folder or file.
+        allow_code: where its backbone is `module:function`, import it; never without.
+
     Raises:
-        ModelError: no checkpoint is there, or it is damaged or not twl's.
+        ModelError: no checkpoint is there, or it is damaged or not twl's; or it names code that is
+            not allowed.
     """
     with torch.random.fork_rng(devices=[]):  # new weights are drawn, and then replaced
         made: list[nn.Module] = []
-        _, spec, state = _read(path, with_weights=True, fits=lambda *has: made.append(_built(*has)))
+        build = partial(_built, allow_code=allow_code)
+        _, spec, state = _read(path, with_weights=True, fits=lambda *has: made.append(build(*has)))
         (network,) = made
         replace_head(network, len(spec.vocabulary))
     load_state(network, state)
     return network.eval(), spec
 
 
-def _built(file: Path, spec: ModelSpec, shapes: Mapping[str, Sequence[int]]) -> nn.Module:
+def _built(
+    file: Path, spec: ModelSpec, shapes: Mapping[str, Sequence[int]], *, allow_code: bool
+) -> nn.Module:
     """A network with a single label whose other weights are those of a file, before they are read.
 
     A spec can ask for any number of labels, and a file hold any weights.
@@ -52,12 +62,15 @@ def _built(file: Path, spec: ModelSpec, shapes: Mapping[str, Sequence[int]]) -> 
     Raises:
         ModelError: the file's weights are of another network.
     """
-    network = build_backbone(spec.backbone, 1, image_size=spec.preprocessing.crop)
-    head, labels = last_layer(network)[0] + ".", len(spec.vocabulary)
-    expected = {
-        name: [labels, *value.shape[1:]] if name.startswith(head) else [*value.shape]
-        for name, value in network.state_dict().items()
-    }
+    check_allowed(spec.backbone, f"{file}: its backbone", allowed=allow_code)
+    size = spec.preprocessing.crop
+    network = build_backbone(
+        spec.backbone, 1, image_size=size, head=spec.head, allow_code=allow_code
+    )
+    name, head = last_layer(network)
+    with torch.device("meta"):  # shapes alone
+        wanted = resized(head, len(spec.vocabulary)).state_dict(prefix=f"{name}.")
+    expected = {key: [*value.shape] for key, value in (network.state_dict() | wanted).items()}
     if expected != {name: [*shape] for name, shape in shapes.items()}:
         raise ModelError(f"{file}: its weights do not fit a {spec.backbone}")
     return network

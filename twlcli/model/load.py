@@ -18,7 +18,12 @@ def check_there(source: Path) -> None:
 
 
 def load_predictor(
-    source: Path, *, provider: str | None = None, device: str | None = None, threads: int = 1
+    source: Path,
+    *,
+    provider: str | None = None,
+    device: str | None = None,
+    threads: int = 1,
+    allow_code: bool = False,
 ) -> Predictor:
     """What runs a model.
 
@@ -28,9 +33,11 @@ def load_predictor(
         provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.
+        allow_code: import a backbone `module:function` that a run or checkpoint names.
 
     Raises:
-        ModelError: there is no such model, or it is damaged or not twl's.
+        ModelError: there is no such model, it is damaged or not twl's, or names code that is not
+            allowed.
         DeviceError: the provider or device is not available.
         MissingExtraError: a run or checkpoint without the `train` extra.
     """
@@ -46,4 +53,4 @@ def load_predictor(
     check_there(source)
     with needs_extra("running a checkpoint", "train"):
         from twlcli.model.torch import TorchPredictor
-    return TorchPredictor.load(source, device=device or "auto")
+    return TorchPredictor.load(source, device=device or "auto", allow_code=allow_code)

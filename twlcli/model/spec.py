@@ -11,6 +11,7 @@ from twlcli.errors import AnnotationError, ModelError
 from twlcli.io import parse_json
 from twlcli.labels import Vocabulary
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
+from twlcli.recipe.names import HEAD_NAMES, HeadName
 from twlcli.versions import FileFormat, unknown_keys
 
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
@@ -60,11 +61,14 @@ class ModelSpec:
     calibration: Calibration | None = None
     thresholds: Thresholds | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    head: HeadName = "linear"
 
     def to_json(self) -> str:
         """The spec as one JSON object."""
         fields = asdict(self)
         fields["labels"] = list(fields.pop("vocabulary")["names"])
+        if self.head == "linear":  # as in files before there was another
+            del fields["head"]
         return json.dumps({"version": SPEC_FORMAT.version, **fields}, ensure_ascii=False)
 
     @classmethod
@@ -92,6 +96,7 @@ class ModelSpec:
                 calibration=_optional_calibration(fields["calibration"]),
                 thresholds=_optional_thresholds(fields["thresholds"]),
                 provenance=_of_kind(dict, fields["provenance"]),
+                head=_head(fields.get("head", "linear")),
             )
         except (KeyError, TypeError, ValueError, AnnotationError) as error:
             if newer:
@@ -116,7 +121,7 @@ class ModelSpec:
 
 # What `to_json` writes; None where a value has no keys, or any.
 _KEYS = {
-    **dict.fromkeys(("labels", "backbone", "provenance")),
+    **dict.fromkeys(("labels", "backbone", "provenance", "head")),
     "preprocessing": Preprocessing.__dataclass_fields__,
     "calibration": Calibration.__dataclass_fields__,
     "thresholds": Thresholds.__dataclass_fields__,
@@ -128,6 +133,13 @@ def _vocabulary(labels: Any) -> Vocabulary:
     if not 1 <= len(names) <= MAX_LABELS:
         raise ValueError(f"{len(names):,} labels, expected 1 to {MAX_LABELS:,}")
     return Vocabulary(names)
+
+
+def _head(name: Any) -> HeadName:
+    for known in HEAD_NAMES:
+        if name == known:
+            return known
+    raise ValueError(f"head {str(name)[:40]!a}, expected {' or '.join(HEAD_NAMES)}")
 
 
 def _preprocessing(**fields: Any) -> Preprocessing:

@@ -33,6 +33,15 @@ def build(backbone: str, label_count: int, *, image_size: int) -> nn.Module:
         RecipeError: there is no such network, or it does not take that size.
         MissingExtraError: timm is not installed.
     """
+    network = build_headless(backbone, image_size=image_size, label_count=label_count)
+    head = network.get_classifier()  # type: ignore[operator]
+    if not isinstance(head, nn.Linear | nn.Conv2d):
+        raise RecipeError(f"backbone '{backbone}' has several heads; expected a network with one")
+    return network
+
+
+def build_headless(backbone: str, *, image_size: int, label_count: int = 0) -> nn.Module:
+    """A network without a classifier, or with one of `label_count` outputs; else as `build`."""
     timm, name = _timm(backbone), _known(backbone)
     options = _size_options(name, image_size)
     try:
@@ -42,9 +51,6 @@ def build(backbone: str, label_count: int, *, image_size: int) -> nn.Module:
         raise RecipeError(
             f"backbone '{backbone}' does not take {image_size} pixels: {reason}"
         ) from error
-    head = network.get_classifier()  # type: ignore[operator]
-    if not isinstance(head, nn.Linear | nn.Conv2d):
-        raise RecipeError(f"backbone '{backbone}' has several heads; expected a network with one")
     return network
 
 

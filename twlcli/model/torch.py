@@ -64,14 +64,15 @@ class TorchPredictor:
         return result
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "auto") -> TorchPredictor:
+    def load(cls, path: Path, *, device: str = "auto", allow_code: bool = False) -> TorchPredictor:
         """Load a run folder, or a checkpoint that twl wrote.
 
         Raises:
-            ModelError: no checkpoint is there, or it is damaged or not twl's.
+            ModelError: no checkpoint is there, it is damaged or not twl's, or names code that is
+                not allowed.
             DeviceError: the device is not available.
         """
-        network, spec = load_checkpoint(path)
+        network, spec = load_checkpoint(path, allow_code=allow_code)
         return cls(network, spec, pick_device(device))
 
 

@@ -18,9 +18,12 @@ from twlcli.errors import ModelError
 from twlcli.io import check_not_compressed
 from twlcli.model import timm_networks
 from twlcli.model.backbone_names import HUB, TIMM
-from twlcli.model.backbones import last_layer, load_state
+from twlcli.model.backbones import backbone_of, last_layer, load_state
 from twlcli.model.checkpoint import check_finite, is_checkpoint, read_checkpoint
+from twlcli.recipe.names import is_code
 
+_GROUPS = 100  # labels above which those of ML-Decoder share queries
+_OF_LABELS = ("query_embed.weight", "duplicate_pooling", "duplicate_pooling_bias")
 LEAST_SHARE = 0.9  # of a backbone's parameters; weights with fewer are another network's
 
 
@@ -62,33 +65,37 @@ def load_weights(
         name: the backbone's name.
         weights: `default` for torchvision's best, or those of timm's name, and `hf-hub:ORG/NAME`
             for those of the hub, all downloaded once; `none`; or a path: a run folder, a state dict
-            saved by torch, or safetensors. No code in it is run.
+            saved by torch, or safetensors. No code in it is run. The function of a network of the
+            user's has loaded its `default` itself.
         labels: the network's, in the order of its outputs.
         image_size: side of the square images that it will see, pixels; for networks of timm.
 
     Returns:
-        What fitted; None for `none`.
+        What fitted; None for `none`, and for the `default` of a network of the user's.
 
     Raises:
         ModelError: the file cannot be read or downloaded, is of another backbone, or fits less
             than nine tenths of this one.
     """
-    if weights == "none":
+    if weights == "none" or (weights == "default" and is_code(name)):
         return None
+    backbone, prefix = backbone_of(network)
     theirs: Sequence[str] | None = None
+    their_head: Mapping[str, Tensor] = {}
     if name.startswith(TIMM) and (weights == "default" or weights.startswith(HUB)):
         state = timm_networks.pretrained_state(name, weights, image_size=image_size)
     elif weights == "default":
         state = _downloaded(name)
     elif is_checkpoint(Path(weights)):
-        state, theirs = _of_a_model(Path(weights), name)
+        state, their_head, theirs = _of_a_model(Path(weights), name, network)
     else:
         state = _read_state(Path(weights))
         check_finite(state, Path(weights))
     if name.startswith(TIMM):
-        state = timm_networks.fitted_state(network, state)
+        state = timm_networks.fitted_state(backbone, state)
     elif name.startswith("vit_"):
-        state = _with_positions_of(network, state)
+        state = _with_positions_of(backbone, state)
+    state = {prefix + key: value for key, value in state.items()}
     own = network.state_dict()
     head = last_layer(network)[0] + "."
     fitting = {
@@ -97,24 +104,24 @@ def load_weights(
         if not key.startswith(head) and key in own and own[key].shape == value.shape
     }
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # old files lack them
-    backbone = {key for key in own if not key.startswith(head)}
-    share = sum(own[key].numel() for key in fitting) / sum(own[key].numel() for key in backbone)
+    below = {key for key in own if not key.startswith(head)}
+    share = sum(own[key].numel() for key in fitting) / sum(own[key].numel() for key in below)
     if share < LEAST_SHARE:
         raise ModelError(
             f"{weights}: {len(fitting)} of its {len(state)} tensors fit backbone '{name}', with "
             f"{share:.1%} of its parameters; expected at least {LEAST_SHARE:.0%}"
         )
-    kept = None if theirs is None else tuple(label for label in labels if label in theirs)
-    if theirs is not None and kept:
-        rows, their_rows = [labels.index(x) for x in kept], [theirs.index(x) for x in kept]
-        for key in (key for key in own if key.startswith(head)):
-            fitting[key] = own[key].clone()
-            fitting[key][rows] = state[key][their_rows]
+    kept: tuple[str, ...] | None = None
+    if theirs is not None:
+        own_head = {key.removeprefix(head): own[key] for key in own if key.startswith(head)}
+        taken, kept = _of_known_labels(own_head, their_head, labels, theirs)
+        fitting |= {head + key: value for key, value in taken.items()}
     load_state(network, fitting, strict=False)
+    unused = (key for key in state if key not in own and not key.startswith(head))
     return WeightsReport(
         fitted=len(fitting),
-        missing=tuple(sorted(backbone - counters - fitting.keys())),
-        unused=tuple(sorted(key for key in state if key not in own and not key.startswith(head))),
+        missing=tuple(sorted(below - counters - fitting.keys())),
+        unused=tuple(sorted(key.removeprefix(prefix) for key in unused)),
         labels_kept=kept,
         labels_new=tuple(label for label in labels if label not in (kept or ())),
     )
@@ -131,20 +138,67 @@ def origin_of(name: str, weights: str) -> dict[str, str] | None:
         return None
     if name.startswith(TIMM) and (weights == "default" or weights.startswith(HUB)):
         return timm_networks.origin(name, weights)
+    if weights == "default" and is_code(name):
+        return {"source": name}
     if weights == "default":
         return {"source": models.get_model_weights(name).DEFAULT.url}
     return {"source": Path(weights).name}
 
 
-def _of_a_model(path: Path, name: str) -> tuple[Mapping[str, Tensor], Sequence[str]]:
-    """The state and the labels of a run or checkpoint."""
+def _of_known_labels(
+    own: Mapping[str, Tensor],
+    their: Mapping[str, Tensor],
+    labels: Sequence[str],
+    theirs: Sequence[str],
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """A head with what another one of its kind learned of the labels that both have.
+
+    ML-Decoder's labels share queries where there are more than a hundred; then they are known
+    where all labels are the same alone.
+
+    Returns:
+        The head's tensors that are to be set, and the labels that are kept.
+    """
+    if not their:
+        return {}, ()
+    if list(labels) == list(theirs):
+        return dict(their), tuple(labels)
+    is_decoder = any(key in own for key in _OF_LABELS)
+    shared = {key: their[key] for key in own if is_decoder and key not in _OF_LABELS}
+    if is_decoder and max(len(labels), len(theirs)) > _GROUPS:
+        return shared, ()
+    kept = tuple(label for label in labels if label in theirs)
+    rows, their_rows = [labels.index(x) for x in kept], [theirs.index(x) for x in kept]
+    for key in (key for key in own if kept and key not in shared):
+        shared[key] = own[key].clone()
+        shared[key][rows] = their[key][their_rows]
+    return shared, kept
+
+
+def _of_a_model(
+    path: Path, name: str, network: nn.Module
+) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Sequence[str]]:
+    """The backbone, the head where it is of the network's kind, and the labels of a checkpoint."""
     spec, state = read_checkpoint(path)
     if spec.backbone != name:
         raise ModelError(
             f"{path}: its backbone is {spec.backbone}, not {name}",
             hint=f"{{backbone}} {spec.backbone}",
         )
-    return state, spec.vocabulary.names
+    own, layer = last_layer(network)
+    same = isinstance(layer, nn.Linear | nn.Conv2d) is (spec.head == "linear")
+    head = {
+        key.removeprefix(f"{own}."): value
+        for key, value in state.items()
+        if same and key.startswith(f"{own}.")
+    }
+    if spec.head != "linear" or is_code(name):  # the backbone is a part of its own
+        state = {
+            key.removeprefix("backbone."): value
+            for key, value in state.items()
+            if key.startswith("backbone.")
+        }
+    return state, head, spec.vocabulary.names
 
 
 def _downloaded(name: str) -> Mapping[str, Tensor]:

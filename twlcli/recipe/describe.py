@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from twlcli.recipe.base import Section, expected, in_toml
-from twlcli.recipe.losses import LOSS_RECIPES, Differs, LossRecipe
+from twlcli.recipe.losses import LOSS_RECIPES, Differs, LossRecipe, UserLossRecipe
 from twlcli.recipe.recipe import RECIPE_FORMAT, Recipe
 
+_OWN_OPTION = FieldInfo(default=None, description="An option of the function.")
 _WIDTH = 80  # characters of a line of text
 _INTRODUCTION = (
     "A recipe is everything that decides how a model is trained. `twl train` and `twl compare` "
@@ -102,12 +105,14 @@ def _keys(section: Section) -> list[_Key]:
     usual: dict[str, Any] = {}
     keys = []
     for name, value in section:
-        field, meaning = fields[name], fields[name].description or ""
+        field = fields.get(name, _OWN_OPTION)
+        takes = expected(field) if name in fields else "a number, a text, true or false"
+        meaning = field.description or ""
         if name in differs:
             function, reason = differs[name]
             meaning += f" The function in twlcli.losses has {_value(function)}: {reason}."
         usual[name] = field.get_default(call_default_factory=True, validated_data=usual)
-        keys.append(_Key(name, value, usual[name], expected(field), meaning))
+        keys.append(_Key(name, value, usual[name], takes, meaning))
     return keys
 
 
@@ -130,6 +135,8 @@ def _losses() -> Iterator[tuple[str, list[_Key], str]]:
             yield name, [], f"{sentence} Options as those of {same}."
         else:
             yield name, keys, sentence if keys else f"{sentence} No options."
+    about = " ".join((UserLossRecipe.__doc__ or "").split())
+    yield "module:function", [], about
 
 
 def _in_text(keys: Iterable[_Key]) -> Iterator[str]:

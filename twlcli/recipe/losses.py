@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from twlcli.errors import did_you_mean
-from twlcli.recipe.base import Section
-from twlcli.recipe.names import LossName
+from twlcli.recipe.base import KeyRefused, Section, shown
+from twlcli.recipe.names import LossName, is_code
 
 Option = float | bool | str | None
 Margin = Annotated[
@@ -50,7 +50,8 @@ class LossRecipe(Section):
 
     name: LossName = Field(
         default="two-way",
-        description="The loss; another one has other options, and its own learning rate.",
+        description="The loss, or `module:function` for one of your own; another one has other "
+        "options, and its own learning rate.",
     )
     class_scope: Literal["global", "local"] = Field(
         default="global",
@@ -254,7 +255,33 @@ class ZlprRecipe(LossRecipe):
     name: Literal["zlpr"] = "zlpr"
 
 
-AnyLoss = Annotated[
+class UserLossRecipe(LossRecipe):
+    """A function `loss(logits, targets, **options) -> scalar` of your own, called with the options
+    that the recipe gives it.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str  # type: ignore[assignment]
+    __pydantic_extra__: dict[str, bool | int | float | str]
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What the function takes, by keyword."""
+        return dict(self.model_extra or {})
+
+    @classmethod
+    def _refusal(
+        cls, kind: str, place: tuple[int | str, ...], error: Mapping[str, Any]
+    ) -> KeyRefused:
+        if place and place[0] not in cls.model_fields:
+            key = f"{cls.section}.{place[0]}"
+            value = shown(error["input"])
+            return KeyRefused(key, f"{key} is {value}, expected a number, a text, true or false")
+        return super()._refusal(kind, place, error)
+
+
+_KnownLoss = Annotated[
     TwoWayRecipe
     | SampleWiseRecipe
     | ClassWiseRecipe
@@ -268,6 +295,17 @@ AnyLoss = Annotated[
     | ZlprRecipe,
     Field(discriminator="name"),
 ]
+
+
+def _whose(loss: Any) -> str:
+    name = loss.get("name") if isinstance(loss, Mapping) else getattr(loss, "name", None)
+    return "user" if isinstance(name, str) and is_code(name) else "twl"
+
+
+AnyLoss = Annotated[
+    Annotated[_KnownLoss, Tag("twl")] | Annotated[UserLossRecipe, Tag("user")],
+    Discriminator(_whose),
+]
 LOSS_RECIPES: Mapping[str, type[LossRecipe]] = {
-    loss.model_fields["name"].default: loss for loss in get_args(get_args(AnyLoss)[0])
+    loss.model_fields["name"].default: loss for loss in get_args(get_args(_KnownLoss)[0])
 }

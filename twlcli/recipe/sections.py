@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from twlcli.recipe.base import Section
+from twlcli.recipe.names import HeadName
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MAX_RESIZE = 8192  # pixels; twlcli.model.spec takes no more
@@ -191,8 +192,13 @@ class ModelRecipe(Section):
     backbone: Text = Field(
         default="resnet50",
         description="A torchvision classification network, which `twl doctor --backbones` lists; "
-        "`timm:NAME` for one of timm, or `hf-hub:ORG/NAME` for one of timm on the Hugging Face "
-        "hub.",
+        "`timm:NAME` for one of timm, `hf-hub:ORG/NAME` for one of timm on the Hugging Face hub, "
+        "or `module:function` for one of your own.",
+    )
+    head: HeadName = Field(
+        default="linear",
+        description="What makes logits of the backbone's features: linear is one layer over their "
+        "mean; ml-decoder is timm's, in which each label attends to the places of the feature map.",
     )
     weights: Text = Field(
         default="default",
@@ -334,6 +340,25 @@ class AugmentRecipe(Section):
         description="Standard deviation of AlexNet's colour noise along the principal components "
         "of ImageNet's colours.",
     )
+    rand_augment: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="Operations of RandAugment on each image, drawn among shifts, shears, "
+        "rotations and changes of tone; 0 does none.",
+    )
+    magnitude: int = Field(
+        default=9,
+        ge=0,
+        le=30,
+        description="How strong the operations of RandAugment are.",
+    )
+    erasing: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Probability that a rectangle of an image, 2 % to 33 % of it, is erased.",
+    )
 
 
 class OptimizerRecipe(Section):
@@ -357,6 +382,13 @@ class OptimizerRecipe(Section):
         ge=0,
         le=1e3,
         description="The backbone's learning rate as a share of the head's.",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The learning rate of each layer of the backbone as a share of that of the "
+        "layer above it; 1 gives all the same.",
     )
     momentum: float = Field(
         default=0.9, ge=0, lt=1, description="Momentum of SGD; the first beta of AdamW."

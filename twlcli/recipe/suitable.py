@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from twlcli.recipe.losses import LossRecipe
+from twlcli.recipe.names import is_code
 
 
 def suitable_batch_size(images: int) -> int:
@@ -37,7 +38,8 @@ def suitable_rate(loss: LossRecipe, *, labels: int, batch_size: int) -> float:
         0.02
     """
     rate = loss.learning_rate * math.sqrt(min(batch_size, 256) / 64)
-    reduction = loss.options.get("reduction", "image")
+    known = not is_code(loss.name)  # what options of other functions mean nobody knows here
+    reduction = loss.options.get("reduction") if known else None
     if reduction == "mean":
         return rate * labels
     return rate / batch_size if reduction == "sum" else rate

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twlcli.errors import RecipeError, needs_extra
 from twlcli.model.backbone_names import HUB, TIMM, are_named
 from twlcli.model.bundled import recipe_file
+from twlcli.model.user_code import check_allowed
 from twlcli.recipe import Recipe, Setting, read_recipe
 
 Settings = Mapping[str, Any] | Iterable[str | Setting]
@@ -32,8 +33,12 @@ def resolved_recipe(
     settings: Settings = (),
     *,
     place: str = "data",
+    allow_code: bool = False,
 ) -> Recipe:
     """A recipe for some data, with changes; paths in the changes become absolute.
+
+    A backbone or loss `module:function` that the changes name is the caller's own. Of the recipe
+    that they change, which may be a stranger's, it is refused.
 
     Args:
         data: a label file or folder.
@@ -42,16 +47,39 @@ def resolved_recipe(
         settings: values by `section.key`, or texts such as `schedule.epochs=3`; of one key the last
             counts.
         place: what error messages call `data`.
+        allow_code: the recipe may name code too.
 
     Raises:
         RecipeError: there is no such recipe, or a setting names what there is not or does not fit.
+        ModelError: the recipe names code, which is not allowed.
     """
     if not str(data):
         raise RecipeError("nothing to train on; expected a label file, or a folder with labels")
     base = _base(recipe)
-    path = Setting("data", "path", str(data), place)
-    resolved = base.with_settings([_absolute(each) for each in (path, *_listed(settings))])
+    changes = [Setting("data", "path", str(data), place), *_listed(settings)]
+    resolved = base.with_settings([_absolute(each) for each in changes])
+    given = {f"{each.section}.{each.key}" for each in changes}
+    where = "the recipe" if isinstance(recipe, Recipe) else f"recipe '{recipe}'"
+    check_code(resolved, where, allow_code=allow_code, given=given)
     return _suited_to_backbone(resolved)
+
+
+def check_code(
+    recipe: Recipe, where: str, *, allow_code: bool, given: Collection[str] = ()
+) -> None:
+    """Refuse a recipe with a backbone or loss `module:function`, unless it is allowed.
+
+    Args:
+        recipe: to be trained.
+        where: it comes from.
+        allow_code: whether it may name code.
+        given: keys `section.key` whose values are the caller's own.
+
+    Raises:
+        ModelError: it names code, and may not.
+    """
+    for key, name in (("model.backbone", recipe.model.backbone), ("loss.name", recipe.loss.name)):
+        check_allowed(name, f"{where}: {key}", allowed=allow_code or key in given)
 
 
 def continued_recipe(

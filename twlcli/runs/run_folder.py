@@ -36,11 +36,12 @@ from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
-from twlcli.errors import AnnotationError, ModelError, RecipeError, TwlError
+from twlcli.errors import AnnotationError, ModelError, RecipeError, TwlError, check_extra
 from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import are_named, check_backbone
+from twlcli.model.user_code import load_function
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
-from twlcli.recipe.names import WITHOUT_MINIMUM
+from twlcli.recipe.names import WITHOUT_MINIMUM, is_code
 from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -304,12 +305,23 @@ def check_place(folder: Path) -> None:
 
 
 def check_network(recipe: Recipe) -> None:
-    """Raise RecipeError for a network, and ModelError for a file of weights, that is not there.
+    """See that network, head, loss and weights are there, before the data are read.
 
-    RecipeError too for what cannot be done with a frozen one.
+    Code that the recipe names is imported: whoever calls has seen that it may be.
+
+    Raises:
+        RecipeError: there is no such network, or no such function of the user's, or a frozen
+            network is asked for what it cannot do.
+        ModelError: a file of weights is not there.
+        MissingExtraError: the head needs timm, which is not installed.
     """
     _check_frozen(recipe)
     check_backbone(recipe.model.backbone)
+    for what, name in (("backbone", recipe.model.backbone), ("loss", recipe.loss.name)):
+        if is_code(name):
+            load_function(name, f"{what} '{name}'", allowed=True)
+    if recipe.model.head == "ml-decoder":
+        check_extra("the head 'ml-decoder'", "timm", "timm")
     weights = recipe.model.weights
     if not are_named(weights) and not Path(weights).is_file():
         if not Path(weights).is_dir():
@@ -319,6 +331,8 @@ def check_network(recipe: Recipe) -> None:
 
 
 def _check_frozen(recipe: Recipe) -> None:
+    if recipe.model.frozen and recipe.model.head != "linear":
+        raise RecipeError(f"with a frozen backbone the head is linear, not {recipe.model.head}")
     if recipe.model.frozen and recipe.loss.name in WITHOUT_MINIMUM:
         raise RecipeError(
             f"with a frozen backbone the loss cannot be {recipe.loss.name}: its gradient is not "

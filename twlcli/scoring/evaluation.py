@@ -174,6 +174,7 @@ def evaluate(
     accept_damaged: bool = False,
     provider: str | None = None,
     device: str | None = None,
+    allow_code: bool = False,
     watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
     **options: Unpack[ReadKeywords],
 ) -> Evaluation:
@@ -199,6 +200,7 @@ def evaluate(
         accept_damaged: take what can be read of a damaged image.
         provider: the execution provider of an `.onnx`.
         device: the device of a run or checkpoint.
+        allow_code: import a backbone `module:function` that a run or checkpoint names.
         watcher: called with the number of images; returns a context manager whose value is called
             with the number of images done since the last call.
         options: how the data are read, with the keywords of `read_labels`.
@@ -217,7 +219,7 @@ def evaluate(
         check_free(Path(scores), force=force)
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
-    predictor = load_predictor(Path(model), provider=provider, device=device)
+    predictor = load_predictor(Path(model), provider=provider, device=device, allow_code=allow_code)
     check_scorable(predictor.spec, threshold)
     labelled = open_labelled(
         Path(model),

@@ -1,8 +1,8 @@
 """Random changes of training images.
 
-Geometry is done to each image where it is decoded; colour is done to the whole batch on the
-training device. All draws of one image come from a generator of its own, so an image changes in
-the same way however the batch is split over micro-batches, workers or ranks.
+Geometry, RandAugment and erasing are done to each image where it is decoded; colour is done to the
+whole batch on the training device. All draws of one image come from a generator of its own, so an
+image changes in the same way however the batch is split over micro-batches, workers or ranks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import InterpolationMode
 
 from twlcli.images.random_crop import RandomCrop
 from twlcli.recipe import AugmentRecipe, ImageRecipe
@@ -75,6 +77,43 @@ def draw_colour(augment: AugmentRecipe, *, generator: np.random.Generator) -> ND
     factors = generator.uniform(1 - augment.jitter, 1 + augment.jitter, 3)
     amounts = generator.normal(0, 1, 3) * augment.lighting * _COLOUR_SPREAD
     return np.concatenate((order, factors, np.array(_COLOUR_AXES) @ amounts)).astype(np.float32)
+
+
+class Operations:
+    """RandAugment and random erasing, as torchvision has them, on one image after its crop.
+
+    RandAugment is that of Cubuk et al., 2019, erasing that of Zhong et al., 2017. What they uncover
+    has the mean colour of the recipe's images, which is the network's 0.
+    """
+
+    def __init__(self, augment: AugmentRecipe, image: ImageRecipe) -> None:
+        grey = [round(255 * value) for value in image.mean]
+        self._changes: list[v2.Transform] = []
+        if augment.rand_augment:
+            self._changes.append(
+                v2.RandAugment(
+                    augment.rand_augment,
+                    augment.magnitude,
+                    interpolation=InterpolationMode.BILINEAR,
+                    fill=grey,
+                )
+            )
+        if augment.erasing:
+            self._changes.append(v2.RandomErasing(augment.erasing, value=grey))
+
+    def __call__(
+        self, image: NDArray[np.uint8], *, generator: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """An image (H, W, 3) changed as the generator says; torch's own is left as it was."""
+        if not self._changes:
+            return image
+        changed = torch.from_numpy(image).permute(2, 0, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(2**63)))
+            for change in self._changes:
+                changed = change(changed)
+        result: NDArray[np.uint8] = changed.permute(1, 2, 0).numpy()
+        return result
 
 
 def change_colour(images: Tensor, colour: Colour) -> Tensor:

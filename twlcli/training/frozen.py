@@ -27,10 +27,12 @@ from twlcli.heads.standard import Standard
 from twlcli.inference.scored import ScoredImages
 from twlcli.losses import LOSSES
 from twlcli.model.backbones import build_backbone
-from twlcli.model.checkpoint import load_checkpoint, write_checkpoint
+from twlcli.model.checkpoint import load_checkpoint, read_spec, write_checkpoint
 from twlcli.model.torch import pick_device
+from twlcli.model.user_code import load_function
 from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.recipe import LossRecipe
+from twlcli.recipe.names import is_code
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
@@ -139,7 +141,13 @@ class _Frozen:
         model, size = self.recipe.model, self.recipe.image.size
         names = self.spec.vocabulary.names
         torch.manual_seed(self.recipe.train.seed)
-        self.network = build_backbone(model.backbone, len(names), image_size=size)
+        self.network = build_backbone(
+            model.backbone,
+            len(names),
+            image_size=size,
+            pretrained=model.weights == "default",
+            allow_code=True,  # it was allowed before the run was begun
+        )
         self.weights = load_weights(
             self.network, model.backbone, model.weights, names, image_size=size
         )
@@ -148,9 +156,13 @@ class _Frozen:
         """Take the network, head and penalty that the run has found before.
 
         Raises:
-            ModelError: they are of other labels.
+            ModelError: they are of other labels, or of another network than the recipe's.
         """
-        self.network, spec = load_checkpoint(self.run.checkpoint)
+        backbone, theirs = self.recipe.model.backbone, read_spec(self.run.checkpoint).backbone
+        if theirs != backbone:
+            raise ModelError(f"{self.run.checkpoint}: its backbone is {theirs}, not {backbone}")
+        # The recipe's code was allowed before the run was begun, and this is no other.
+        self.network, spec = load_checkpoint(self.run.checkpoint, allow_code=True)
         if spec.vocabulary != self.spec.vocabulary:
             raise ModelError(
                 f"{self.run.checkpoint}: has other labels than {self.train_data.source}",
@@ -318,6 +330,8 @@ class _Frozen:
 def _loss(recipe: LossRecipe) -> Loss:
     """The loss of a recipe, with the gradient of its value."""
     options: dict[str, Any] = dict(recipe.options)
+    if is_code(recipe.name):
+        return partial(load_function(recipe.name, f"loss '{recipe.name}'", allowed=True), **options)
     if "focus_gradient" in options:
         options["focus_gradient"] = True
     return partial(LOSSES[recipe.name], **options)

@@ -31,7 +31,7 @@ from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder, DecoderProcess
 from twlcli.labels import UNKNOWN
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.training.augment import Colour, draw_colour, draw_crop
+from twlcli.training.augment import Colour, Operations, draw_colour, draw_crop
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  only looked at: how much is free
 _LEAST_SHARED_MEMORY = 1 << 16  # bytes, for the locks of the processes
@@ -159,6 +159,7 @@ class TrainingImages(Dataset[Sample]):
         self.augment = augment
         self.image = image
         self.seed = seed
+        self._operations = Operations(augment, image)
         self._decoder: Decoder | None = None  # of the process that asks for images
 
     def __len__(self) -> int:
@@ -176,6 +177,7 @@ class TrainingImages(Dataset[Sample]):
             caveat = self._decoder.decode(file, crop, image)
         except ImageError as error:
             return Sample(key.row, None, colour, f"{file.path}: {error}")
+        image = self._operations(image, generator=generator)
         return Sample(key.row, image, colour, caveat=caveat)
 
     def close(self) -> None:

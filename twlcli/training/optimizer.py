@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from twlcli.model.backbones import head_parameters
+from twlcli.model.layers import depths
 from twlcli.recipe import Recipe
 
 
@@ -15,14 +16,20 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     """SGD or AdamW over the head, and over the backbone at `backbone_rate` of its learning rate.
 
     Each parameter group keeps its highest rate as `peak`. SGD decays every parameter, as the
-    authors do; AdamW leaves out biases and normalisation, as is usual with it.
+    authors do; AdamW leaves out biases and normalisation, as is usual with it. With a `layer_decay`
+    d, layers that are n below the head learn at d to the power of n times their rate, as in BEiT
+    (Bao et al., 2021). Parameters without a gradient are in no group.
     """
     options = recipe.optimizer
     peak = options.learning_rate
     head = {id(parameter) for parameter in head_parameters(network)}
+    below = depths(network) if options.layer_decay < 1 else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         rate = peak if id(parameter) in head else peak * options.backbone_rate
+        rate *= options.layer_decay ** below.get(name, 0)
         decays = options.name == "sgd" or parameter.ndim > 1
         weight_decay = options.weight_decay if decays else 0.0
         groups.setdefault((rate, weight_decay), []).append(parameter)

@@ -23,7 +23,7 @@ from twlcli.errors import (
 )
 from twlcli.io import locked_folder
 from twlcli.recipe import Recipe
-from twlcli.runs.resolve import Settings, continued_recipe, resolved_recipe
+from twlcli.runs.resolve import Settings, check_code, continued_recipe, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 from twlcli.runs.states import has_state
 
@@ -41,6 +41,7 @@ def train(
     features: Path | str | None = None,
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_code: bool = False,
 ) -> Run:
     """Train a tagger and keep the best epoch's weights in a new run folder.
 
@@ -57,6 +58,8 @@ def train(
         features: the folder where a frozen backbone's features are kept; None is the user's cache.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
+        allow_code: import a backbone or loss `module:function` that the recipe names. Those in
+            `settings` are the caller's own, and are imported without.
 
     Returns:
         The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
@@ -64,7 +67,8 @@ def train(
     Raises:
         RecipeError: the recipe has an unknown name or key, or a value out of range.
         AnnotationError: the data cannot be read, or an image is missing.
-        ModelError: the pretrained weights cannot be read.
+        ModelError: the pretrained weights cannot be read, or the recipe names code that is not
+            allowed.
         InterruptedRunError: `should_stop` returned True; `resume` continues the run.
         DivergedError: the loss became NaN or infinite.
         DeviceError: the device is not available, or its memory is exhausted.
@@ -73,9 +77,9 @@ def train(
     """
     check_extra("training", "train", "torch")
     if isinstance(data, Recipe):
-        wanted = resolved_recipe(data.data.path, data, settings)
+        wanted = resolved_recipe(data.data.path, data, settings, allow_code=allow_code)
     else:
-        wanted = resolved_recipe(data, recipe, settings)
+        wanted = resolved_recipe(data, recipe, settings, allow_code=allow_code)
     folder = _free_folder(wanted) if out is None else Path(out)
     Run.check_free(folder)
     annotations = _read(wanted)
@@ -97,6 +101,7 @@ def resume(
     features: Path | str | None = None,
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_code: bool = False,
 ) -> Run:
     """Continue a run where it was last saved; on a CPU to the same weights.
 
@@ -114,15 +119,18 @@ def resume(
         features: as for `train`.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
+        allow_code: import a backbone or loss `module:function` that the run's recipe names.
 
     Raises:
-        ModelError: the folder is not a run, what was saved is damaged, or the data have other
-            labels, images or splits than those that it began with.
+        ModelError: the folder is not a run, what was saved is damaged, the data have other labels,
+            images or splits than those that it began with, or its recipe names code that is not
+            allowed.
         RecipeError: a setting that would make another training of it.
     """
     check_extra("training", "train", "torch")
     opened = Run.open(Path(run))
     recipe = continued_recipe(opened.recipe, data, settings)
+    check_code(recipe, str(opened.folder / "recipe.toml"), allow_code=allow_code)
     _check_state(opened, recipe)
     changed = Run(opened.folder, recipe)
     annotations = changed.data()
@@ -201,7 +209,9 @@ def _train(
                 )
                 return run
             resumed = has_state(run.folder)
-            trainer = Trainer(run, ranks, watcher or Silent(), resumed=resumed, data=data)
+            told = watcher or Silent()
+            # What code the recipe names was allowed before the run was begun.
+            trainer = Trainer(run, ranks, told, resumed=resumed, data=data, allow_code=True)
             with _advice(run):
                 trainer.train(should_stop)
         except InterruptedRunError:

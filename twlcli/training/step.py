@@ -16,12 +16,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from twlcli.losses import LOSSES
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
+from twlcli.model.user_code import load_function
 from twlcli.recipe import LossRecipe, Recipe
+from twlcli.recipe.names import is_code
 from twlcli.training.augment import change_colour
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
+from twlcli.training.user_loss import UserLoss
 
 _COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope is about
 _SEED_STRIDE = 1_000_003  # a prime: seeds of neighbouring runs, steps and ranks do not meet
@@ -53,7 +56,13 @@ class Stepper:
     """The network in training, its optimizer and the moving average of its weights."""
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, preprocessing: Preprocessing, ranks: Ranks
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        preprocessing: Preprocessing,
+        ranks: Ranks,
+        *,
+        allow_code: bool = False,
     ) -> None:
         self.recipe = recipe
         self.preprocessing = preprocessing
@@ -62,7 +71,7 @@ class Stepper:
         self.optimizer = build_optimizer(self.network, recipe)
         self.average = MovingAverage(self.network, recipe.train.ema) if recipe.train.ema else None
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
-        self.loss = loss_of(recipe.loss, ranks)
+        self.loss = loss_of(recipe.loss, ranks, allow_code=allow_code)
         self._distributed = (
             None
             if ranks.group is None
@@ -190,9 +199,20 @@ class Stepper:
             self.average.model.load_state_dict(state["average"])
 
 
-def loss_of(recipe: LossRecipe, ranks: Ranks) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that a recipe names, with its options, of the batch that all ranks hold together."""
+def loss_of(
+    recipe: LossRecipe, ranks: Ranks, *, allow_code: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss that a recipe names, with its options, of the batch that all ranks hold together.
+
+    Raises:
+        ModelError: it is `module:function`, which `allow_code` does not allow.
+        RecipeError: there is no such function.
+    """
     options: dict[str, Any] = dict(recipe.options)
+    if is_code(recipe.name):
+        function = load_function(recipe.name, f"loss '{recipe.name}'", allowed=allow_code)
+        group = ranks.group if recipe.class_scope == "global" else None
+        return UserLoss(recipe.name, function, options, group)
     if recipe.name in _COMPARE_IMAGES:
         options["class_scope"] = recipe.class_scope
     return partial(LOSSES[recipe.name], group=ranks.group, **options)

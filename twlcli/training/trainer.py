@@ -97,6 +97,7 @@ class Trainer:
         watcher: told about the progress.
         resumed: go on where the last checkpoint left the run.
         data: the run's, where they are read already.
+        allow_code: a backbone or loss `module:function` of the recipe may be imported.
 
     The caller's random numbers and number of threads are what they were before.
 
@@ -114,6 +115,7 @@ class Trainer:
         *,
         resumed: bool = False,
         data: Annotations | None = None,
+        allow_code: bool = False,
     ) -> None:
         self.ranks = ranks
         self.watcher = watcher
@@ -133,8 +135,15 @@ class Trainer:
         labels = len(self.spec.vocabulary)
         with own_torch_state(ranks.device, recipe.train.threads), self._device_errors():
             torch.manual_seed(recipe.train.seed)
-            network = build_backbone(recipe.model.backbone, labels, image_size=recipe.image.size)
             weights = "none" if resumed else recipe.model.weights
+            network = build_backbone(
+                recipe.model.backbone,
+                labels,
+                image_size=recipe.image.size,
+                head=recipe.model.head,
+                pretrained=weights == "default",
+                allow_code=allow_code,
+            )
             report = load_weights(
                 network,
                 recipe.model.backbone,
@@ -142,7 +151,9 @@ class Trainer:
                 self.spec.vocabulary.names,
                 image_size=recipe.image.size,
             )
-            self.stepper = Stepper(network, recipe, self.spec.preprocessing, ranks)
+            self.stepper = Stepper(
+                network, recipe, self.spec.preprocessing, ranks, allow_code=allow_code
+            )
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
         self._validation: ScoredImages | None = None
@@ -479,7 +490,13 @@ def new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
     }
     if weights := origin_of(recipe.model.backbone, recipe.model.weights):
         provenance["weights"] = weights
-    return ModelSpec(data.vocabulary, recipe.model.backbone, preprocessing, None, None, provenance)
+    return ModelSpec(
+        data.vocabulary,
+        recipe.model.backbone,
+        preprocessing,
+        provenance=provenance,
+        head=recipe.model.head,
+    )
 
 
 def _loader(recipe: Recipe, data: Annotations, ranks: Ranks) -> TrainingLoader:
