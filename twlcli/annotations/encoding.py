@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from twlcli.errors import AnnotationError
 
@@ -172,9 +172,10 @@ def _check_no_nul(path: Path, text: str, line: int) -> None:
 
 
 @contextmanager
-def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+def open_text(path: Path, encoding: str, *, errors: str = "strict") -> Iterator[TextIO]:
     """Open a text file for reading; lines end with LF, CR LF or CR and keep their ends."""
-    with readable(path), _Lines(path.open("rb"), encoding=encoding, newline="") as file:
+    form: Any = {"encoding": encoding, "errors": errors, "newline": ""}
+    with readable(path), _Lines(path.open("rb"), **form) as file:
         file.path = path
         yield file
 
