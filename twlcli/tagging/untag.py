@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.discover.left_out import is_system_folder
@@ -121,11 +121,14 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _inside(root: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
+    def refuse(error: OSError) -> NoReturn:
         raise TwlError(f"{error.filename}: folder cannot be read ({error.strerror or error})")
 
     for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        status = Path(here).stat()
+        try:
+            status = Path(here).stat()
+        except OSError as error:  # it has just gone, or leads in circles
+            refuse(error)
         if (status.st_dev, status.st_ino) in visited:  # links in circles
             folders.clear()
             continue
@@ -185,12 +188,16 @@ class _Job:
             for written in journal.all_written((WHOLE, APPENDED)):
                 kind, _, names = written.kind.partition(":")
                 image = ImageFile(folder / written.name, written.name)
-                path = sidecar_path(image, ".txt", names)
+                path = image.path
                 try:
+                    path = sidecar_path(image, ".txt", names)
                     if path.is_file() and not path.is_symlink() and written.status is not None:
                         self._text(journal, path, written, appended=kind == APPENDED)
                 except ImageError as error:
                     self.failures.append(Failure(str(path), error.message))
+                except (OSError, ValueError) as error:  # names that no file can have
+                    reason = getattr(error, "strerror", None) or str(error)
+                    self.failures.append(Failure(str(path), f"cannot be read ({reason})"))
 
     def _text(self, journal: Journal, path: Path, written: Written, *, appended: bool) -> None:
         memo = written.content[DIGEST_BYTES:].decode(errors="replace")
