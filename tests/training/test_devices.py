@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.model.torch import pick_device
+from twlcli.recipe.sections import TrainRecipe
+from twlcli.training import devices
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    check_parallel,
     device_errors,
     has_bf16,
     joined_ranks,
