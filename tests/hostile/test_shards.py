@@ -31,7 +31,7 @@ def refused(part: Path) -> str:
     with pytest.raises(TwlError) as caught:
         merge(part.with_name("out.csv"), [part])
     assert time.monotonic() - begin < 2
-    assert not part.with_name("out.csv").exists()
+    assert not list(part.parent.glob("*out.csv*"))
     assert len(str(caught.value)) < 2000 and "\n" not in str(caught.value)
     return str(caught.value)
 

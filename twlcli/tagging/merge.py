@@ -18,7 +18,7 @@ from twlcli.annotations.encoding import open_text, readable
 from twlcli.annotations.rows import long_cells
 from twlcli.confined import ConfinedError, confined
 from twlcli.errors import TwlError, needs_extra
-from twlcli.io import check_free, check_regular, listed, open_partial, parse_json
+from twlcli.io import check_free, check_regular, discard_partial, listed, open_partial, parse_json
 from twlcli.tagging.outputs.parquet import parquet_rows
 from twlcli.tagging.outputs.tables import format_of
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
@@ -92,13 +92,17 @@ def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
         table = _Text(parts, formats[out])
         joined = _joined(out, parts, summaries, table)
     images = rows = without_row = 0
-    with table.write(out) as write:
-        for found in joined:
-            images += 1
-            rows += len(found)
-            without_row += not found
-            for row in found:
-                write(row)
+    try:
+        with table.write(out) as write:
+            for found in joined:
+                images += 1
+                rows += len(found)
+                without_row += not found
+                for row in found:
+                    write(row)
+    except BaseException:
+        discard_partial(out)  # nothing goes on from it
+        raise
     return Merged(len(parts), images, rows, without_row)
 
 
