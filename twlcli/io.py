@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any, BinaryIO, TextIO, cast
 
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, reason_of
 
 try:
     import fcntl
@@ -24,6 +24,7 @@ except ImportError:  # Windows
 else:
     _LOCKS = True
 
+_DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # --- may a file be written ------------------------------------------------------------------------
@@ -38,6 +39,8 @@ def check_free(path: Path, *, force: bool = False) -> None:
     """
     if path.is_dir():
         raise TwlError(f"{path}: is a folder, expected the name of a file")
+    if path.absolute().parent.as_posix() in _DEVICES:  # one may be a link to a file now
+        raise TwlError(f"{path}: is a device, expected the name of a file")
     if path.exists() and not path.is_file():  # a device would be replaced by a file
         raise TwlError(f"{path}: exists and is not a regular file")
     if path.exists() and not force:
@@ -64,7 +67,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise TwlError(f"{place}: cannot be written ({error.strerror or error})") from error
+        raise TwlError(f"{place}: cannot be written ({reason_of(error)})") from error
 
 
 # --- written whole or not at all ------------------------------------------------------------------

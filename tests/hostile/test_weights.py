@@ -106,6 +106,24 @@ def test_weights_are_a_regular_file(tmp_path, network, name):
         load_weights(network, BACKBONE, str(tmp_path / name))
 
 
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "run/model.safetensors"])
+def test_far_more_weights_than_the_network_has_are_not_read(tmp_path, network, name):
+    """A file with holes; it ended as "out of memory"."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    tensor = {"dtype": "F32", "shape": [10 << 30], "data_offsets": [0, 40 << 30]}
+    header = json.dumps({"a": tensor}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    try:
+        os.truncate(path, 8 + len(header) + (40 << 30))
+    except OSError:
+        pytest.skip("no files with holes here")
+    weights = path.parent if "/" in name else path
+    message = r"has 40,960 MiB; expected at most \d+ for this backbone"
+    with pytest.raises(ModelError, match=message):
+        load_weights(network, BACKBONE, str(weights))
+
+
 def checkpoint(path, labels, tensors):
     vocabulary = Vocabulary(tuple(f"label {n}" for n in range(labels)))
     spec = ModelSpec(vocabulary, BACKBONE, Preprocessing(resize=32, crop=32))

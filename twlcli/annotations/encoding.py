@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, reason_of
 
 WINDOWS_1252 = "cp1252"
 _CHUNK = 1 << 20  # bytes
@@ -58,7 +58,7 @@ def readable(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file or folder") from None
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+        raise AnnotationError(f"{path}: cannot be read ({reason_of(error)})") from error
 
 
 def find_encoding(path: Path) -> str:

@@ -17,7 +17,7 @@ from twlcli.annotations.csv_cells import image_of_cell
 from twlcli.annotations.encoding import open_text, readable
 from twlcli.annotations.rows import long_cells
 from twlcli.confined import ConfinedError, confined
-from twlcli.errors import TwlError, needs_extra
+from twlcli.errors import TwlError, needs_extra, reason_of
 from twlcli.io import check_free, check_regular, discard_partial, listed, open_partial, parse_json
 from twlcli.tagging.outputs.parquet import parquet_rows
 from twlcli.tagging.outputs.tables import format_of
@@ -337,7 +337,7 @@ class _Parquet:
         except MemoryError:
             raise
         except OSError as error:
-            raise TwlError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
         except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
             raise TwlError(f"{path}: not a Parquet table of tags ({error})") from error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, reason_of
 from twlcli.images.image_file import ImageFile
 from twlcli.io import check_regular, parse_json, write_errors, write_whole
 
@@ -118,7 +118,7 @@ def read_summary(output: Path) -> Summary:
             f"{output}: there is no {path.name} beside it; expected a table of one shard"
         ) from None
     except OSError as error:
-        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
     except (ValueError, TypeError, TwlError) as error:
         raise TwlError(f"{path}: not a shard's record: {error}") from error
     return summary
@@ -153,7 +153,7 @@ def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
                     raise ValueError(f"expected {summary.taken:,} images")
                 yield position, name
     except OSError as error:
-        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
     except (ValueError, TypeError) as error:
         raise TwlError(f"{path}:{line}: damaged: {error}") from error
     if line - 1 != summary.taken:

@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import TwlError, did_you_mean
+from twlcli.errors import TwlError, did_you_mean, reason_of
 from twlcli.io import parse_toml, read_short_text
 from twlcli.labels import Vocabulary
 from twlcli.tagging.tags import Tags
@@ -92,7 +92,7 @@ class TagRules:
         try:
             table = parse_toml(read_short_text(path))
         except OSError as error:
-            raise TwlError(f"{path}: cannot read the tag rules ({error.strerror})") from error
+            raise TwlError(f"{path}: cannot read the tag rules ({reason_of(error)})") from error
         except ValueError as error:
             raise TwlError(f"{path}: not a TOML file of tag rules ({error})") from error
         return cls.of(table, vocabulary, place=str(path))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from twlcli.errors import ImageError, TwlError
+from twlcli.errors import ImageError, TwlError, reason_of
 from twlcli.images.discover.left_out import is_system_folder
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile, is_image
 from twlcli.io import lies_in, listed
@@ -196,7 +196,7 @@ class _Job:
                 except ImageError as error:
                     self.failures.append(Failure(str(path), error.message))
                 except (OSError, ValueError) as error:  # names that no file can have
-                    reason = getattr(error, "strerror", None) or str(error)
+                    reason = reason_of(error) if isinstance(error, OSError) else str(error)
                     self.failures.append(Failure(str(path), f"cannot be read ({reason})"))
 
     def _text(self, journal: Journal, path: Path, written: Written, *, appended: bool) -> None:

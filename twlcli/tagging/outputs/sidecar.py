@@ -247,6 +247,8 @@ def replace_file(path: Path, content: bytes, folders: Sequence[Path] = ()) -> No
         ImageError: it cannot be written, or another run is writing it.
         TwlError: the disk is full.
     """
+    if len(content) > MAXIMUM_BYTES:  # it would not be read again
+        raise ImageError(f"its {path.suffix} would be larger than {MAXIMUM_BYTES >> 20} MiB")
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     temporary = path.with_name(f".twl-{digest}.tmp")
     with failures_of(path, "written"), os.fdopen(_claimed(temporary, path), "wb") as file:
