@@ -14,7 +14,7 @@ from typing import Literal, NoReturn
 from twlcli.errors import ImageError, TwlError, reason_of
 from twlcli.images.discover.left_out import is_system_folder
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile, is_image
-from twlcli.io import lies_in, listed
+from twlcli.io import lies_in, listed, open_own
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import Journal, open_notes
 from twlcli.tagging.outputs.exiftool import ExifTool
@@ -232,7 +232,7 @@ def _mentions_twl(path: Path) -> bool:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
             return False  # a pipe would block, and a file with holes be read for hours
-        with path.open("rb") as file:
+        with open_own(path) as file:
             end = b""
             while piece := file.read(1 << 20):
                 if any(mark in end + piece for mark in _MARKS):
