@@ -77,6 +77,11 @@ class ErrorBoundary(TyperGroup):
                 raise _end_of_interrupt() from None
             say(f"error: {self._text(ctx, error)}")
             raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            say(f"error: {error.filename}: {error.strerror}")
+            raise typer.Exit(2) from error
         except KeyboardInterrupt:  # of commands that have nothing more to say of it
             raise _end_of_interrupt() from None
 
