@@ -116,6 +116,10 @@ class _Process:
         kind, content = json.loads(line)
         return kind, content
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself, or was ended by the system."""
+        return self._process.poll() is not None
+
     def stop(self) -> None:
         """End it."""
         self._process.kill()
@@ -131,13 +135,16 @@ _idle: list[_Process] = []  # one at most, as the next reading begins sooner wit
 def _take_idle() -> _Process | None:
     with suppress(IndexError):
         process = _idle.pop()
-        if process.owner == os.getpid():
+        if process.owner != os.getpid():
+            _forked.append(process)  # it is that of the process that this one was forked from
+        elif process.has_ended():
+            process.stop()
+        else:
             return process
-        _forked.append(process)  # it is that of the process that this one was forked from
     return None
 
 
-_forked: list[_Process] = []
+_forked: list[_Process] = []  # never let go of: Python would ask how they have ended
 
 
 @atexit.register

@@ -10,7 +10,7 @@ import pytest
 
 from twlcli.annotations import sheets
 from twlcli.annotations.detect import read_labels
-from twlcli.confined import ConfinedError, Limits, confined
+from twlcli.confined import ConfinedError, Limits, _idle, confined
 from twlcli.errors import AnnotationError
 
 PEAK = """
@@ -194,6 +194,14 @@ def test_what_is_drawn_is_what_is_yielded():
 def divmod_of(one: int, other: int):
     yield divmod(one, other)
     yield "\udcff"
+
+
+def test_a_waiting_process_that_was_killed_is_replaced():
+    assert list(confined(divmod_of, 7, 2)) == [[3, 1], "\udcff"]
+    (waiting,) = _idle
+    waiting._process.kill()
+    waiting._process.wait()
+    assert list(confined(divmod_of, 9, 2)) == [[4, 1], "\udcff"]
 
 
 def test_errors_come_as_they_are():
