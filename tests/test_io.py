@@ -85,7 +85,7 @@ def test_check_free(tmp_path):
         check_free(there, force=False)
     with pytest.raises(TwlError, match="is a folder"):
         check_free(tmp_path, force=True)
-    with pytest.raises(TwlError, match="null: exists and is not a regular file"):
+    with pytest.raises(TwlError, match="null: is a device, expected the name of a file"):
         check_free(Path(os.devnull), force=True)
     with pytest.raises(TwlError, match="there is no folder"):
         check_free(tmp_path / "gone" / "a.csv", force=True)

@@ -13,6 +13,7 @@ used, so that `import twlcli` costs nothing; what needs the `train` extra says s
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from twlcli.training.run import resume, train
 
 __version__ = "0.1.0"
+
+# ONNX Runtime since 1.32 notes an identifier of the machine in the user's folder and sends it, and
+# what is run, to its makers. Read when it is loaded; whoever wants to send it sets 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Annotations": "annotations.annotations",

@@ -157,6 +157,11 @@ def check_extra(what: str, extra: str, package: str) -> None:
         raise MissingExtraError(what, extra)
 
 
+def reason_of(error: OSError) -> str:
+    """Why the system refuses something, on one line; libraries raise OSErrors of their own too."""
+    return error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
     """Imports inside the block may be of packages that `extra` installs.

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any, BinaryIO, TextIO, cast
 
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, reason_of
 
 try:
     import fcntl
@@ -24,6 +24,7 @@ except ImportError:  # Windows
 else:
     _LOCKS = True
 
+_DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # --- may a file be written ------------------------------------------------------------------------
@@ -38,6 +39,8 @@ def check_free(path: Path, *, force: bool = False) -> None:
     """
     if path.is_dir():
         raise TwlError(f"{path}: is a folder, expected the name of a file")
+    if path.absolute().parent.as_posix() in _DEVICES:  # one may be a link to a file now
+        raise TwlError(f"{path}: is a device, expected the name of a file")
     if path.exists() and not path.is_file():  # a device would be replaced by a file
         raise TwlError(f"{path}: exists and is not a regular file")
     if path.exists() and not force:
@@ -64,7 +67,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise TwlError(f"{place}: cannot be written ({error.strerror or error})") from error
+        raise TwlError(f"{place}: cannot be written ({reason_of(error)})") from error
 
 
 # --- written whole or not at all ------------------------------------------------------------------
@@ -72,6 +75,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
 # What stood at a name before is never opened for writing: a stranger's folder may hold links there.
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe that took the place of a file does not block
 
 
 @contextmanager
@@ -153,7 +157,7 @@ def put(temporary: Path, path: Path) -> None:
     with suppress(FileNotFoundError):
         status = path.lstat()
         if stat.S_ISREG(status.st_mode) and hasattr(os, "fchmod"):  # not on Windows
-            descriptor = os.open(temporary, os.O_RDONLY | _FLAGS)
+            descriptor = os.open(temporary, os.O_RDONLY | _FLAGS | _AT_ONCE)
             try:
                 with suppress(PermissionError):  # only the superuser gives files away
                     os.fchown(descriptor, status.st_uid, status.st_gid)
@@ -384,6 +388,22 @@ def check_regular(path: Path) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, f"not a regular file: {stat.filemode(mode)}")
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open a regular file for reading that lies at its name itself.
+
+    Whoever may write into its folder can exchange it at any time: what counts is what was opened.
+
+    Raises:
+        OSError: it cannot be opened, is a link, a pipe, a socket or a device.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | _FLAGS | _AT_ONCE), "rb")
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise OSError(errno.EINVAL, f"not a regular file: {stat.filemode(mode)}")
+    return file
 
 
 def check_not_compressed(path: Path) -> None:

@@ -48,6 +48,39 @@ def test_western_text_is_read(tmp_path, text):
     assert text in read_text(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("caf\u00e9|na\u00efve", "\u00e9"),
+        ("\u72ac|\u308a\u3093\u3054|\u732b", "\u00e9"),
+        ("\u043a\u043e\u0442|dog", "\u00fc"),
+        ("\U0001f415", "\u00e9"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 3 << 20])
+def test_one_letter_that_is_not_utf8_does_not_change_all_others(tmp_path, text, letter, before):
+    """All names were read as Windows-1252 then, and came out wrong."""
+    path = tmp_path / "a.csv"
+    lines = [b"image,labels", *[f"a.jpg,{text}".encode()] * (1 + before // 30)]
+    path.write_bytes(b"\n".join([*lines, f"b{letter}.jpg,dog".encode("cp1252")]) + b"\n")
+    byte = f"0x{letter.encode('cp1252').hex().upper()}"
+    for read in (find_encoding, read_text):
+        with pytest.raises(AnnotationError) as caught:
+            read(path)
+        assert str(caught.value) == (
+            f"{path}:{len(lines) + 1}: the byte {byte} is not UTF-8, as other letters here are; "
+            "save all as UTF-8"
+        )
+
+
+def test_western_text_may_be_utf8_by_chance(tmp_path):
+    path = tmp_path / "a.csv"
+    lines = ["\u201cCAF\u00c9\u201d", *["d\u00e9j\u00e0 vu|\u00fcber|sm\u00f8rrebr\u00f8d"] * 3]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    assert find_encoding(path) == "cp1252"
+    assert read_text(path) == "\n".join(lines)
+
+
 @pytest.mark.parametrize("start", [b"PK\x03\x04\0\0", b"\xd0\xcf\x11\xe0\0\0"])
 def test_spreadsheets_are_named(tmp_path, start):
     path = tmp_path / "a.xlsx"

@@ -95,7 +95,7 @@ def test_keys_can_be_named_and_images_are_looked_for(tmp_path):
     ("content", "message"),
     [
         ("[", "photos.json:1: column 2 is not JSON"),
-        ("[]", "photos.json: names no image"),
+        ("[]", "photos.json: names no image; expected an entry for each"),
         ("[1]", "photos.json: object 1: expected an object such as"),
         ([{"image": "a", "labels": []}, []], "photos.json: object 2: expected an object such as"),
         (

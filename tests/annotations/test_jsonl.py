@@ -144,7 +144,10 @@ def test_jsonl_errors_name_the_line(tmp_path, line, message):
 
 def test_jsonl_empty_file(tmp_path):
     assert error_of(write(tmp_path, "")) == "photos.jsonl: the file is empty"
-    assert error_of(write(tmp_path, "\n\n")) == "photos.jsonl: names no image"
+    assert (
+        error_of(write(tmp_path, "\n\n"))
+        == "photos.jsonl: names no image; expected an entry for each"
+    )
 
 
 def test_imagefolder_one_metadata_file(tmp_path):

@@ -290,6 +290,18 @@ def test_damaged_files_are_one_line(tmp_path, suffix):
         assert "\n" not in str(caught.value)
 
 
+def test_why_a_file_cannot_be_read_is_said(tmp_path):
+    """pyarrow raises OSErrors that are not the system's: it was "cannot be read (None)"."""
+    path = parquet_of(tmp_path, image=TWO * 500, labels=["dog", "cat"] * 500)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(400) + content[404:])
+    with pytest.raises(
+        AnnotationError, match=r"a\.parquet: cannot be read( as Parquet)? \("
+    ) as told:
+        read_labels(path)
+    assert "None" not in str(told.value) and "\n" not in str(told.value)
+
+
 def test_a_wrong_cell_is_named_by_its_row(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"image": ["a.jpg"] * 2, "labels": [["a"], ["b"]]}), path)

@@ -496,7 +496,7 @@ def test_text_long_cell(tmp_path):
     ("text", "message"),
     [
         ("", "photos.csv: the file is empty"),
-        ("image,labels\n", "photos.csv: names no image"),
+        ("image,labels\n", "photos.csv: names no image; expected an entry for each"),
         (
             "a.jpg\nb.jpg\n",
             "photos.csv:1: no column is called image, file_name, filename, path or file; the first "

@@ -1,8 +1,13 @@
 """Links that lie where twl writes: in a folder that somebody else has packed."""
 
+import hashlib
 import os
+import random
 import re
 import stat
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +16,14 @@ from typer.testing import CliRunner
 
 from tests.images.encoded import encode
 from tests.tagging.models import write_model
+from tests.tagging.test_journal import LABELS
+from twlcli import io
 from twlcli.cli.app import app
 from twlcli.errors import TwlError
 from twlcli.io import open_partial, partial_path, replacing, write_whole
 from twlcli.shapes.sample import draw
+from twlcli.tagging.journal import open_journal
+from twlcli.tagging.outputs import sidecar
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 
@@ -183,3 +192,60 @@ def test_nobody_reads_what_will_replace_a_file_that_he_may_not_read(tmp_path):
     with open_partial(path), replacing(path) as temporary:
         for each in (temporary, partial_path(path)):
             assert stat.S_IMODE(each.stat().st_mode) == 0o600
+
+
+def test_what_is_exchanged_all_the_time_leads_nowhere_else(tmp_path):
+    """Somebody puts links and pipes at the names that twl writes and reads, as fast as they can."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    victim = outside / "victim"
+    victim.write_text("own")
+    victim.chmod(0o640)
+    digest = hashlib.blake2b(b"a.xmp", digest_size=8).hexdigest()
+    names = ("a.csv", "a.csv.partial", "a.xmp", f".twl-{digest}.tmp", "a.bin", "a.csv.journal")
+    done = threading.Event()
+    draw = random.Random(0)
+
+    def exchange() -> None:
+        makes = (
+            lambda path: path.symlink_to(victim),
+            lambda path: path.symlink_to(outside / "new"),
+            os.mkfifo,
+            Path.unlink,
+            Path.unlink,
+        )
+        while not done.is_set():
+            path = folder / draw.choice(names)
+            with suppress(OSError):
+                draw.choice(makes)(path)
+
+    def partial() -> None:
+        with io.open_partial(folder / "a.csv") as file:
+            file.write(b"written")
+
+    def journal() -> None:
+        with open_journal(folder / "a.csv.journal", b"run", LABELS):
+            pass
+
+    works = (
+        partial,
+        journal,
+        lambda: io.write_whole(folder / "a.bin", lambda file: file.write(b"written")),
+        lambda: sidecar.replace_file(folder / "a.xmp", b"written", [folder]),
+    )
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    try:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            for work in works:
+                with suppress(TwlError):
+                    work()
+            with suppress(TwlError):
+                assert sidecar.read_existing(folder / "a.xmp") in (None, b"written")
+    finally:
+        done.set()
+        thread.join()
+    assert [path.name for path in outside.iterdir()] == ["victim"]
+    assert victim.read_text() == "own" and victim.stat().st_mode & 0o777 == 0o640

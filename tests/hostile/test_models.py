@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from tests.hostile.graphs import constant, endless, enormous, graph, node, write
+from tests.tagging.models import write_model
 from twlcli.errors import DeviceError, ModelError
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import LocalDecoder
@@ -157,6 +158,17 @@ def test_loading_takes_no_longer_than_anybody_waits(impatient):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_model_with_holes_is_not_read(tmp_path):
+    """40 GB of nothing were searched for places of other files, without an end."""
+    path = write_model(tmp_path / "m.onnx")
+    try:
+        os.truncate(path, 40 << 30)
+    except OSError:
+        pytest.skip("no files with holes here")
+    with pytest.raises(ModelError, match=r"m\.onnx: is larger than 2 GiB"):
+        OnnxPredictor(path)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_ends_a_model_without_end(tmp_path, number):
     write(endless(), tmp_path / "m.onnx")

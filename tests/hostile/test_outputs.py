@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -319,3 +321,15 @@ def test_outputs_that_are_no_files_are_refused(photos, out, force):
         result = twl(*command, *force)
         assert result.exit_code == 2 and result.stderr.count("\n") == 1
         assert "Traceback" not in result.output
+
+
+def test_nothing_is_noted_of_the_user_for_others(tmp_path, photos):
+    """ONNX Runtime wrote an identifier into the user's folder, and sent what it ran."""
+    model, home = write_model(tmp_path / "m.onnx"), tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    command = [sys.executable, "-m", "twlcli", "tag", tmp_path, "--model", model, "--out", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "image,labels,probabilities" in done.stdout
+    assert not list(home.rglob("*"))

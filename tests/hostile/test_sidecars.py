@@ -157,6 +157,17 @@ def test_untag_opens_no_pipe_and_reads_no_terabyte(tmp_path):
     assert time.monotonic() - begin < 5
 
 
+def test_a_sidecar_does_not_grow_beyond_what_is_read(folders, model, monkeypatch):
+    """It was written, and every later run failed on it."""
+    sent, _ = folders
+    for name in ("sent.png.xmp", "sent.txt"):
+        monkeypatch.setattr(sidecar, "MAXIMUM_BYTES", 3)
+        result = tag(model, sent)
+        assert result.exit_code == 3
+        assert "would be larger than 0 MiB" in result.output
+        assert name not in names(sent)
+
+
 @pytest.mark.parametrize("option", ["--xmp", "--txt"])
 def test_a_folder_that_is_exchanged_for_a_link_meanwhile(folders, model, option, monkeypatch):
     """Between the look at the folder and the new file in it."""

@@ -231,3 +231,22 @@ def test_errors_of_the_library_hold_no_line_breaks_where_the_command_line_prints
     error = TwlError(f"{NAME}: is wrong", hint=f"use {NAME}")
     assert_harmless(printable(str(error)))
     assert np.isfinite(len(printable(str(error))))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tag", ".", "--model", "NAME"),
+        ("eval", "NAME", "."),
+        ("export", "NAME"),
+        ("data", "show", "NAME"),
+        ("merge", "NAME", "a.csv"),
+        ("train", "a.csv", "--recipe", "NAME"),
+    ],
+)
+def test_names_that_are_too_long_are_one_line(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = twl(*("x" * 300 if each == "NAME" else each for each in arguments))
+    assert result.exit_code == 2
+    assert "File name too long" in result.output.splitlines()[-1]
+    assert "Traceback" not in result.output

@@ -1,5 +1,6 @@
 """Weights, checkpoints and states to resume that strangers made."""
 
+import errno
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from tests.training.test_trainer import ALONE, Silent, begin
 from twlcli.errors import ModelError
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
-from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.checkpoint import is_checkpoint, load_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 from twlcli.model.weights import load_weights
@@ -104,6 +106,37 @@ def test_weights_are_a_regular_file(tmp_path, network, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(ModelError, match="is not a regular file"):
         load_weights(network, BACKBONE, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "run/model.safetensors"])
+def test_far_more_weights_than_the_network_has_are_not_read(tmp_path, network, name):
+    """A file with holes; it ended as "out of memory"."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    tensor = {"dtype": "F32", "shape": [10 << 30], "data_offsets": [0, 40 << 30]}
+    header = json.dumps({"a": tensor}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    try:
+        os.truncate(path, 8 + len(header) + (40 << 30))
+    except OSError:
+        pytest.skip("no files with holes here")
+    weights = path.parent if "/" in name else path
+    message = r"has 40,960 MiB; expected at most \d+ for this backbone"
+    with pytest.raises(ModelError, match=message):
+        load_weights(network, BACKBONE, str(weights))
+
+
+@pytest.mark.parametrize("read", [is_checkpoint, load_checkpoint])
+def test_a_checkpoint_that_is_kept_closed_is_one_line(tmp_path, read, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    path.touch()
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", closed)  # the superuser may open all
+    with pytest.raises(ModelError, match=r"m\.safetensors: cannot be read \(Permission denied\)"):
+        read(path)
 
 
 def checkpoint(path, labels, tensors):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,8 +13,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve `folder/ORG/NAME/FILE`; gives the address and, as they come, the paths asked for."""
+def serving(
+    folder: Path, *, etag: str = "", commit: str = COMMIT, endless: bool = False
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve `folder/ORG/NAME/FILE`; gives the address and, as they come, the paths asked for.
+
+    One that means harm says another `etag` or `commit`, or sends without end.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,9 +38,10 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 known = (folder / "/".join(self.path.strip("/").split("/")[:2])).is_dir()
                 self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
             else:
-                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(content or b"")))
+                self.send_header("ETag", f'"{etag or hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", commit)
+            if not endless or content is None:
+                self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
 
         def do_HEAD(self) -> None:
@@ -45,6 +51,9 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
             content = self._found()
             self._head(content)
             self.wfile.write(content or b"")
+            with suppress(OSError):
+                while endless and content is not None:
+                    self.wfile.write(bytes(1 << 20))
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

@@ -56,6 +56,14 @@ def changed(**values: object) -> str:
         (changed(calibration={"slope": [float("nan"), 1], "offset": [0, 0]}), "found 'nan'"),
         (changed(calibration={"slope": [1e300, 1], "offset": [0, 0]}), "expected a number"),
         (changed(thresholds={"best_f1": [0, 0], "precision": ""}), "expected dict, found ''"),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {"0.5": [0, 0], "0.50": [1, 1]}}),
+            "thresholds for a precision are there twice",
+        ),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {"nan": [0, 0]}}),
+            "precision that is not between 0 and 1",
+        ),
         (changed(thresholds={"best_f1": [0, 0], "precision": {"x": [0, 0]}}), "convert string"),
         (changed(calibration={"slope": [1, -1], "offset": [0, 0]}), "slope of -1, expected one ab"),
         (changed(labels="ab"), "expected list, found 'ab'"),

@@ -194,6 +194,32 @@ def test_a_model_of_the_hub_is_trained_exported_and_tags_without_the_hub(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("harm", "files", "said"),
+    [
+        ({"etag": "../../../../../evil"}, (), r"names a version '../../../../../evil', expected"),
+        ({"etag": "/tmp/evil"}, (), "names a version '/tmp/evil', expected a digest"),
+        ({"commit": "../../../../../evil"}, (), "names a version '../../../../../evil'"),
+        ({"commit": "../../../../../evil"}, ("config.json",), "names a version '../../../../.."),
+        ({"endless": True}, (), "the hub sends more than 16 MiB"),
+    ],
+)
+def test_a_hub_that_means_harm_writes_nowhere_else_and_not_without_end(
+    tmp_path, photographs, harm, files, said
+):
+    hub(tmp_path / "a" / "b" / "hub")
+    for name in files:
+        (tmp_path / "a" / "b" / "hub" / "me" / "tiny" / name).unlink()
+    home = tmp_path / "a" / "b" / "home"
+    with serving(tmp_path / "a" / "b" / "hub", **harm) as (address, _):
+        train = ["train", photographs, "--backbone", "hf-hub:me/tiny", "--out", tmp_path / "run"]
+        done = twl(*train, HF_ENDPOINT=address, HF_HOME=str(home))
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob("*evil*"))
+    assert sum(path.stat().st_size for path in home.rglob("*") if path.is_file()) < 20 << 20
+
+
+@pytest.mark.parametrize(
     ("arguments", "files", "said"),
     [
         ({"global_pool": "max"}, (), "is a resnet10t with other arguments (global_pool max)"),

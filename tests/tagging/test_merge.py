@@ -35,7 +35,7 @@ NAMES = [
 
 
 def tags_of(name: str) -> Tags:
-    return Tags(name, ("cat", "a|b"), (round(len(name) / 100, 4), 0.1))
+    return Tags(name, ("cat", "a|b"), (min(round(len(name) / 100, 4), 1.0), 0.1))
 
 
 def is_bad(name: str) -> bool:

@@ -1,5 +1,7 @@
 import json
+import time
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
+from twlcli.tagging import tag_rules
 from twlcli.tagging.tag_rules import TagRules
 from twlcli.tagging.tags import Tags
 
@@ -307,3 +310,42 @@ def test_what_a_policy_promises_holds(data):
         for label, targets in table["implications"].items():
             for target in listed(targets):
                 assert label not in found or found[target] >= found[label]
+
+
+# --- rules that are many --------------------------------------------------------------------------
+
+
+def test_a_long_chain_of_implications_takes_no_longer_than_it_has_to():
+    """It was quadratic in time and memory: a chain of 20,000 took minutes."""
+    names = [f"l{number}" for number in range(20_000)]
+    table = {
+        "implications": dict(pairwise(names)),
+        "never": names[::10],
+        "groups": [{"labels": ["l0", "other"]}, {"labels": ["l5", "another"]}],
+    }
+    begin = time.monotonic()
+    rules = TagRules.of(table, Vocabulary((*names, "other", "another")), place="rules.toml")
+    tags = rules(Tags("a.jpg", ("l1", "other"), (0.9, 0.8)))
+    assert (len(tags.labels), set(tags.probabilities)) == (18_001, {0.9, 0.8})
+    assert time.monotonic() - begin < 5
+
+
+def test_a_long_circle_is_told_in_a_line():
+    names = [f"l{number}" for number in range(20_000)]
+    table = {"implications": dict(pairwise([*names, names[0]]))}
+    with pytest.raises(TwlError, match=r"form a cycle: l[0-9]+ → .* → …$") as caught:
+        TagRules.of(table, Vocabulary(tuple(names)), place="rules.toml")
+    assert len(str(caught.value)) < 500
+
+
+def test_groups_and_patterns_are_compared_only_so_long(monkeypatch):
+    names = [f"l{number}" for number in range(300)]
+    table: dict[str, Any] = {"implications": dict.fromkeys(names, "top")}
+    table["groups"] = [{"labels": ["top", "other"]}] * 300
+    vocabulary = Vocabulary((*names, "other"))
+    TagRules.of(table, vocabulary, place="rules.toml")
+    monkeypatch.setattr(tag_rules, "_MOST_STEPS", 10_000)
+    with pytest.raises(TwlError, match=r"group 34: too many groups of labels that many others"):
+        TagRules.of(table, vocabulary, place="rules.toml")
+    with pytest.raises(TwlError, match=r"only: more than 1,000 patterns"):
+        TagRules.of({"only": [f"l{n}*" for n in range(1001)]}, vocabulary, place="rules.toml")

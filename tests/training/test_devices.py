@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.model.torch import pick_device
+from twlcli.recipe.sections import TrainRecipe
+from twlcli.training import devices
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    check_parallel,
     device_errors,
     has_bf16,
     joined_ranks,
@@ -48,6 +53,18 @@ def test_workers_are_as_asked_or_suit_the_machine():
     assert loader_workers(0, ALONE) == 0
     assert loader_workers(5, ALONE) == 5
     assert 1 <= loader_workers(-1, ALONE) <= 16
+
+
+@pytest.mark.parametrize("name", ["workers", "threads"])
+def test_a_recipe_starts_no_more_than_the_machine_bears(monkeypatch, name):
+    monkeypatch.setattr(devices, "usable_cores", lambda: 4)
+    for count in (0, 1, 32):
+        check_parallel(TrainRecipe(**{name: count}), ALONE)
+    message = rf"train\.{name} is 33; at most 32 are started on 4 cores"
+    with pytest.raises(RecipeError, match=message):
+        check_parallel(TrainRecipe(**{name: 33}), ALONE)
+    with pytest.raises(RecipeError, match="at most 16 are started"):
+        check_parallel(TrainRecipe(**{name: 1024}), replace(ALONE, world=8, neighbours=8))
 
 
 def test_running_out_of_memory_says_which_batch_to_try():

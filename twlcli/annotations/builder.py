@@ -227,7 +227,7 @@ class AnnotationBuilder:
             files were read by different rules.
         """
         if not self._row_of:
-            raise AnnotationError(f"{self.source}: names no image")
+            raise AnnotationError(f"{self.source}: names no image; expected an entry for each")
         check_rules(self.rules)
         for note in notes_of_columns(self.rules):
             self.note(note)

@@ -6,12 +6,12 @@ import codecs
 import io
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, reason_of
 
 WINDOWS_1252 = "cp1252"
 _CHUNK = 1 << 20  # bytes
@@ -40,6 +40,15 @@ _FOREIGN = (
     ("Windows-1251", "cp1251", re.compile("[\u0430-\u044f]{3}")),
 )
 
+_UTF8 = re.compile(  # of letters beyond ASCII
+    rb"[\xc2-\xdf][\x80-\xbf]"
+    rb"|(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])[\x80-\xbf]"
+    rb"|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]{2}"
+)
+# Of the letters beyond ASCII, those that are UTF-8: in Western text hardly any is by chance.
+_SURELY_MIXED = 0.5
+_MIXED = 0.1
+
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
@@ -49,7 +58,7 @@ def readable(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file or folder") from None
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from error
+        raise AnnotationError(f"{path}: cannot be read ({reason_of(error)})") from error
 
 
 def find_encoding(path: Path) -> str:
@@ -59,8 +68,9 @@ def find_encoding(path: Path) -> str:
     reading it afterwards in the encoding returned cannot fail.
 
     Raises:
-        AnnotationError: the file cannot be read, is empty, is a spreadsheet, or is not text in any
-            of the three; names another encoding that it seems to be in.
+        AnnotationError: the file cannot be read, is empty, is a spreadsheet, is UTF-8 but for some
+            letters, or is not text in any of the three; names another encoding that it seems to
+            be in.
     """
     check_is_file(path)
     with readable(path), path.open("rb") as file:
@@ -79,7 +89,11 @@ def find_encoding(path: Path) -> str:
         candidates = ["utf-8-sig", WINDOWS_1252]
     for encoding in candidates:
         if encoding == WINDOWS_1252:
+            with readable(path), path.open("rb") as file:
+                share = _utf8_share(iter(lambda: file.read(_CHUNK), b""))
+            _check_not_mixed(path, share, _SURELY_MIXED)
             _check_not_foreign(path, _from_first_beyond_ascii(path))
+            _check_not_mixed(path, share, _MIXED)
         if _decodes(path, encoding):
             return encoding
     raise AnnotationError(f"{path}: is not text in UTF-8, UTF-16 or Windows-1252")
@@ -100,6 +114,32 @@ def _from_first_beyond_ascii(path: Path) -> bytes:
                 first = len(chunk) - len(chunk.lstrip(_ASCII))
                 return chunk[first:] + file.read(_CHUNK)
     return b""
+
+
+def _utf8_share(pieces: Iterable[bytes]) -> float:
+    """Of the letters beyond ASCII the share that are UTF-8; others count as a byte each."""
+    good = bad = 0
+    for piece in pieces:
+        rest, count = _UTF8.subn(b"", piece)
+        good += count
+        bad += len(rest.translate(None, _ASCII))
+    return good / max(good + bad, 1)
+
+
+def _check_not_mixed(path: Path, share: float, least: float) -> None:
+    """Raise AnnotationError where so much of a text is UTF-8 that its other letters are damage.
+
+    Read as Windows-1252, all names but those would be wrong.
+    """
+    if share < least:
+        return
+    with readable(path), path.open("rb") as file:
+        for line, text in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
+            try:
+                text.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                what = f"the byte 0x{text[error.start]:02X} is not UTF-8, as other letters here are"
+                raise AnnotationError.at(path, line, f"{what}; save all as UTF-8") from None
 
 
 def _check_not_foreign(path: Path, text: bytes) -> None:
@@ -172,9 +212,10 @@ def _check_no_nul(path: Path, text: str, line: int) -> None:
 
 
 @contextmanager
-def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+def open_text(path: Path, encoding: str, *, errors: str = "strict") -> Iterator[TextIO]:
     """Open a text file for reading; lines end with LF, CR LF or CR and keep their ends."""
-    with readable(path), _Lines(path.open("rb"), encoding=encoding, newline="") as file:
+    form: Any = {"encoding": encoding, "errors": errors, "newline": ""}
+    with readable(path), _Lines(path.open("rb"), **form) as file:
         file.path = path
         yield file
 
@@ -214,7 +255,10 @@ def read_text(path: Path) -> str:
     utf16 = "utf-16" if marked else unmarked
     for encoding in [utf16] if utf16 else ["utf-8-sig", WINDOWS_1252]:
         if encoding == WINDOWS_1252:
+            share = _utf8_share([content])
+            _check_not_mixed(path, share, _SURELY_MIXED)
             _check_not_foreign(path, content)
+            _check_not_mixed(path, share, _MIXED)
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:

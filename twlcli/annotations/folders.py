@@ -11,7 +11,7 @@ from pathlib import Path
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES, AnnotationBuilder
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, reason_of
 from twlcli.images.discover.walk import walk_folders
 from twlcli.images.image_file import IMAGE_SUFFIXES, is_image
 from twlcli.labels import some_of
@@ -28,7 +28,7 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     except FileNotFoundError as error:
         raise AnnotationError(f"{error.filename}: no such file or folder") from None
     except OSError as error:
-        raise AnnotationError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise AnnotationError(f"{error.filename}: cannot be read ({reason_of(error)})") from error
 
 
 def is_folders(path: Path) -> bool:

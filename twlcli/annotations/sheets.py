@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import re
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.builder import SPLIT_NAMES
-from twlcli.annotations.encoding import check_is_file, readable
-from twlcli.errors import AnnotationError, needs_extra
+from twlcli.annotations.encoding import LONGEST_LINE, check_is_file, readable
+from twlcli.confined import ConfinedError, confined
+from twlcli.errors import AnnotationError, MissingExtraError
 from twlcli.labels import some_of
 
 SHEETS = (".parquet", ".xlsx")
 NO_PATH = "(the bytes of a file)"  # in place of a cell that holds them
 NO_CLASS = "(no class)"  # in place of the class of an image that has none
 
+# All that is inside a workbook, and all text of a table; there are no larger ones of labels.
+_MOST_UNPACKED = 1 << 30  # bytes
+_MOST_TEXT = 2 << 30  # characters
+_MOST_IN_ALL = 100_000_000  # rows
 _ROWS_AT_ONCE = 4096
+_BYTES_AT_ONCE = 64 << 20  # of rows of Parquet, as the file tells
 _PIECE = 1 << 20  # bytes of a sheet's XML looked at together
 _LONGEST = 4096  # bytes of a cell of XML
 # A cell with a formula whose value was not saved with it; cells that were merged.
@@ -39,10 +46,37 @@ def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         AnnotationError: the file cannot be read, or its cells are not all there.
         MissingExtraError: the package that reads it is not installed.
     """
+    yield from enumerate(_elsewhere(path, _rows, path), start=1)
+
+
+def _elsewhere(path: Path, work: Callable[..., Iterator[Any]], *args: Any) -> Iterator[Any]:
+    """What `work` yields of a file, in a process that may crash or take too much."""
     check_is_file(path)
+    packages = {".parquet": ("pyarrow", "Parquet"), ".xlsx": ("openpyxl", "Excel workbooks")}
+    package, what = packages[path.suffix.lower()]
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(f"reading {what}", path.suffix.lower()[1:])
+    try:
+        yield from confined(work, *args)
+    except ConfinedError as error:
+        raise AnnotationError(f"{path}: {error}; is it a label file?") from None
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """As `sheet_rows`, without the numbers."""
+    size = 0
     rows = _parquet(path) if path.suffix.lower() == ".parquet" else _workbook(path)
     for number, row in enumerate(rows, start=1):
-        yield number, [_text(value) for value in row]
+        cells = [_text(value) for value in row]
+        length = sum(map(len, cells))
+        size += length
+        if length > LONGEST_LINE:
+            message = f"a row of more than {LONGEST_LINE:,} characters; is it a label file?"
+            raise AnnotationError.at(path, number, message)
+        if size > _MOST_TEXT or number > _MOST_IN_ALL:
+            what = f"{_MOST_IN_ALL:,} rows or {_MOST_TEXT:,} characters"
+            raise AnnotationError(f"{path}: has more than {what}")
+        yield cells
 
 
 def notes_of(path: Path, header: Sequence[str], image: int, read: Collection[int]) -> list[str]:
@@ -58,11 +92,17 @@ def notes_of(path: Path, header: Sequence[str], image: int, read: Collection[int
         AnnotationError: as `sheet_rows`; or, in these columns, cells are merged, formulas have no
             stored value, or lists hold no names.
     """
+    return list(_elsewhere(path, _notes, path, header, image, read))
+
+
+def _notes(path: Path, header: Sequence[str], image: int, read: Collection[int]) -> Iterator[str]:
     if path.suffix.lower() == ".xlsx":
         with _opened(path) as book:
             sheet, others = _sheet(path, book)
             _check_cells(path, sheet, read)
-            return [f"sheets that were not read: {some_of(others)}"] if others else []
+        if others:
+            yield f"sheets that were not read: {some_of(others)}"
+        return
     with _parquet_file(path) as file:
         schema = file.schema_arrow
     for place in read:
@@ -72,30 +112,31 @@ def notes_of(path: Path, header: Sequence[str], image: int, read: Collection[int
             raise AnnotationError(f"{path}: {message}")
     kind = schema.field(image).type
     if "bytes" in [kind.field(at).name for at in range(kind.num_fields)]:
-        return [
-            f"of the images inside '{header[image]}' only the paths were read; they must be files"
-        ]
-    return []
+        yield f"of the images inside '{header[image]}' only the paths were read; they must be files"
 
 
 def classes_of(path: Path, column: str) -> tuple[tuple[str, ...], int]:
     """The classes in a column as Hugging Face names them, and how many images have none of them."""
     if path.suffix.lower() != ".parquet":
         return (), 0
+    names, without = next(_elsewhere(path, _classes, path, column))
+    return tuple(names), without
+
+
+def _classes(path: Path, column: str) -> Iterator[tuple[Sequence[str], int]]:
     with _parquet_file(path) as file:
-        names = _class_names(file.schema_arrow.metadata or {}).get(column)
-        if names is None:
-            return (), 0
+        names = _class_names(file.schema_arrow.metadata or {}).get(column, [])
         without = 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-            without += _named(batch.columns[0].to_pylist(), names).count(NO_CLASS)
-        return tuple(names), without
+        if names:
+            for batch in file.iter_batches(_batch_size(file), columns=[column]):
+                without += _named(batch.columns[0].to_pylist(), names).count(NO_CLASS)
+        yield names, without
 
 
 @contextmanager
 def _parquet_file(path: Path) -> Iterator[Any]:
-    with needs_extra("reading Parquet", "parquet"):
-        from pyarrow import parquet
+    from pyarrow import parquet
+
     with _damage_told(path, "Parquet"), parquet.ParquetFile(path) as file:
         yield file
 
@@ -105,12 +146,26 @@ def _parquet(path: Path) -> Iterator[Sequence[Any]]:
         header = file.schema_arrow.names
         classes = _class_names(file.schema_arrow.metadata or {})
         yield header
-        for batch in file.iter_batches(_ROWS_AT_ONCE):
+        if file.metadata.num_rows > _MOST_IN_ALL:
+            raise AnnotationError(f"{path}: has more than {_MOST_IN_ALL:,} rows")
+        # Images inside the file may be much larger than all else, and only their paths are read.
+        leaves = [file.schema.column(at).path for at in range(len(file.schema))]
+        paths = {leaf.removesuffix(".path") for leaf in leaves if leaf.endswith(".path")}
+        wanted = [leaf for leaf in leaves if leaf.removesuffix(".bytes") not in paths]
+        for batch in file.iter_batches(_batch_size(file), columns=wanted, use_threads=False):
             columns = [
                 _named(column.to_pylist(), classes.get(name))
                 for name, column in zip(header, batch.columns, strict=True)
             ]
             yield from zip(*columns, strict=True)
+
+
+def _batch_size(file: Any) -> int:
+    """Rows that fit the memory, if the file does not lie."""
+    metadata = file.metadata
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    per_row = max((each.total_byte_size / max(each.num_rows, 1) for each in groups), default=0)
+    return int(max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE / max(per_row, 1))))
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
@@ -153,12 +208,29 @@ def _named(values: list[Any], names: Sequence[str] | None) -> list[Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with needs_extra("reading Excel workbooks", "xlsx"):
-        import openpyxl
+    import openpyxl
+
     with _damage_told(path, "an Excel workbook", hint="save it as CSV in UTF-8"):
+        _check_size(path)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         with closing(book):
             yield book
+
+
+def _check_size(path: Path) -> None:
+    """Raise AnnotationError for an archive that unpacks into too much.
+
+    Nothing is unpacked beyond the sizes that it tells, but with methods that workbooks do not use.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(
+        each.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for each in entries
+    ):
+        raise ValueError("compressed as workbooks are not")
+    if sum(each.file_size for each in entries) > _MOST_UNPACKED:
+        message = f"unpacks into more than {_MOST_UNPACKED >> 20} MiB"
+        raise AnnotationError(f"{path}: {message}", hint="save it as CSV in UTF-8")
 
 
 def _workbook(path: Path) -> Iterator[Sequence[Any]]:
@@ -230,7 +302,7 @@ def _damage_told(path: Path, what: str, *, hint: str = "") -> Iterator[None]:
     try:
         with readable(path):
             yield
-    except AnnotationError:
+    except (AnnotationError, MemoryError):
         raise
     except Exception as error:  # on damaged files both libraries raise nearly anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -264,7 +336,7 @@ def _text(value: Any) -> str:
         except UnicodeDecodeError:
             return NO_PATH
     if isinstance(value, dict):
-        if value.keys() == {"bytes", "path"}:  # an image as datasets of Hugging Face hold it
+        if value.keys() == {"path"}:  # of an image as datasets of Hugging Face hold it
             return _text(value["path"]) or NO_PATH
         return json.dumps(value, ensure_ascii=False, default=_text)
     if isinstance(value, list):

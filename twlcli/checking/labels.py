@@ -146,6 +146,13 @@ def _few(annotations: Annotations) -> Iterator[Finding]:
 def _together(annotations: Annotations) -> Iterator[Finding]:
     names = annotations.vocabulary.names
     found = find_together(annotations.labels)
+    if found is None:
+        yield Finding(
+            "too-many-pairs",
+            "note",
+            "which labels occur together is not said: too many are at the same images, or apart",
+        )
+        return
 
     def items(pairs: Iterable[Pair], verb: str, count: str) -> tuple[Item, ...]:
         return tuple(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -45,7 +47,8 @@ COMMANDS = {
 }
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, on which schedulers can be told to run a job again
-STOPPED = (TRY_AGAIN, 130)
+INTERRUPTED = 130  # by Ctrl-C, as a shell says it
+STOPPED = (TRY_AGAIN, INTERRUPTED)
 MAY_BE_EMPTY = ("--title", "--separator", "--set")  # texts
 
 _UsageError: Any = typer.BadParameter.__base__  # of the copy of Click inside Typer
@@ -72,8 +75,17 @@ class ErrorBoundary(TyperGroup):
         except (TwlError, _UsageError) as error:
             if "NoArgs" in type(error).__name__:  # a group without a command shows its help
                 raise
+            if _interrupted.is_set():  # libraries in C make other errors of it
+                raise _end_of_interrupt() from None
             say(f"error: {self._text(ctx, error)}")
             raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            say(f"error: {error.filename}: {error.strerror}")
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:  # of commands that have nothing more to say of it
+            raise _end_of_interrupt() from None
 
     def _text(self, ctx: Any, error: Any) -> str:
         from twlcli.cli import hints
@@ -82,6 +94,20 @@ class ErrorBoundary(TyperGroup):
             return hints.usage_text(error)
         hint = error.hinted(hints.names_of_arguments(self, ctx))
         return f"{error.message}; {hint}" if hint else error.message
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C as Python has it, and remembered."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _end_of_interrupt() -> typer.Exit:
+    say("interrupted")
+    return typer.Exit(INTERRUPTED)
 
 
 def check_not_empty(arguments: Sequence[str]) -> None:
@@ -189,8 +215,16 @@ def _in_a_model() -> bool:
 def main() -> None:
     """Entry point of the console script."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+            signal.signal(signal.SIGINT, _interrupt)
         _main()
+    except KeyboardInterrupt:  # outside of any command
+        say("interrupted")
+        sys.exit(INTERRUPTED)
     except Exception:  # a bug; its message may hold what a file says
+        if _interrupted.is_set():
+            say("interrupted")
+            sys.exit(INTERRUPTED)
         import traceback
 
         echo(traceback.format_exc(), err=True, nl=False)

@@ -170,6 +170,9 @@ def _tables(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[
 
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
+    for out in outs:
+        if out in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+            raise TwlError(f"--out {out}: --out - is standard output")
     if format_name is not None and not outs:
         raise TwlError("--format requires a table: --out FILE")
     tables = [

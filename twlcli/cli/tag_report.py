@@ -85,7 +85,9 @@ class TagReport:
         try:
             with self._bar:
                 yield
-        except (KeyboardInterrupt, TwlError):
+        except (KeyboardInterrupt, TwlError) as end:
+            if self._start is None and isinstance(end, KeyboardInterrupt):
+                say("interrupted")
             if self._start is not None:
                 self._list_failures()
                 self._list_caveats(self._start)

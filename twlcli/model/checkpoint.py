@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from twlcli.errors import ModelError
+from twlcli.errors import ModelError, reason_of
 from twlcli.io import write_whole
 from twlcli.model.backbones import build_backbone, last_layer, load_state, replace_head, resized
 from twlcli.model.spec import SPEC_KEY, ModelSpec
@@ -82,11 +82,21 @@ def is_checkpoint(path: Path) -> bool:
         return True
     if path.suffix != ".safetensors" or not path.is_file():
         return False
+    _check_readable(path)
     try:
         with safe_open(path, framework="pt") as opened:
             return SPEC_KEY in (opened.metadata() or {})
     except SafetensorError:
         return False
+
+
+def _check_readable(file: Path) -> None:
+    """Raise ModelError for a file that is kept closed; safetensors says it is not there."""
+    try:
+        with file.open("rb"):
+            return
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({reason_of(error)})") from error
 
 
 def read_checkpoint(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
@@ -110,6 +120,7 @@ def _read(
     if not file.is_file():
         what = "run has no checkpoint yet" if path.is_dir() else "no such model"
         raise ModelError(f"{file}: {what}")
+    _check_readable(file)
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from twlcli.errors import DeviceError, ModelError, did_you_mean
+from twlcli.errors import DeviceError, ModelError, did_you_mean, reason_of
 from twlcli.model.bounds import SECONDS, Calls, in_time, limit_memory
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 
@@ -32,6 +32,7 @@ PROVIDERS = {
 # Measured on two cores: from 1 to 32 the same speed within the noise for real networks, while two
 # threads of MobileNetV2 hold 260 MB at 8 and 135 at 2. At 1 tiny networks lose a tenth of theirs.
 CPU_BATCH = 2
+_LARGEST = 2 << 30  # bytes; the form itself has this bound
 DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of several workers
 
 _FATAL = 4  # ONNX Runtime's severities; errors come as exceptions, too
@@ -132,7 +133,13 @@ def _check_file(path: Path) -> None:
         raise ModelError(
             f"{path}: is a checkpoint, expected an .onnx file; write one with: twl export {path}"
         )
-    if _has_external_data(path):
+    if path.stat().st_size > _LARGEST:
+        raise ModelError(f"{path}: is larger than 2 GiB, which no ONNX file in one piece is")
+    try:
+        elsewhere = _has_external_data(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({reason_of(error)})") from error
+    if elsewhere:
         raise ModelError(
             f"{path}: keeps weights in other files; expected all in one, as twl export writes it"
         )

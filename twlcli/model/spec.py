@@ -168,8 +168,12 @@ def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:
     if fields is None:
         return None
     precision = _of_kind(dict, fields["precision"])
-    precision = {str(float(key)): _numbers(values) for key, values in precision.items()}
-    return Thresholds(_numbers(fields["best_f1"]), precision)
+    thresholds = {str(float(key)): _numbers(values) for key, values in precision.items()}
+    if len(thresholds) < len(precision):
+        raise ValueError("thresholds for a precision are there twice")
+    if not all(0 <= float(key) <= 1 for key in thresholds):
+        raise ValueError("thresholds for a precision that is not between 0 and 1")
+    return Thresholds(_numbers(fields["best_f1"]), thresholds)
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

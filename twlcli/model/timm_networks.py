@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from twlcli.errors import ModelError, RecipeError, did_you_mean, needs_extra
 from twlcli.model.backbone_names import HUB, TIMM
+from twlcli.model.hub_guard import guarded_hub
 
+_MOST_OF_CONFIG = 16 << 20  # bytes
 _REPLACED = ("num_classes", "img_size")  # arguments of a network that are ours to choose
 _NAME = re.compile(r"\w+(\.\w+)?")  # of a network and of its weights; nothing that timm looks up
 
@@ -121,7 +123,7 @@ def pretrained_state(backbone: str, weights: str, *, image_size: int) -> Mapping
     timm, name = _timm(backbone), _known(backbone)
     source = weights if weights.startswith(HUB) else name
     try:
-        with _without_warnings():
+        with _without_warnings(), guarded_hub(_most_bytes(name)):
             network = timm.create_model(source, pretrained=True, **_size_options(name, image_size))
     except Exception as error:  # of the hub, of HTTP and of files, each with errors of its own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -173,13 +175,23 @@ def _hub_config(name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """What a model on the hub says of its images, its network and the network's arguments."""
     timm = _timm(name)
     try:
-        values, network, arguments = timm.models.load_model_config_from_hf(name.removeprefix(HUB))
+        with guarded_hub(_MOST_OF_CONFIG):
+            load = timm.models.load_model_config_from_hf
+            values, network, arguments = load(name.removeprefix(HUB))
     except Exception as error:  # of the hub, of HTTP and of JSON, each with errors of its own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{name}: cannot be read ({reason})") from error
     if not (_NAME.fullmatch(str(network)) and timm.is_model(network)):
         raise ModelError(f"{name}: is a network that timm does not have: {network!a}")
     return values, network, arguments or {}
+
+
+def _most_bytes(name: str) -> int:
+    """What the file of a network's weights may have: they may be other ones, and have a head."""
+    with torch.device("meta"):
+        network = _timm(TIMM).create_model(name)
+    size: int = sum(each.numel() * each.element_size() for each in network.state_dict().values())
+    return 4 * size + _MOST_OF_CONFIG
 
 
 def _pooling(network: str) -> Any:

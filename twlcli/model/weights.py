@@ -19,8 +19,12 @@ from twlcli.io import check_not_compressed
 from twlcli.model import timm_networks
 from twlcli.model.backbone_names import HUB, TIMM
 from twlcli.model.backbones import backbone_of, last_layer, load_state
-from twlcli.model.checkpoint import check_finite, is_checkpoint, read_checkpoint
+from twlcli.model.checkpoint import CHECKPOINT_NAME, check_finite, is_checkpoint, read_checkpoint
 from twlcli.recipe.names import is_code
+
+# Files may hold twice the precision, moving averages and an optimizer's state too.
+_TIMES_AS_LARGE = 10
+_AND = 1 << 28  # bytes
 
 _GROUPS = 100  # labels above which those of ML-Decoder share queries
 _OF_LABELS = ("query_embed.weight", "duplicate_pooling", "duplicate_pooling_bias")
@@ -82,6 +86,7 @@ def load_weights(
     backbone, prefix = backbone_of(network)
     theirs: Sequence[str] | None = None
     their_head: Mapping[str, Tensor] = {}
+    _check_size(Path(weights), network)
     if name.startswith(TIMM) and (weights == "default" or weights.startswith(HUB)):
         state = timm_networks.pretrained_state(name, weights, image_size=image_size)
     elif weights == "default":
@@ -213,6 +218,22 @@ def _downloaded(name: str) -> Mapping[str, Tensor]:
             hint="{weights} can name a file, or be none for random weights",
         ) from error
     return state
+
+
+def _check_size(path: Path, network: nn.Module) -> None:
+    """Raise ModelError for a file of far more weights than the network has.
+
+    A file with holes may claim to hold any number and take no room on the disk.
+    """
+    file = path / CHECKPOINT_NAME if path.is_dir() else path
+    if not file.is_file():
+        return  # a name, or told later
+    own = sum(each.numel() * each.element_size() for each in network.state_dict().values())
+    size, most = file.stat().st_size, _TIMES_AS_LARGE * own + _AND
+    if size > most:
+        raise ModelError(
+            f"{path}: has {size >> 20:,} MiB; expected at most {most >> 20:,} for this backbone"
+        )
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:

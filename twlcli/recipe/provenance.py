@@ -46,7 +46,7 @@ def recipe_of(provenance: Mapping[str, Any], *, source: object) -> Recipe:
     """
     tables = provenance.get("recipe")
     if not isinstance(tables, dict):
-        raise ModelError(f"{source}: carries no recipe; models have one since twl 0.2")
+        raise ModelError(f"{source}: carries no recipe, as models of twl 0.1.0")
     try:
         return Recipe.from_tables(tables, place=f"{source}: recipe")
     except RecipeError as error:

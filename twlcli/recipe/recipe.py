@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import RecipeError, did_you_mean
+from twlcli.errors import RecipeError, did_you_mean, reason_of
 from twlcli.io import parse_toml, read_short_text
 from twlcli.recipe.base import Checked, KeyRefused, in_toml, no_table, shown
 from twlcli.recipe.losses import LOSS_RECIPES, AnyLoss, TwoWayRecipe
@@ -186,7 +186,7 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         text = read_short_text(Path(path))
     except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
+        raise RecipeError(f"{path}: cannot read the recipe ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not a TOML recipe ({error})") from error
     return Recipe.from_toml(text, place=str(path))

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, reason_of
 
 APPLICATION_ID = 0x74776C6A  # "twlj", in the header of the file
 LAYOUT = 1  # of the tables
@@ -177,7 +177,9 @@ class JournalFile:
         except UnicodeDecodeError as error:  # in the names of the tables, or SQLite's own message
             raise self.corrupt(error) from error
         except OSError as error:
-            raise TwlError(f"{self.path}: the journal cannot be used ({error.strerror})") from error
+            raise TwlError(
+                f"{self.path}: the journal cannot be used ({reason_of(error)})"
+            ) from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
             if code == sqlite3.SQLITE_INTERRUPT and self._steps <= _MOST_STEPS:

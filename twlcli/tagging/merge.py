@@ -6,7 +6,7 @@ import csv
 import heapq
 import os
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from twlcli.annotations.csv_cells import image_of_cell
+from twlcli.annotations.encoding import open_text, readable
 from twlcli.annotations.rows import long_cells
-from twlcli.errors import TwlError, needs_extra
-from twlcli.io import check_free, listed, open_partial, parse_json
+from twlcli.confined import ConfinedError, confined
+from twlcli.errors import TwlError, needs_extra, reason_of
+from twlcli.io import check_free, check_regular, discard_partial, listed, open_partial, parse_json
 from twlcli.tagging.outputs.parquet import parquet_rows
 from twlcli.tagging.outputs.tables import format_of
 from twlcli.tagging.shards import Shard, Summary, read_images, read_summary
 from twlcli.tagging.tags import Tags
 
 _NOT_SET = "not set"
+_TAGS_HEADER = b"image,labels,probabilities\n"
 _ERRORS_HEADER = b"image,error\n"
 _BATCH = 1024  # rows of a Parquet part in memory
 _SHOWN = 20  # missing shards
@@ -76,28 +79,73 @@ def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
             raise TwlError(f"{part}: is {formats[part]}, expected {formats[out]} as {out}")
         if part.resolve() == out.resolve():
             raise TwlError(f"{part}: is a part and the output")
+        with readable(part):
+            check_regular(part)
     summaries = [read_summary(part) for part in parts]
     _check_shards(parts, summaries)
-    table = _Parquet() if formats[out] == "parquet" else _Text(parts, formats[out])
+    table: _Text | _Parquet
+    joined: Iterator[list[Any]]
+    if formats[out] == "parquet":
+        table = _Parquet()
+        joined = _joined_elsewhere(out, parts, summaries)
+    else:
+        table = _Text(parts, formats[out])
+        joined = _joined(out, parts, summaries, table)
     images = rows = without_row = 0
+    try:
+        with table.write(out) as write:
+            for found in joined:
+                images += 1
+                rows += len(found)
+                without_row += not found
+                for row in found:
+                    write(row)
+    except BaseException:
+        discard_partial(out)  # nothing goes on from it
+        raise
+    return Merged(len(parts), images, rows, without_row)
+
+
+def _joined(
+    out: Path, parts: Sequence[Path], summaries: Sequence[Summary], table: _Text | _Parquet
+) -> Iterator[list[Any]]:
+    """The rows of each image, in the order of one run."""
     entries = [
         _entries(part, summary, table) for part, summary in zip(parts, summaries, strict=True)
     ]
     before: Path | None = None
-    with table.write(out) as write:
-        for position, found, part in heapq.merge(*entries, key=lambda entry: entry[0]):
-            if position != images:
-                what = "no part" if position > images else f"{before} and in {part}"
-                raise TwlError(f"{out}: image number {min(position, images) + 1:,} is in {what}")
-            before = part
-            images += 1
-            rows += len(found)
-            without_row += not found
-            for row in found:
-                write(row)
-        if images != summaries[0].images:
-            raise TwlError(f"{out}: image number {images + 1:,} is in no part")
-    return Merged(len(parts), images, rows, without_row)
+    images = 0
+    for position, found, part in heapq.merge(*entries, key=lambda entry: entry[0]):
+        if position != images:
+            what = "no part" if position > images else f"{before} and in {part}"
+            raise TwlError(f"{out}: image number {min(position, images) + 1:,} is in {what}")
+        before = part
+        images += 1
+        yield found
+    if images != summaries[0].images:
+        raise TwlError(f"{out}: image number {images + 1:,} is in no part")
+
+
+def _joined_elsewhere(
+    out: Path, parts: Sequence[Path], summaries: Sequence[Summary]
+) -> Iterator[list[Tags]]:
+    """As `_joined`, of Parquet, in a process that may crash or take too much."""
+    with needs_extra("reading Parquet", "parquet"):
+        import pyarrow  # noqa: F401
+    try:
+        for found in confined(_joined_parquet, out, parts, summaries):
+            yield [
+                Tags(name, tuple(labels), tuple(probabilities))
+                for name, labels, probabilities in found
+            ]
+    except ConfinedError as error:
+        raise TwlError(f"{out}: a part of it {error}") from None
+
+
+def _joined_parquet(
+    out: Path, parts: Sequence[Path], summaries: Sequence[Summary]
+) -> Iterator[list[Any]]:
+    yield from _joined(out, parts, summaries, _Parquet())
 
 
 def _check_shards(parts: Sequence[Path], summaries: Sequence[Summary]) -> None:
@@ -180,6 +228,9 @@ class _Text:
         if format_name == "csv":
             self._read = _csv_rows
             headers = {part: _first_line(part) for part in parts}
+            for part, header in headers.items():
+                if header.removeprefix(BOM_UTF8) not in (_TAGS_HEADER, _ERRORS_HEADER):
+                    raise TwlError(f"{part}: is not a table of tags, nor of failures")
             for (one, first), (other, second) in pairwise(headers.items()):
                 if first != second:
                     raise TwlError(f"{other}: its columns are not those of {one}")
@@ -188,30 +239,24 @@ class _Text:
 
     def read(self, path: Path) -> Iterator[NamedRow]:
         """The rows of a part."""
-        try:
-            with path.open("rb") as file:
-                is_empty = file.seek(0, os.SEEK_END) == 0
-                if not is_empty and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
-                    raise TwlError(f"{path}: is cut off in its last row")
-            with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield from self._read(path, file)
-        except OSError as error:
-            raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+        with readable(path), path.open("rb") as raw:
+            is_empty = raw.seek(0, os.SEEK_END) == 0
+            if not is_empty and raw.seek(-1, os.SEEK_END) >= 0 and raw.read(1) != b"\n":
+                raise TwlError(f"{path}: is cut off in its last row")
+        with open_text(path, "utf-8", errors="surrogateescape") as file:
+            yield from self._read(path, file)
 
     @contextmanager
-    def write(self, path: Path) -> Iterator[Callable[[str], object]]:
+    def write(self, path: Path) -> Iterator[Callable[[Any], object]]:
         """Takes the rows of the output."""
         with open_partial(path) as file:
             file.write(self._header)
             yield lambda row: file.write(row.encode("utf-8", "surrogateescape"))
 
 
-def _first_line(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.readline()
-    except OSError as error:
-        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+def _first_line(part: Path) -> bytes:
+    with readable(part), part.open("rb") as file:
+        return file.readline(1024)
 
 
 def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
@@ -221,10 +266,33 @@ def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
     with long_cells():
         try:
             for row in reader:
+                if len(row) > 2:
+                    _check_probabilities(_numbers(row[2]))
                 yield image_of_cell(row[0]), "".join(lines)
                 lines.clear()
         except (csv.Error, IndexError) as error:
             raise TwlError(f"{path}:{reader.line_num + 1}: not a row of CSV ({error})") from error
+        except ValueError as error:
+            raise TwlError(f"{path}:{reader.line_num + 1}: not a row of tags ({error})") from error
+
+
+def _numbers(cell: str) -> list[Any]:
+    """The probabilities in a cell, as `outputs.csv` writes them.
+
+    Example:
+        >>> _numbers("0.93|0.71"), _numbers("[0.93]"), _numbers("")
+        ([0.93, 0.71], [0.93], [])
+    """
+    if cell.startswith("["):
+        return list(parse_json(cell))
+    return [float(each) for each in cell.split("|")] if cell else []
+
+
+def _check_probabilities(values: Iterable[Any]) -> None:
+    """Raise ValueError for what no model gives."""
+    for value in values:
+        if type(value) not in (float, int) or not 0 <= value <= 1:
+            raise ValueError(f"the probability {value!r} is not between 0 and 1")
 
 
 def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
@@ -237,9 +305,13 @@ def _noted(file: Iterator[str], lines: list[str]) -> Iterator[str]:
 def _jsonl_rows(path: Path, file: Iterator[str]) -> Iterator[NamedRow]:
     for number, line in enumerate(file, start=1):
         try:
-            yield parse_json(line)["image"], line
-        except (ValueError, TypeError, KeyError):
-            raise TwlError(f"{path}:{number}: not a row of tags, expected an 'image'") from None
+            row = parse_json(line)
+            name = row["image"]
+            _check_probabilities(row["labels"].values())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            what = f" ({error})" if type(error) is ValueError else ", expected an 'image'"
+            raise TwlError(f"{path}:{number}: not a row of tags{what}") from None
+        yield name, line
 
 
 class _Parquet:
@@ -248,25 +320,29 @@ class _Parquet:
     repeats = False
 
     def read(self, path: Path) -> Iterator[NamedRow]:
-        """The rows of a part."""
-        with needs_extra("reading Parquet", "parquet"):
-            import pyarrow
-            from pyarrow import parquet
+        """The rows of a part; their writer takes `Tags`."""
+        import pyarrow
+        from pyarrow import parquet
+
         try:
             with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_BATCH):
+                for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
                     for row in batch.to_pylist():
                         image = row["image"]
                         name = os.fsdecode(row["image_bytes"]) if image is None else image
-                        labels, probabilities = tuple(row["labels"]), tuple(row["probabilities"])
-                        yield name, Tags(name, labels, probabilities)
+                        _check_probabilities(row["probabilities"])
+                        if len(row["labels"]) != len(row["probabilities"]):
+                            raise ValueError("labels and probabilities differ in number")
+                        yield name, (name, row["labels"], row["probabilities"])
+        except MemoryError:
+            raise
         except OSError as error:
-            raise TwlError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
         except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
             raise TwlError(f"{path}: not a Parquet table of tags ({error})") from error
 
     @contextmanager
-    def write(self, path: Path) -> Iterator[Callable[[Tags], object]]:
+    def write(self, path: Path) -> Iterator[Callable[[Any], object]]:
         """Takes the rows of the output."""
         with open_partial(path) as file, parquet_rows(file) as groups:
             yield groups.add

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from twlcli.errors import TwlError
+from twlcli.errors import TwlError, reason_of
 from twlcli.images.image_file import ImageFile
 from twlcli.io import check_regular, parse_json, write_errors, write_whole
 
 RunValue = str | int | float | bool | None
 
-_MAX_SUMMARY = 1 << 20  # bytes
+_MAX_LINE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def read_summary(output: Path) -> Summary:
     try:
         check_regular(path)
         with path.open("rb") as file:
-            summary = Summary(**parse_json(file.readline(_MAX_SUMMARY)))
+            summary = Summary(**parse_json(file.readline(_MAX_LINE)))
         _check_kinds(summary)
         Shard.parse(summary.shard)
     except FileNotFoundError:
@@ -118,7 +118,7 @@ def read_summary(output: Path) -> Summary:
             f"{output}: there is no {path.name} beside it; expected a table of one shard"
         ) from None
     except OSError as error:
-        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
     except (ValueError, TypeError, TwlError) as error:
         raise TwlError(f"{path}: not a shard's record: {error}") from error
     return summary
@@ -142,16 +142,18 @@ def read_images(output: Path, summary: Summary) -> Iterator[tuple[int, str]]:
     line, last = 1, -1
     try:
         with path.open("rb") as file:
-            file.readline()
-            for text in file:
+            file.readline(_MAX_LINE)
+            while text := file.readline(_MAX_LINE):
                 line += 1
                 position, name = parse_json(text)
                 if type(position) is not int or position <= last or type(name) is not str:
                     raise ValueError("expected a place and a name")
                 last = position
+                if line - 1 > summary.taken:
+                    raise ValueError(f"expected {summary.taken:,} images")
                 yield position, name
     except OSError as error:
-        raise TwlError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from error
     except (ValueError, TypeError) as error:
         raise TwlError(f"{path}:{line}: damaged: {error}") from error
     if line - 1 != summary.taken:

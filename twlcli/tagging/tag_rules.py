@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import TwlError, did_you_mean
+from twlcli.errors import TwlError, did_you_mean, reason_of
 from twlcli.io import parse_toml, read_short_text
 from twlcli.labels import Vocabulary
 from twlcli.tagging.tags import Tags
 
 _KEYS = ("aliases", "groups", "implications", "never", "only", "prefix")
+_MOST_PATTERNS = 1000
+_MOST_STEPS = 10_000_000  # of the look for groups that contradict implications
+_SHOWN = 20  # labels of a circle
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class TagRules:
         try:
             table = parse_toml(read_short_text(path))
         except OSError as error:
-            raise TwlError(f"{path}: cannot read the tag rules ({error.strerror})") from error
+            raise TwlError(f"{path}: cannot read the tag rules ({reason_of(error)})") from error
         except ValueError as error:
             raise TwlError(f"{path}: not a TOML file of tag rules ({error})") from error
         return cls.of(table, vocabulary, place=str(path))
@@ -119,12 +124,9 @@ class TagRules:
             there = sorted(
                 (label for label in group.labels if label in closed), key=lambda each: -closed[each]
             )
-            if lost := set(there[group.most :]):
-                given = {
-                    label: probability
-                    for label, probability in given.items()
-                    if label not in lost and lost.isdisjoint(self._above.get(label, ()))
-                }
+            if lost := there[group.most :]:
+                for label in _reached(lost, self._below):
+                    given.pop(label, None)
                 closed = self._with_implied(given)
         written: dict[str, float] = {}
         for label, probability in closed.items():
@@ -148,39 +150,44 @@ class TagRules:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @cached_property
-    def _above(self) -> dict[str, tuple[str, ...]]:
-        """For each label that implies others, all of them, the nearest first."""
-        above: dict[str, tuple[str, ...]] = {}
-        for label in TopologicalSorter(self.implications).static_order():
-            if nearest := self.implications.get(label):
-                further = (each for near in nearest for each in above.get(near, ()))
-                above[label] = tuple(dict.fromkeys((*nearest, *further)))
-        return above
+    def _below(self) -> dict[str, list[str]]:
+        """For each label that is implied, those that imply it."""
+        below: dict[str, list[str]] = {}
+        for label, implied in self.implications.items():
+            for each in implied:
+                below.setdefault(each, []).append(label)
+        return below
 
     @cached_property
-    def _known(self) -> tuple[str, ...]:
+    def _known(self) -> dict[str, None]:
         """The model's labels, then those that only implications bring."""
         implied = (label for labels in self.implications.values() for label in labels)
-        return tuple(dict.fromkeys((*self.labels, *implied)))
+        return dict.fromkeys((*self.labels, *implied))
 
     @cached_property
     def _written(self) -> dict[str, tuple[str, ...]]:
         """For each label the names by which it is written, with the prefix; may be none."""
+        never, only = _Entries(self.never), _Entries(self.only)
         return {
             label: tuple(
                 self.prefix + name
                 for name in self.aliases.get(label, (label,))
-                if not _is_among(self.never, label, name)
-                and (not self.only or _is_among(self.only, label, name))
+                if not (label in never or name in never)
+                and (not self.only or label in only or name in only)
             )
             for label in self._known
         }
 
-    def _with_implied(self, given: dict[str, float]) -> dict[str, float]:
+    def _with_implied(self, given: Mapping[str, float]) -> dict[str, float]:
+        """Also the labels that these imply, with the highest probability that implies them.
+
+        The most probable labels go first, so that each label is reached once.
+        """
         closed = dict(given)
-        for label, probability in given.items():
-            for above in self._above.get(label, ()):
-                closed[above] = max(probability, closed.get(above, probability))
+        reached: set[str] = set()
+        for label in sorted(given, key=lambda each: -given[each]):
+            for each in _reached([label], self.implications, reached):
+                closed[each] = max(given[label], closed.get(each, 0.0))
         return closed
 
     def _check(self, place: str) -> None:
@@ -188,41 +195,93 @@ class TagRules:
         for label in self.implications:
             _check_known(label, self._known, f"{place}: implications")
         try:
-            above = self._above
+            TopologicalSorter(self.implications).prepare()
         except CycleError as error:
-            circle = " → ".join(reversed(error.args[1]))
-            raise TwlError(f"{place}: implications form a cycle: {circle}") from error
+            circle = error.args[1][: -_SHOWN - 1 : -1]
+            more = " → …" if len(error.args[1]) > _SHOWN else ""
+            message = f"implications form a cycle: {' → '.join(circle)}{more}"
+            raise TwlError(f"{place}: {message}") from error
         for label in self.aliases:
             _check_known(label, self._known, f"{place}: aliases")
+        steps = 0
         for number, group in enumerate(self.groups, start=1):
             where = f"{place}: group {number}"
             for label in group.labels:
                 _check_known(label, self._known, where)
-            for label in self._known:
-                both = [each for each in group.labels if each in (label, *above.get(label, ()))]
-                if len(both) > 1:
-                    raise TwlError(
-                        f"{where}: '{both[0]}' and '{both[1]}' are exclusive, "
-                        f"but '{label}' implies both"
-                    )
-        names = [name for label in self._known for name in (label, *self.aliases.get(label, ()))]
+            implies: dict[str, str] = {}  # label to the one of the group that it implies or is
+            for label in group.labels:
+                for below in _reached([label], self._below):
+                    steps += 1
+                    if below in implies:
+                        raise TwlError(
+                            f"{where}: '{implies[below]}' and '{label}' are exclusive, "
+                            f"but '{below}' implies both"
+                        )
+                    implies[below] = label
+                if steps > _MOST_STEPS:
+                    raise TwlError(f"{where}: too many groups of labels that many others imply")
+        self._check_entries(place)
+
+    def _check_entries(self, place: str) -> None:
+        """Raise TwlError for entries of `never` and `only` that are no label, name or pattern."""
+        aliases = (name for names in self.aliases.values() for name in names)
+        names = dict.fromkeys((*self._known, *aliases))
         for key, entries in (("never", self.never), ("only", self.only)):
+            where = f"{place}: {key}"
+            if sum(map(_is_pattern, entries)) > _MOST_PATTERNS:
+                raise TwlError(f"{where}: more than {_MOST_PATTERNS:,} patterns")
             for entry in entries:
-                if not any(_is_among([entry], name, name) for name in names):
-                    _check_known(entry, names, f"{place}: {key}")
+                if entry not in names:
+                    found = _Entries([entry])
+                    if not (_is_pattern(entry) and any(name in found for name in names)):
+                        _check_known(entry, names, where)
 
 
-def _is_among(entries: Iterable[str], label: str, name: str) -> bool:
-    return any(
-        entry in (label, name) or fnmatchcase(label, entry) or fnmatchcase(name, entry)
-        for entry in entries
-    )
+class _Entries:
+    """Names and patterns; `in` asks whether a name is one of them or matches one."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._names = frozenset(entries)
+        patterns = sorted(filter(_is_pattern, self._names))
+        self._patterns = re.compile("|".join(map(translate, patterns))) if patterns else None
+
+    def __contains__(self, name: str) -> bool:
+        if name in self._names:
+            return True
+        return self._patterns is not None and self._patterns.match(name) is not None
 
 
-def _check_known(label: str, known: Iterable[str], where: str) -> None:
-    known = list(known)
+def _is_pattern(entry: str) -> bool:
+    return any(sign in entry for sign in "*?[")
+
+
+def _reached(
+    labels: Iterable[str], after: Mapping[str, Sequence[str]], before: set[str] | None = None
+) -> Iterator[str]:
+    """These labels and all that follow from them, the nearest first, each once.
+
+    Args:
+        labels: where to begin.
+        after: for a label those that follow from it.
+        before: what was reached before and is left out; takes what is reached now.
+
+    Example:
+        >>> list(_reached("a", {"a": "bc", "b": "d", "c": "d"}))
+        ['a', 'b', 'c', 'd']
+    """
+    reached = set() if before is None else before
+    waiting = deque(labels)
+    while waiting:
+        label = waiting.popleft()
+        if label not in reached:
+            reached.add(label)
+            yield label
+            waiting.extend(after.get(label, ()))
+
+
+def _check_known(label: str, known: Collection[str], where: str) -> None:
     if label not in known:
-        what = "pattern" if any(sign in label for sign in "*?[") else "label"
+        what = "pattern" if _is_pattern(label) else "label"
         missing = "matches no label" if what == "pattern" else "is not in the vocabulary"
         raise TwlError(f"{where}: {what} '{label}' {missing}{did_you_mean(label, known)}")
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
-from twlcli.errors import ImageError, TwlError
+from twlcli.errors import ImageError, TwlError, reason_of
 from twlcli.images.discover.left_out import is_system_folder
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile, is_image
-from twlcli.io import lies_in, listed
+from twlcli.io import lies_in, listed, open_own
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal import Journal, open_notes
 from twlcli.tagging.outputs.exiftool import ExifTool
@@ -121,11 +121,14 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _inside(root: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
+    def refuse(error: OSError) -> NoReturn:
         raise TwlError(f"{error.filename}: folder cannot be read ({error.strerror or error})")
 
     for here, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        status = Path(here).stat()
+        try:
+            status = Path(here).stat()
+        except OSError as error:  # it has just gone, or leads in circles
+            refuse(error)
         if (status.st_dev, status.st_ino) in visited:  # links in circles
             folders.clear()
             continue
@@ -185,12 +188,16 @@ class _Job:
             for written in journal.all_written((WHOLE, APPENDED)):
                 kind, _, names = written.kind.partition(":")
                 image = ImageFile(folder / written.name, written.name)
-                path = sidecar_path(image, ".txt", names)
+                path = image.path
                 try:
+                    path = sidecar_path(image, ".txt", names)
                     if path.is_file() and not path.is_symlink() and written.status is not None:
                         self._text(journal, path, written, appended=kind == APPENDED)
                 except ImageError as error:
                     self.failures.append(Failure(str(path), error.message))
+                except (OSError, ValueError) as error:  # names that no file can have
+                    reason = reason_of(error) if isinstance(error, OSError) else str(error)
+                    self.failures.append(Failure(str(path), f"cannot be read ({reason})"))
 
     def _text(self, journal: Journal, path: Path, written: Written, *, appended: bool) -> None:
         memo = written.content[DIGEST_BYTES:].decode(errors="replace")
@@ -225,7 +232,7 @@ def _mentions_twl(path: Path) -> bool:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
             return False  # a pipe would block, and a file with holes be read for hours
-        with path.open("rb") as file:
+        with open_own(path) as file:
             end = b""
             while piece := file.read(1 << 20):
                 if any(mark in end + piece for mark in _MARKS):

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.inference.stream import usable_cores
 from twlcli.model.torch import pick_device
+from twlcli.recipe.sections import TrainRecipe
 
 _NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
 _TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
@@ -97,6 +98,10 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if wanted else None
 
 
+_LEAST_BORNE = 16  # as many as are ever chosen
+_BORNE_BY_CORE = 8  # slow disks gain from several
+
+
 def loader_workers(asked: int, ranks: Ranks) -> int:
     """How many processes load images on this rank; -1 suits the machine.
 
@@ -152,6 +157,20 @@ def check_batch(batch_size: int, images: int, ranks: Ranks) -> None:
         raise RecipeError(f"batch size {batch_size} is too small for {ranks.world} ranks")
     if images < ranks.world:
         raise RecipeError(f"{images} training images are too few for {ranks.world} ranks")
+
+
+def check_parallel(train: TrainRecipe, ranks: Ranks) -> None:
+    """Raise RecipeError for more processes or threads than a machine of this size bears.
+
+    A recipe may come from a larger machine, or from somebody who wants this one to stand still.
+    """
+    cores = usable_cores()
+    most = max(_LEAST_BORNE, _BORNE_BY_CORE * cores // ranks.neighbours)
+    for name, asked in (("workers", train.workers), ("threads", train.threads)):
+        if asked > most:
+            raise RecipeError(
+                f"train.{name} is {asked}; at most {most} are started on {cores} cores"
+            )
 
 
 @contextmanager

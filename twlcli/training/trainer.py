@@ -41,6 +41,7 @@ from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
     check_batch,
+    check_parallel,
     device_errors,
     loader_workers,
     own_torch_state,
@@ -131,6 +132,7 @@ class Trainer:
         self.run = run
         recipe = run.recipe
         check_batch(recipe.schedule.batch_size, len(self.train_data), ranks)
+        check_parallel(recipe.train, ranks)
         self.spec = new_spec(recipe, self.train_data)
         labels = len(self.spec.vocabulary)
         with own_torch_state(ranks.device, recipe.train.threads), self._device_errors():

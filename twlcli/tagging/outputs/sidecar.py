@@ -16,7 +16,7 @@ from typing import Protocol
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import IMAGE_SUFFIXES, ImageFile, image_suffixes, suffix_of
 from twlcli.images.kinds import KIND_OF_SUFFIX, RAW
-from twlcli.io import claim, lies_in, put
+from twlcli.io import claim, lies_in, open_own, put
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Row, Tags
@@ -224,7 +224,8 @@ def read_existing(path: Path) -> bytes | None:
             raise ImageError(f"its {path.suffix} is not a file ({stat.filemode(status.st_mode)})")
         if status.st_size > MAXIMUM_BYTES:
             raise ImageError(f"its {path.suffix} is larger than {MAXIMUM_BYTES >> 20} MiB")
-        return path.read_bytes()
+        with open_own(path) as file:
+            return file.read(MAXIMUM_BYTES)
 
 
 def replace_file(path: Path, content: bytes, folders: Sequence[Path] = ()) -> None:
@@ -247,6 +248,8 @@ def replace_file(path: Path, content: bytes, folders: Sequence[Path] = ()) -> No
         ImageError: it cannot be written, or another run is writing it.
         TwlError: the disk is full.
     """
+    if len(content) > MAXIMUM_BYTES:  # it would not be read again
+        raise ImageError(f"its {path.suffix} would be larger than {MAXIMUM_BYTES >> 20} MiB")
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     temporary = path.with_name(f".twl-{digest}.tmp")
     with failures_of(path, "written"), os.fdopen(_claimed(temporary, path), "wb") as file:
