@@ -14,7 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -49,7 +49,7 @@ class ConfinedError(Exception):
 
 def confined(
     work: Callable[..., Iterable[Any]], *args: Any, limits: Limits | None = None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """What `work(*args)` yields in another process, which goes on only while more is asked for.
 
     Args:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -189,9 +190,8 @@ def failing():
 
 def test_what_is_drawn_is_what_is_yielded():
     assert list(confined(divmod_of, 7, 2)) == [[3, 1], "\udcff"]
-    rows = confined(endless)
-    assert [next(rows) for _ in range(100_000)] == [None] * 100_000
-    rows.close()
+    with closing(confined(endless)) as rows:
+        assert [next(rows) for _ in range(100_000)] == [None] * 100_000
     assert list(confined(divmod_of, 9, 2)) == [[4, 1], "\udcff"]  # nothing is left of what was
 
 

@@ -58,13 +58,17 @@ def test_workers_are_as_asked_or_suit_the_machine():
 @pytest.mark.parametrize("name", ["workers", "threads"])
 def test_a_recipe_starts_no_more_than_the_machine_bears(monkeypatch, name):
     monkeypatch.setattr(devices, "usable_cores", lambda: 4)
+
+    def recipe(count: int) -> TrainRecipe:
+        return TrainRecipe.model_validate({name: count})
+
     for count in (0, 1, 32):
-        check_parallel(TrainRecipe(**{name: count}), ALONE)
+        check_parallel(recipe(count), ALONE)
     message = rf"train\.{name} is 33; at most 32 are started on 4 cores"
     with pytest.raises(RecipeError, match=message):
-        check_parallel(TrainRecipe(**{name: 33}), ALONE)
+        check_parallel(recipe(33), ALONE)
     with pytest.raises(RecipeError, match="at most 16 are started"):
-        check_parallel(TrainRecipe(**{name: 1024}), replace(ALONE, world=8, neighbours=8))
+        check_parallel(recipe(1024), replace(ALONE, world=8, neighbours=8))
 
 
 def test_running_out_of_memory_says_which_batch_to_try():
