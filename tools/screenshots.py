@@ -1,7 +1,8 @@
 """Makes the images of the documentation: `python -m tools.screenshots`.
 
-Draws a sample set, tags it into a gallery, compares three losses, and takes a screenshot of both
-pages with a headless Chromium. It takes some minutes on a CPU.
+Tags photographs of scikit-image, which has to be installed, into a gallery with the default model,
+compares three losses on a drawn sample set, and takes a screenshot of both pages with a headless
+Chromium. It takes some minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -21,6 +23,9 @@ COMPARE = (
     "compare shapes --recipe shapes-small --epochs 6 --losses two-way,bce,softmax --seeds 3 "
     "--out comparison"
 )
+# Eileen Collins by NASA and the rocket by SpaceX, in the public domain; and under CC0 Chelsea by
+# Stefan van der Walt, the camera man by Lav Varshney and coffee by Rachel Michetti.
+PHOTOGRAPHS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "rocket.jpg")
 MOST_BYTES = 150_000
 
 
@@ -29,11 +34,22 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        copy_photographs(folder / "photographs")
+        twl("tag photographs --gallery gallery.html", folder)
+        screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 640))
         twl("data sample shapes", folder)
-        twl("tag shapes/images --model shapes-small --gallery gallery.html", folder)
-        screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 800))
         twl(COMPARE, folder)
         screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
+
+
+def copy_photographs(folder: Path) -> None:
+    """Those that are in the public domain or under CC0."""
+    found = find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        sys.exit("expected scikit-image, whose photographs are shown: pip install scikit-image")
+    folder.mkdir()
+    for name in PHOTOGRAPHS:
+        shutil.copy(Path(found.submodule_search_locations[0]) / "data" / name, folder)
 
 
 def twl(arguments: str, folder: Path) -> None:

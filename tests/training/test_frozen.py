@@ -9,7 +9,7 @@ import torch
 
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import stratified_folds
-from twlcli.errors import InterruptedRunError
+from twlcli.errors import InterruptedRunError, TwlError
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
 from twlcli.model.checkpoint import load_checkpoint
@@ -153,6 +153,36 @@ def test_every_loss_finds_a_head(photographs, features, tmp_path, loss):
         photographs, out=tmp_path / "run", settings=settings, device="cpu", features=features
     )
     assert load_checkpoint(run.folder)[1].provenance["cross_validation"]["converged"]
+
+
+def test_the_whole_network_is_trained_from_the_head(photographs, features, tmp_path):
+    settings: dict[Any, Any] = {
+        **SETTINGS,
+        **{"schedule.epochs": 1, "schedule.batch_size": 8, "train.workers": 0},
+        **{"train.precision": "float32", "optimizer.learning_rate": 1e-6},
+    }
+    run = train(
+        photographs,
+        out=tmp_path / "run",
+        settings=settings,
+        device="cpu",
+        features=features,
+        then_finetune=True,
+    )
+    assert not run.recipe.model.frozen
+    assert run.recipe.model.weights == str(tmp_path / "run-head")
+    head, _ = load_checkpoint(tmp_path / "run-head")
+    tuned, _ = load_checkpoint(run.folder)
+    before, after = (each.state_dict()["fc.weight"] for each in (head, tuned))
+    torch.testing.assert_close(after, before, rtol=1e-2, atol=1e-3)
+    assert not torch.equal(after, before)
+    with pytest.raises(TwlError, match="fine-tuning follows a frozen backbone"):
+        train(
+            photographs,
+            out=tmp_path / "other",
+            settings={**settings, "model.frozen": False},
+            then_finetune=True,
+        )
 
 
 def test_images_that_cannot_be_read_are_named(photographs, features, tmp_path):

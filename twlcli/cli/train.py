@@ -77,6 +77,13 @@ def train(
     frozen: options.Frozen = False,
     views: options.Views = None,
     features: options.Features = None,
+    then_finetune: Annotated[
+        bool,
+        typer.Option(
+            "--then-finetune",
+            help="With --frozen: then train the whole network, from the head that was found.",
+        ),
+    ] = False,
     settings: options.Settings = None,
     allow_code: options.AllowCode = False,
     help_recipe: Annotated[
@@ -110,11 +117,11 @@ def train(
         "workers": workers,
         "compile": compile_ or None,
     }
-    if frozen:
+    if frozen and not then_finetune:
         options.check_frozen(flags)
     flags |= {"frozen": frozen or None, "views": views}
     if resume is not None:
-        if out or recipe:
+        if out or recipe or then_finetune:
             raise TwlError("--resume continues a run in its folder, with its own recipe")
     elif data is None:
         raise TwlError(
@@ -156,6 +163,7 @@ def train(
                     out=out,
                     device=device,
                     features=features,
+                    then_finetune=then_finetune,
                     watcher=bars,
                     should_stop=interrupts,
                     allow_code=True,  # what is not the user's own was refused above

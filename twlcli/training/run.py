@@ -39,6 +39,7 @@ def train(
     settings: Settings = (),
     device: str = "auto",
     features: Path | str | None = None,
+    then_finetune: bool = False,
     watcher: Watcher | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     allow_code: bool = False,
@@ -56,6 +57,8 @@ def train(
             `{"schedule.epochs": 3}`, or texts such as `schedule.epochs=3`.
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
         features: the folder where a frozen backbone's features are kept; None is the user's cache.
+        then_finetune: train the whole network from the head of the frozen backbone; that run is
+            kept beside the other, in a folder with `-head` at its end.
         watcher: told about progress.
         should_stop: asked between steps; on True the state is saved and training stops.
         allow_code: import a backbone or loss `module:function` that the recipe names. Those in
@@ -82,6 +85,19 @@ def train(
         wanted = resolved_recipe(data, recipe, settings, allow_code=allow_code)
     folder = _free_folder(wanted) if out is None else Path(out)
     Run.check_free(folder)
+    if then_finetune:
+        if not wanted.model.frozen:
+            raise TwlError("fine-tuning follows a frozen backbone", hint="add {frozen}")
+        head = train(
+            wanted,
+            out=folder.with_name(f"{folder.name}-head"),
+            device=device,
+            features=features,
+            watcher=watcher,
+            should_stop=should_stop,
+            allow_code=allow_code,
+        )
+        wanted = wanted.with_values({"model": {"frozen": False, "weights": str(head.folder)}})
     annotations = _read(wanted)
 
     def begin(held: ExitStack) -> Run:
