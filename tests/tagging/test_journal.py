@@ -301,3 +301,10 @@ def test_probabilities_keep_every_bit(path):
     with opened(path) as journal:
         journal.commit([(NOW, tags)])
         assert find(journal, "1.jpg", NOW) == tags
+
+
+def test_a_folder_that_cannot_be_written_is_said(path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda place, mode: place != path.parent)
+    with pytest.raises(TwlError, match=r"the folder .* cannot be written"):
+        opened(path)
+    assert not path.exists()

@@ -71,6 +71,11 @@ class JournalFile:
         # Without the parent's check SQLite says no more than "unable to open database file".
         if not path.parent.is_dir():
             raise TwlError(f"{path}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK):  # SQLite writes beside it
+            raise TwlError(
+                f"{path}: the folder {path.parent} cannot be written",
+                hint="{journal} names a file elsewhere",
+            )
         with self._one_line():
             _check_files(path, own=own)
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
