@@ -305,6 +305,7 @@ def test_probabilities_keep_every_bit(path):
 
 def test_a_folder_that_cannot_be_written_is_said(path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda place, mode: place != path.parent)
-    with pytest.raises(TwlError, match=r"the folder .* cannot be written"):
-        opened(path)
+    refused = pytest.raises(TwlError, match=r"the folder .* cannot be written")
+    with refused, opened(path):
+        pass
     assert not path.exists()
