@@ -12,10 +12,12 @@ from twlcli.annotations.split import stratified_folds
 from twlcli.errors import InterruptedRunError, TwlError
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
+from twlcli.metrics import average_precision_per_label
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import evaluate, map_scores
+from twlcli.scoring.scores_file import read_scores
 from twlcli.training.run import resume, train
 
 SETTINGS: dict[str, Any] = {
@@ -95,6 +97,15 @@ def test_the_run_says_what_was_measured(found):
         provenance["validation"]["map_class"], abs=1e-6
     )
     assert measured.fitted_on == 0 and measured.cross_fitted is None
+
+
+def test_scores_of_images_that_no_head_had_seen_are_kept(found, photographs):
+    scores = read_scores(found.folder / "cross_validated.npz")
+    data = read_labels(photographs).split("train")
+    assert scores.images == data.images and scores.labels == data.vocabulary.names
+    ranked = average_precision_per_label(scores.probabilities, data.labels.dense())
+    crossed = load_checkpoint(found.folder)[1].provenance["cross_validation"]["map_class"]
+    assert np.mean(ranked) == pytest.approx(crossed, abs=1e-4)
 
 
 def test_only_training_images_count_as_seen(found, photographs):

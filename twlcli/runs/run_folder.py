@@ -6,6 +6,7 @@ model.safetensors   best weights so far, with the model's spec
 state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
 curves.svg          training loss and scores by epoch, as an image
+cross_validated.npz of a frozen backbone: what heads say of training images that they did not see
 unreadable.txt      training images that could not be decoded, with the reason
 """
 
@@ -46,6 +47,7 @@ from twlcli.runs.states import has_state
 
 CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
+CROSS_VALIDATED_NAME = "cross_validated.npz"
 _MOST_BYTES = 1 << 30  # of a table or list in a run
 
 

@@ -33,7 +33,7 @@ from twlcli.model.user_code import load_function
 from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.recipe import LossRecipe
 from twlcli.recipe.names import is_code
-from twlcli.runs.run_folder import Run
+from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
     average_precision_per_label,
@@ -42,6 +42,7 @@ from twlcli.scoring.average_precision import (
 )
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.fit import fit
+from twlcli.scoring.scores_file import write_scores
 from twlcli.training.devices import own_torch_state
 from twlcli.training.label_notes import label_notes
 from twlcli.training.trainer import checked_data, new_spec
@@ -314,6 +315,7 @@ class _Frozen:
         }
         spec = replace(fit(best.logits, train.targets, self.spec), provenance=provenance)
         write_checkpoint(self.network, spec, self.run.checkpoint)
+        write_scores(train.scored(best.logits), spec, self.run.folder / CROSS_VALIDATED_NAME)
         self.run.write_metrics(self.history)
         return scored
 
