@@ -10,11 +10,12 @@ import torch
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import stratified_folds
 from twlcli.errors import InterruptedRunError, TwlError
+from twlcli.images.preprocess import load_crop
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
 from twlcli.metrics import average_precision_per_label
 from twlcli.model.checkpoint import load_checkpoint
-from twlcli.model.torch import TorchPredictor
+from twlcli.model.torch import TorchPredictor, normalise, to_unit
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import evaluate, map_scores
 from twlcli.scoring.scores_file import read_scores
@@ -71,9 +72,6 @@ def logits_of(folder, photographs):
 
 
 def test_the_head_is_a_minimum(found, photographs):
-    from twlcli.images.preprocess import load_crop
-    from twlcli.model.torch import normalise, to_unit
-
     network, spec = load_checkpoint(found.folder)
     data = read_labels(photographs).split("train")
     form = spec.preprocessing
@@ -238,3 +236,47 @@ def test_folds_hold_each_image_once_and_part_no_group(photographs):
     folds = stratified_folds(grouped, 5, seed=0)
     assert all(len(set(folds[row : row + 3])) == 1 for row in range(0, 30, 3))
     assert len(set(folds)) == 5
+
+
+OWN = """
+import torch
+from torch import nn
+
+def small(*, pretrained):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 24, 5, stride=2), nn.ReLU(), nn.Conv2d(24, 32, 3), nn.ReLU())
+
+def squared(logits, targets):
+    return ((logits - targets) ** 2)[targets >= 0].mean()
+"""
+
+
+def test_a_network_and_a_loss_of_ones_own_are_frozen_and_solved(photographs, tmp_path, monkeypatch):
+    """The loss is a parabola, so that ridge regression knows the minimum."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_of_frozen.py").write_text(OWN)
+    settings: dict[Any, Any] = {
+        **SETTINGS,
+        "model.backbone": "own_of_frozen:small",
+        "loss.name": "own_of_frozen:squared",
+        "frozen.penalty": 0.05,
+    }
+    run = train(photographs, out="run", settings=settings, device="cpu", features="features")
+    network, spec = load_checkpoint(run.folder, allow_code=True)
+    data = read_labels(photographs).split("train")
+    crops = [np.asarray(load_crop(data.path(row), None, spec.preprocessing)) for row in range(20)]
+    batch = normalise(to_unit(torch.from_numpy(np.stack(crops))), spec.preprocessing)
+    with torch.no_grad():
+        logits = network(batch).double()
+        features = network.get_submodule("backbone")(batch).mean((2, 3)).double()
+    scale = features.std(0, correction=0)
+    standard = (features - features.mean(0)) / scale.clamp(
+        min=float(0.01 * features.var(0, correction=0).mean().sqrt())
+    )
+    targets = torch.from_numpy(data.labels.dense()).double()
+    count = targets.numel()
+    hessian = 2 / count * standard.T @ standard + 0.05 * torch.eye(32)
+    weights = torch.linalg.solve(hessian, 2 / count * standard.T @ (targets - targets.mean(0)))
+    expected = standard @ weights + targets.mean(0)
+    torch.testing.assert_close(logits, expected, atol=3e-3, rtol=0)
+    resume(run.folder, device="cpu", features="features", allow_code=True)

@@ -46,6 +46,7 @@ from twlcli.scoring.scores_file import write_scores
 from twlcli.training.devices import own_torch_state
 from twlcli.training.label_notes import label_notes
 from twlcli.training.trainer import checked_data, new_spec
+from twlcli.training.user_loss import UserLoss
 from twlcli.training.watcher import TrainStart, Watcher
 
 
@@ -333,7 +334,8 @@ def _loss(recipe: LossRecipe) -> Loss:
     """The loss of a recipe, with the gradient of its value."""
     options: dict[str, Any] = dict(recipe.options)
     if is_code(recipe.name):
-        return partial(load_function(recipe.name, f"loss '{recipe.name}'", allowed=True), **options)
+        function = load_function(recipe.name, f"loss '{recipe.name}'", allowed=True)
+        return UserLoss(recipe.name, function, options, group=None)
     if "focus_gradient" in options:
         options["focus_gradient"] = True
     return partial(LOSSES[recipe.name], **options)
