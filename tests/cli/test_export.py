@@ -97,13 +97,20 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
     options = ("--max-drop", "2.5", "--accept-drop", "--force", "--workers", "3")
     assert invoke("export", run, "--int8", "--out", out, *options).exit_code == 0
     assert asked[0][:2] == (run, out)
-    assert asked[0][3] == {"max_drop": 2.5, "accept_drop": True, "force": True, "workers": 3}
+    assert asked[0][3] == {
+        "max_drop": 2.5,
+        "accept_drop": True,
+        "force": True,
+        "workers": 3,
+        "allow_code": False,
+    }
     assert invoke("export", run, "--int8", "--out", tmp_path / "b.onnx").exit_code == 0
     assert asked[1][3] == {
         "max_drop": MAX_DROP,
         "accept_drop": False,
         "force": False,
         "workers": None,
+        "allow_code": False,
     }
 
 
@@ -143,8 +150,8 @@ def test_export_refuses_in_one_line(run, photographs, tmp_path, arguments, expec
 
 
 def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
-    def export(source, out, *, force):
-        assert (source, out, force) == (run, None, False)
+    def export(source, out, *, force, allow_code):
+        assert (source, out, force, allow_code) == (run, None, False, False)
         return Exported(run / "model.onnx", 9_000_000, read_spec(run), 1e-6, 3.25)
 
     monkeypatch.setattr("twlcli.exporting.onnx.export", export)

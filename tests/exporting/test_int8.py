@@ -91,7 +91,7 @@ def test_nothing_is_fitted_to_images_that_the_model_was_trained_on(
     trained = replace(small_export.spec, provenance={SEEN_KEY: seen})
     exported = replace(small_export, spec=trained)
 
-    def copy(source, out):
+    def copy(source, out, **options):
         shutil.copyfile(small_export.path, out)
         return exported
 

@@ -110,9 +110,9 @@ def test_finished_comparison_prints_its_table_again(made):
     assert now["candidates"] == before["candidates"]
 
 
-def test_default_model_gives_the_tags_it_gave(made, tmp_path):
+def test_the_model_of_then_gives_the_tags_it_gave(made, tmp_path):
     out = tmp_path / "tags.csv"
-    twl("tag", made / "images", "--out", out, "--top-k", "3")
+    twl("tag", made / "images", "--model", "shapes-small", "--out", out, "--top-k", "3")
     for now, then in zip(rows_of(out), rows_of(made / "tags.csv"), strict=True):
         assert (now["image"], now["labels"]) == (then["image"], then["labels"])
         probabilities = [list(map(float, row["probabilities"].split("|"))) for row in (now, then)]
@@ -127,7 +127,7 @@ def test_journal_is_gone_on_with_though_images_are_decoded_anew(made):
     for name, mtime_ns in rows:
         os.utime(made / "images" / os.fsdecode(name), ns=(mtime_ns, mtime_ns))
     for stored in (False, True):
-        options = ("--out", out, "--journal", journal, "--top-k", "3")
+        options = ("--out", out, "--journal", journal, "--top-k", "3", "--model", "shapes-small")
         result = twl("tag", made / "images", *options)
         assert ("18 of them in an earlier run" in result.stderr) == stored
         labels = [(row["image"], row["labels"]) for row in rows_of(out)]

@@ -47,9 +47,9 @@ def strong_wolfe(
         f(t) <= f(0) + c1 t f'(0)    and    |f'(t)| <= c2 |f'(0)|
 
     with cubic interpolation, c1 = 1e-4 and c2 = 0.9. Close to a minimum f(t) and f(0) differ by
-    less than they are rounded by. There the first condition is the approximate one of Hager and
-    Zhang, "A New Conjugate Gradient Method with Guaranteed Descent and an Efficient Line Search",
-    2005: f'(t) <= (2 c1 - 1) f'(0).
+    less than they are rounded by. So where f(t) is not above f(0), the first condition may also be
+    the approximate one of Hager and Zhang, "A New Conjugate Gradient Method with Guaranteed Descent
+    and an Efficient Line Search", 2005: f'(t) <= (2 c1 - 1) f'(0).
 
     Args:
         evaluate: the objective at a step length.
