@@ -108,6 +108,14 @@ def test_what_a_frozen_backbone_cannot_do_is_one_line(photographs, tmp_path, opt
     assert not out.exists()
 
 
+def test_options_of_a_frozen_backbone_alone(photographs, tmp_path):
+    for option in (["--views", 2], ["--features", tmp_path]):
+        for command in ("train", "compare"):
+            result = twl(command, photographs, *option, "--out", tmp_path / "run")
+            assert result.exit_code == 2
+            assert f"{option[0]} does nothing without --frozen" in result.stderr
+
+
 def test_show_and_prune(found, tmp_path):
     _, kept, _ = found
     features = shutil.copytree(kept, tmp_path / "features")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
-from twlcli.features.cache import About, FeatureCache, prune, summaries
+from twlcli.features.cache import About, FeatureCache, default_folder, prune, summaries
 from twlcli.images.identity import Identity
 from twlcli.model.preprocessing import Preprocessing
 
@@ -172,6 +172,45 @@ def test_rows_that_are_not_there_are_computed_again(tmp_path):
         cache.add(keys("/b"), [Identity(1, 1)], rows(2))
         place = cache.place((b"/b", 0), Identity(1, 1))
         np.testing.assert_array_equal(read(cache, 0, place), rows(1, 2))
+
+
+def test_rows_that_were_lost_do_not_come_back_as_zeros(tmp_path):
+    """What is added after a file was cut short makes it as long as it was."""
+    with FeatureCache(tmp_path, ABOUT) as cache:
+        names = [f"/{number}" for number in range(10)]
+        cache.add(keys(*names), [Identity(1, 1)] * 10, rows(*range(10)))
+        file = cache.folder / "features.f32"
+        os.truncate(file, 3 * 16)  # also while it is open
+        cache.add(keys("/new"), [Identity(1, 1)], rows(77))
+    with FeatureCache(tmp_path, ABOUT) as cache:
+        found = [cache.place((name.encode(), 0), Identity(1, 1)) for name in names]
+        assert found == [0, 1, 2, *[None] * 7]
+        place = cache.place((b"/new", 0), Identity(1, 1))
+        np.testing.assert_array_equal(read(cache, 0, 2, place), rows(0, 2, 77))
+    file.unlink()
+    with FeatureCache(tmp_path, ABOUT) as cache:
+        cache.add(keys("/late"), [Identity(1, 1)], rows(5))
+    with FeatureCache(tmp_path, ABOUT) as cache:
+        assert list(cache._known) == [(b"/late", 0)]
+
+
+def test_what_killed_processes_left_is_removed_when_it_is_old(tmp_path):
+    with FeatureCache(tmp_path, ABOUT) as cache:
+        old, new = (cache.folder / f".twl-{number}.tmp" for number in (1, 2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    FeatureCache(tmp_path, ABOUT).close()
+    assert new.exists() and not old.exists()
+
+
+def test_without_a_home_folder_the_user_has_to_name_one(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(TwlError, match="there is none"):
+        default_folder()
 
 
 @pytest.mark.parametrize(

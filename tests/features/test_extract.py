@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 
 from twlcli.annotations.detect import read_labels
-from twlcli.errors import RecipeError
+from twlcli.errors import RecipeError, TwlError
 from twlcli.features import network as networks
 from twlcli.features.cache import FeatureCache
 from twlcli.features.extract import Extracted, Stopped, extract
 from twlcli.features.views import view
 from twlcli.images.preprocess import load_crop
 from twlcli.model.backbones import build_backbone
+from twlcli.model.bundled import model_path
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 
@@ -124,6 +125,33 @@ def test_no_network_is_asked_for_where_the_cache_has_all(data, extracted, cache)
     extracted(data)
     found = extract(lambda: pytest.fail("made a predictor"), cache, data)
     assert found.computed == 0 and found.features.shape == (30, 1024)
+
+
+@pytest.mark.parametrize("what", ["garbage", "nothing", "other weights", "other outputs"])
+def test_a_network_file_that_is_another_is_written_anew(network, cache, data, extracted, what):
+    before = extracted(data.select(range(3)))
+    good = cache.network.read_bytes()
+    if what == "other weights":
+        torch.manual_seed(1)
+        other = build_backbone(BACKBONE, 3, image_size=32).eval()
+        cache.network.unlink()
+        networks.predictor(other, cache.about, cache.network, CPU)
+    elif what == "other outputs":
+        shutil.copy(model_path("shapes-small"), cache.network)
+    else:
+        cache.network.write_bytes(b"" if what == "nothing" else b"no network")
+    predictor = networks.predictor(network, cache.about, cache.network, CPU)
+    assert cache.network.stat().st_size == len(good)
+    again = extract(lambda: predictor, cache, data)
+    np.testing.assert_allclose(again.features[:3], before.features, atol=1e-5)
+
+
+def test_features_that_are_no_numbers_are_not_used(data, extracted, cache):
+    extracted(data)
+    with (cache.folder / "features.f32").open("r+b") as file:
+        file.write(np.full(10, np.nan, np.float32).tobytes())
+    with pytest.raises(TwlError, match="has features that are not finite numbers"):
+        extracted(data)
 
 
 def test_other_weights_have_another_digest_and_another_head_has_not(network):

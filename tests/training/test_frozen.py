@@ -1,6 +1,7 @@
 """A frozen backbone: the head that is found, and what its run carries."""
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import stratified_folds
-from twlcli.errors import InterruptedRunError, TwlError
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
 from twlcli.images.preprocess import load_crop
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
@@ -132,6 +133,28 @@ def test_resume_refits_with_the_penalty_that_was_found(found, photographs, featu
     np.testing.assert_allclose(after, before, atol=0.02 * np.abs(before).max())
 
 
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(found, photographs, features, tmp_path):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = photographs.with_name("fewer.csv")
+    other.write_text("image,labels,split\n0.png,red,val\n1.png,blue,train\n2.png,red,train\n")
+    try:
+        with pytest.raises(ModelError, match="has other labels than"):
+            resume(folder, other, device="cpu", features=features)
+    finally:
+        other.unlink()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_few_groups_make_few_folds(photographs):
+    data = read_labels(photographs)
+    grouped = replace(data, groups=tuple(f"group {row % 3}" for row in range(len(data))))
+    folds = stratified_folds(grouped, 5, seed=0)
+    assert sorted(set(folds)) == list(range(int(folds.max()) + 1)) and 2 <= len(set(folds)) <= 3
+    with pytest.raises(AnnotationError, match="all training images belong to one group"):
+        stratified_folds(replace(data, groups=("a",) * len(data)), 5, seed=0)
+
+
 def test_a_given_penalty_is_kept(photographs, features, tmp_path):
     frozen: dict[Any, Any] = {"frozen.penalty": 0.7, "frozen.views": 2, "frozen.folds": 3}
     settings = SETTINGS | frozen
@@ -230,8 +253,6 @@ def test_folds_hold_each_image_once_and_part_no_group(photographs):
     targets = data.labels.dense()
     counts = np.array([(targets[folds == fold] == 1).sum(0) for fold in range(5)])
     assert np.ptp(counts, axis=0).max() <= 2
-    from dataclasses import replace
-
     grouped = replace(data, groups=tuple(f"group {row // 3}" for row in range(len(data))))
     folds = stratified_folds(grouped, 5, seed=0)
     assert all(len(set(folds[row : row + 3])) == 1 for row in range(0, 30, 3))

@@ -50,26 +50,39 @@ def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> 
 
 
 def stratified_folds(annotations: Annotations, count: int, *, seed: int) -> Rows:
-    """The fold (N,) of each image, from 0 to `count` - 1; no group lies in two.
+    """The fold (N,) of each image, counted from 0; no group lies in two.
 
     Each is a hold-out part of the images that are in none yet; see `hold_out_images`.
 
     Args:
         annotations: N images.
-        count: of folds, at least 2.
+        count: of folds, at least 2; there are fewer where there are fewer images or groups.
         seed: the same seed gives the same folds.
 
     Raises:
-        AnnotationError: there are fewer images or groups than folds.
+        AnnotationError: there are fewer than two images or groups.
     """
+    if _is_one_group(annotations):
+        raise AnnotationError(
+            f"{annotations.source}: all training images belong to one group; cross-validation "
+            "needs two"
+        )
     folds = np.zeros(len(annotations), dtype=np.int64)
     rest = np.arange(len(annotations))
     for fold in range(count - 1, 0, -1):
         part = annotations.select(rest)
+        if _is_one_group(part):
+            break
         held = hold_out_images(part, fraction=1 / (fold + 1), seed=seed)
         folds[rest[held]] = fold
         rest = np.delete(rest, held)
-    return folds
+    return np.unique(folds, return_inverse=True)[1]
+
+
+def _is_one_group(annotations: Annotations) -> bool:
+    """Whether images cannot be parted: one alone, or all of one group."""
+    groups = annotations.group_numbers()
+    return len(groups) < 2 or (groups[0] >= 0 and bool((groups == groups[0]).all()))
 
 
 def hold_out(

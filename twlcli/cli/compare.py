@@ -136,10 +136,12 @@ def compare(
     interrupts = Interrupts()
     try:
         with ComparisonBar() as bar, interrupts:
+            wanted = options.resolved_recipe(
+                data, recipe, reading, flags, settings, allow_code=allow_code
+            )
+            options.check_of_frozen(wanted, {"views": views, "features": features})
             compared = compare_candidates(
-                options.resolved_recipe(
-                    data, recipe, reading, flags, settings, allow_code=allow_code
-                ),
+                wanted,
                 losses=every if losses == "all" else _listed(losses),
                 seeds=seeds,
                 grid=_grid(grid or []),

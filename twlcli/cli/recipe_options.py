@@ -165,6 +165,13 @@ def check_frozen(flags: Mapping[str, Any]) -> None:
             raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
 
 
+def check_of_frozen(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Raise TwlError for an option that only a frozen backbone has, where it is not."""
+    for name, value in given.items():
+        if value is not None and not recipe.model.frozen:
+            raise TwlError(f"--{name} does nothing without --frozen")
+
+
 def settings_of(
     reading: ReadOptions, flags: Mapping[str, Any], settings: list[str] | None
 ) -> list[Setting]:

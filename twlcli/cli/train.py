@@ -157,6 +157,7 @@ def train(
                 wanted = options.resolved_recipe(
                     data, recipe, reading, flags, settings, allow_code=allow_code
                 )
+                options.check_of_frozen(wanted, {"views": views, "features": features})
                 err.print(f"reading {data}")
                 run = train_new(
                     wanted,
@@ -195,7 +196,8 @@ def _print_result(run: Run) -> None:
     )
     if unreadable := run.unreadable():
         count = len(unreadable)
-        err.print(f"{count} training images cannot be read: {run.folder / 'unreadable.txt'}")
+        images = "image" if count == 1 else "images"
+        err.print(f"{count:,} {images} cannot be read: {run.folder / 'unreadable.txt'}")
     if not frozen:
         err.print(f"curves: {run.folder / CURVES_NAME}")
     more = " --allow-code" if is_code(run.recipe.model.backbone) else ""

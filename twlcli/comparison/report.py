@@ -123,7 +123,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
         )
         correction = f" after Holm's correction for {pairs:,} pairs" if pairs > 1 else ""
         lines.append(f"p < 0.05: the difference is statistically significant{correction}.")
-        if seeds < _ENOUGH_SEEDS:
+        if seeds < _ENOUGH_SEEDS and not comparison.is_frozen:  # whose seed draws the folds alone
             lines.append(_warning(seeds))
     return tuple(lines)
 

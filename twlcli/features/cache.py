@@ -19,6 +19,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS images (
     place INTEGER NOT NULL, PRIMARY KEY (path, view)
 ) WITHOUT ROWID"""
 _WAIT = 60.0  # seconds for another process to write its rows
+_ABANDONED = 24 * 60 * 60.0  # seconds
 _AT_ONCE = 1024  # rows copied in one go
 
 Key = tuple[bytes, int]  # an image's absolute path and the number of the view
@@ -118,8 +120,18 @@ class CacheSummary:
 
 
 def default_folder() -> Path:
-    """Where features are kept unless another folder is named: with the user's other caches."""
-    home = Path.home()
+    """Where features are kept unless another folder is named: with the user's other caches.
+
+    Raises:
+        TwlError: there is no home folder.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise TwlError(
+            "features are kept in the home folder, and there is none",
+            hint="{features} names another folder",
+        ) from None
     if sys.platform == "win32":
         return home / "AppData" / "Local" / "twl" / "features"
     caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
@@ -144,13 +156,23 @@ class FeatureCache:
         with ExitStack() as held, write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             held.enter_context(locked_folder(self.folder, shared=True))
+            self._remove_abandoned()
             write_whole(self.folder / _ABOUT, lambda file: file.write(about.to_json().encode()))
             self._rows = os.open(self.folder / _ROWS, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             held.callback(os.close, self._rows)
             self._index = _connect(self.folder / _INDEX)
             held.callback(self._index.close)
+            with _index_errors(self.folder / _INDEX), self._transaction():
+                self._forget_lost()
             self._known = self._read_index()
             self._held = held.pop_all()
+
+    def _remove_abandoned(self) -> None:
+        """Remove what processes that were killed left half-written, but for what is new."""
+        for path in self.folder.glob(".*.tmp"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.lstat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def __enter__(self) -> FeatureCache:
         return self
@@ -184,6 +206,7 @@ class FeatureCache:
         """
         row_bytes = 4 * self.about.width
         with write_errors(self.folder), _index_errors(self.folder / _INDEX), self._transaction():
+            self._forget_lost()
             ((first,),) = self._index.execute("SELECT ifnull(max(place) + 1, 0) FROM images")
             os.lseek(self._rows, first * row_bytes, os.SEEK_SET)
             data = memoryview(features.astype(np.float32, copy=False).tobytes())
@@ -222,15 +245,18 @@ class FeatureCache:
             raise
         self._index.execute("COMMIT")
 
-    def _read_index(self) -> dict[Key, tuple[tuple[int, int], int]]:
-        """What the index names, as far as its rows are there."""
+    def _forget_lost(self) -> None:
+        """Take out of the index what a file that was cut short has no rows for any more."""
         count = os.fstat(self._rows).st_size // (4 * self.about.width)
+        self._index.execute("DELETE FROM images WHERE NOT place BETWEEN 0 AND ?", (count - 1,))
+
+    def _read_index(self) -> dict[Key, tuple[tuple[int, int], int]]:
+        """What the index names."""
         with _index_errors(self.folder / _INDEX):
             rows = self._index.execute("SELECT path, view, size, mtime_ns, place FROM images")
             return {
                 (path, view): ((size, mtime_ns), place)
                 for path, view, size, mtime_ns, place in rows
-                if 0 <= place < count
             }
 
 

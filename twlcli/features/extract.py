@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.errors import TwlError
 from twlcli.features.cache import FeatureCache, Key
 from twlcli.features.views import view
 from twlcli.images.identity import Identity, identify
@@ -67,7 +68,7 @@ def extract(
 
     Raises:
         Stopped: `should_stop` said so.
-        TwlError: the cache cannot be written.
+        TwlError: the cache cannot be written, or is damaged.
     """
     files = [ImageFile(data.path(row).absolute(), image) for row, image in enumerate(data.images)]
     identities = [identify(file) for file in files]
@@ -85,6 +86,11 @@ def extract(
     places = [cache.place(of_view[row], identities[row]) for of_view in keys for row in rows]
     features = np.empty((len(places), cache.about.width), dtype=np.float32)
     cache.read(np.array(places, dtype=np.int64), features)
+    if not np.isfinite(features).all():
+        raise TwlError(
+            f"{cache.folder}: is damaged; it has features that are not finite numbers",
+            hint="remove it, and they are computed again",
+        )
     failures = tuple(unreadable[row] for row in sorted(unreadable))
     return Extracted(rows, features, failures, len(missing))
 

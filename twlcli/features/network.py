@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +79,25 @@ def predictor(network: nn.Module, about: About, path: Path, device: torch.device
     headless.eval()
     if device.type != "cpu":
         return TorchPredictor(headless, spec, device, precision=_precision(device))
-    if not path.exists():
-        with replacing(path) as temporary:
-            write_onnx(_FromPixels(headless, about.preprocessing), spec, temporary, ["logits"])
-            _check(OnnxPredictor(temporary, provider="cpu"), TorchPredictor(headless, spec, device))
+    plain = TorchPredictor(headless, spec, device)
+    if path.exists():
+        with suppress(ModelError):  # another network's, or damaged
+            return _checked(path, plain)
+    with replacing(path) as temporary:
+        write_onnx(_FromPixels(headless, about.preprocessing), spec, temporary, ["logits"])
+        _checked(temporary, plain)
     return OnnxPredictor(path, provider="cpu")
 
 
-def _check(exported: Predictor, plain: Predictor) -> None:
-    """Raise ModelError where a network gives something else in ONNX Runtime than in torch."""
+def _checked(path: Path, plain: Predictor) -> Predictor:
+    """The network in an ONNX file.
+
+    Raises:
+        ModelError: it is damaged, or gives something else than the network in torch.
+    """
+    exported = OnnxPredictor(path, provider="cpu")
+    if exported.spec != plain.spec:
+        raise ModelError(f"{path}: is of another network")
     side = exported.spec.preprocessing.crop
     images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     expected = plain(images)
@@ -96,6 +107,7 @@ def _check(exported: Predictor, plain: Predictor) -> None:
             f"the features of {exported.spec.backbone} differ by {difference:.2g} between torch "
             "and ONNX Runtime"
         )
+    return exported
 
 
 class _Through(nn.Linear):

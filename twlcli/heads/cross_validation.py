@@ -166,12 +166,14 @@ def try_penalties(
             all(each.converged for each in solutions),
             max(each.iterations for each in solutions),
         )
+        if should_stop():
+            return best or result
         tried(result)
         if best is None or math.isnan(best.score) or result.score > best.score:
             best, worse = result, 0
         else:
             worse += 1
-        if worse == _WORSE or should_stop():
+        if worse == _WORSE:
             break
     assert best is not None
     return best

@@ -241,7 +241,7 @@ class FrozenRecipe(Section):
     )
     tolerance: float = Field(
         default=3e-4,
-        ge=1e-9,
+        ge=1e-6,
         le=0.1,
         description="Norm of the gradient at which a head is found, as a share of its norm for a "
         "head of zeros.",

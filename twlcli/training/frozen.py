@@ -17,9 +17,9 @@ from torch import Tensor
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import stratified_folds
 from twlcli.annotations.summary import in_one_line
-from twlcli.errors import AnnotationError, InterruptedRunError, ModelError
+from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
 from twlcli.features import network as networks
-from twlcli.features.cache import FeatureCache, default_folder
+from twlcli.features.cache import About, FeatureCache, default_folder
 from twlcli.features.extract import Extracted, Stopped, extract
 from twlcli.heads.cross_validation import PENALTIES, HeadProblem, Loss, Tried, try_penalties
 from twlcli.heads.lbfgs import Solution
@@ -219,7 +219,7 @@ class _Frozen:
         """The images that can be read, with their features."""
         device, backbone = self.device, self.recipe.model.backbone
         about = networks.about(self.network, backbone, self.spec.preprocessing, device)
-        with FeatureCache(self.folder, about) as cache:
+        with self._cache(about) as cache:
 
             def extracted(data: Annotations, views: int) -> _Split:
                 found = extract(
@@ -236,9 +236,25 @@ class _Frozen:
                 train = extracted(self.train_data, self.recipe.frozen.views)
                 if self.unreadable:
                     self.run.write_unreadable(self.unreadable)
-                return train, extracted(self.validation_data, 1)
+                validation = extracted(self.validation_data, 1)
+                self._note_unreadable(len(self.validation_data) - len(validation.data))
+                return train, validation
             except Stopped:
                 self._interrupt()
+
+    def _cache(self, about: About) -> FeatureCache:
+        try:
+            return FeatureCache(self.folder, about)
+        except TwlError as error:
+            error.advise("{features} names another folder")
+            raise
+
+    def _note_unreadable(self, count: int) -> None:
+        if count:
+            self.watcher.noted(
+                f"{count:,} of {len(self.validation_data):,} validation images cannot be read, and "
+                f"are in no score (the first: {self.unreadable[-count]})"
+            )
 
     def _readable(self, data: Annotations, found: Extracted) -> _Split:
         self.unreadable += [f"{each.image}: {each.reason}" for each in found.unreadable]
@@ -253,8 +269,9 @@ class _Frozen:
 
     def _cross_validated(self, problem: HeadProblem, train: _Split, standard: Standard) -> Tried:
         """The best penalty, with what heads say of images that they were found without."""
-        count = min(self.recipe.frozen.folds, len(train.data))
-        folds = stratified_folds(train.data, count, seed=self.recipe.train.seed)
+        seed = self.recipe.train.seed
+        folds = stratified_folds(train.data, self.recipe.frozen.folds, seed=seed)
+        count = int(folds.max()) + 1
         best = -math.inf
 
         def score(logits: NDArray[np.float32]) -> float:
@@ -318,6 +335,7 @@ class _Frozen:
         write_checkpoint(self.network, spec, self.run.checkpoint)
         write_scores(train.scored(best.logits), spec, self.run.folder / CROSS_VALIDATED_NAME)
         self.run.write_metrics(self.history)
+        self.run.write_recipe()  # of a run that goes on with changes, once it has
         return scored
 
     def _look(self) -> None:

@@ -154,11 +154,17 @@ def resume(
     def begin(held: ExitStack) -> Run:
         held.enter_context(locked_folder(changed.folder))
         changed.tidy()
-        if changed != opened:
+        if changed != opened and not recipe.model.frozen:  # which writes it in the end
             changed.write_recipe()
         return changed
 
-    return _train(begin, annotations, device, features, watcher, should_stop, new=False)
+    def refused() -> None:
+        if changed != opened:
+            opened.write_recipe()
+
+    return _train(
+        begin, annotations, device, features, watcher, should_stop, new=False, refused=refused
+    )
 
 
 def _check_state(run: Run, recipe: Recipe) -> None:
@@ -201,6 +207,7 @@ def _train(
     should_stop: Callable[[], bool],
     *,
     new: bool,
+    refused: Callable[[], None] = lambda: None,
 ) -> Run:
     with needs_extra("training", "train"):
         from twlcli.training.devices import joined_ranks
@@ -227,7 +234,12 @@ def _train(
             resumed = has_state(run.folder)
             told = watcher or Silent()
             # What code the recipe names was allowed before the run was begun.
-            trainer = Trainer(run, ranks, told, resumed=resumed, data=data, allow_code=True)
+            try:
+                trainer = Trainer(run, ranks, told, resumed=resumed, data=data, allow_code=True)
+            except TwlError:
+                if ranks.first:
+                    refused()
+                raise
             with _advice(run):
                 trainer.train(should_stop)
         except InterruptedRunError:
