@@ -158,9 +158,7 @@ class _Search:
         norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=(1, 2))
         return norms.cpu()
 
-    def solution(
-        self, place: int, converged: bool, iterations: int, keep_logits: bool
-    ) -> Solution:
+    def solution(self, place: int, converged: bool, iterations: int, keep_logits: bool) -> Solution:
         """One of them as it is."""
         return Solution(
             self.heads[place].clone(),
