@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from tests.probe.drawn import classes_and_features
+from twlcli.heads.lbfgs import solve
 from twlcli.losses import softmax_loss
 from twlcli.probe import sweep as module
 from twlcli.probe.sweep import LEFT_OUT, Settings, block_size, softmax_of_classes, sweep
@@ -64,7 +65,8 @@ def test_blocks_find_what_all_at_once_find():
 
 
 def test_a_block_begins_with_the_weakest_head_of_the_one_before(monkeypatch):
-    starts, ends = [], []
+    starts: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
 
     def noted(features, problems, start, **options):
         solutions = solve(features, problems, start, **options)
@@ -73,7 +75,6 @@ def test_a_block_begins_with_the_weakest_head_of_the_one_before(monkeypatch):
         assert not options["keep_logits"]
         return solutions
 
-    solve = module.solve
     monkeypatch.setattr(module, "solve", noted)
     monkeypatch.setattr(module, "block_size", lambda *_, **__: 2)
     classes, features = classes_and_features(80)

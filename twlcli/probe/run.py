@@ -15,6 +15,7 @@ from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import RecipeError, check_extra, did_you_mean, needs_extra
 from twlcli.features.cache import default_folder
 from twlcli.io import listed, write_errors, write_whole
+from twlcli.probe.page import write_page
 from twlcli.probe.penalties import COUNT, STRONGEST, WEAKEST
 from twlcli.probe.penalties import penalties as range_of_penalties
 from twlcli.probe.plan import plan_models, plan_sets
@@ -25,7 +26,7 @@ from twlcli.runs.run_folder import check_place
 if TYPE_CHECKING:
     from twlcli.probe.runner import ProbeWatcher
 
-JSON_NAME = "probe.json"
+JSON_NAME, PAGE_NAME = "probe.json", "probe.html"
 DEFAULT_OUT = "runs/probe"
 LOSSES = tuple(name for name in LOSS_NAMES if name not in WITHOUT_MINIMUM)
 
@@ -36,7 +37,7 @@ class Probed:
 
     Attributes:
         results: of each model on all image sets, in the order in which they were named.
-        folder: `probe.json`, and each result in `results/`.
+        folder: `probe.json`, `probe.html`, and each result in `results/`.
     """
 
     results: tuple[ProbeResult, ...]
@@ -163,7 +164,7 @@ def probe(
     results = tuple(runner.run(planned, sets))
     said = {key: value for key, value in asdict(evaluation).items() if key != "settings"}
     said |= {"tolerance": tolerance, "iterations": iterations}
-    _write(folder / JSON_NAME, results, said)
+    _write(folder, results, said)
     return Probed(results, folder)
 
 
@@ -175,7 +176,8 @@ def _check_limits(tolerance: float, iterations: int, seed: int) -> None:
         raise RecipeError(f"seed is {seed}; expected at least 0")
 
 
-def _write(path: Path, results: tuple[ProbeResult, ...], settings: dict[str, Any]) -> None:
+def _write(folder: Path, results: tuple[ProbeResult, ...], settings: dict[str, Any]) -> None:
+    """Write the page and the JSON."""
     fields = {
         "unit": "fractions 0..1",
         "settings": settings,
@@ -186,6 +188,14 @@ def _write(path: Path, results: tuple[ProbeResult, ...], settings: dict[str, Any
     def write(file: IO[bytes]) -> None:
         file.write(text.encode(errors="replace"))
 
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, write)
+    penalties = settings["penalties"]
+    facts = {
+        "penalties": f"{len(penalties)} from {penalties[-1]:g} to {penalties[0]:g}",
+        "features": "standardised" if settings["standardise"] else "as the network gives them",
+        "converged": f"gradient at most {settings['tolerance']:g} of that for a head of zeros",
+        "seed": str(settings["seed"]),
+    }
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / JSON_NAME, write)
+        write_page(results, folder / PAGE_NAME, facts)
