@@ -76,6 +76,16 @@ def test_a_shift_of_the_features_changes_nothing(single):
         assert one.scores == pytest.approx(other.scores, abs=0.015)
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e4])
+def test_larger_features_are_those_of_a_smaller_penalty(single, factor):
+    scaled = tuple(Part(each.data, each.features * np.float32(factor)) for each in single)
+    penalties = tuple(penalty * factor**2 for penalty in PENALTIES)
+    for one, other in zip(evaluated(*single), evaluated(*scaled, penalties=penalties), strict=True):
+        assert other.penalty == pytest.approx(one.penalty * factor**2)
+        assert one.scores == pytest.approx(other.scores, abs=0.015)
+        assert other.converged
+
+
 @pytest.mark.parametrize("loss", ["softmax", "bce", "two-way", "asl"])
 def test_images_of_several_labels_are_scored_by_map(loss):
     train, test = multi_part_of(120), multi_part_of(80, split="test", seed=1)

@@ -112,27 +112,29 @@ def evaluate_features(
     """
     features = torch.from_numpy(train.features).to(device)
     test_features = torch.from_numpy(test.features).to(device)
-    standard = Standard.of(features) if evaluation.standardise else _centre(features)
+    standard = Standard.of(features) if evaluation.standardise else _centred(features)
     standard.apply_(features)
     standard.apply_(test_features)
     single = has_single_labels(train.data, test.data)
     losses = _Classes.of(train.data) if single else _Targets.of(train.data, evaluation.loss)
-    total, done = 2 * len(evaluation.penalties), 0
+    penalties = evaluation.penalties
+    total, done = 2 * len(penalties), 0
 
     def heads_without(rows: Rows, others: Tensor, data: Annotations) -> list[_Scored]:
         """Heads that are found without some images, and what they score on others."""
         nonlocal done
         loss, count = losses.without(rows, device)
         found = []
-        for penalty, solution in sweep(
+        solutions = sweep(
             features,
             loss,
-            evaluation.penalties,
+            penalties,
             images=count,
             labels=len(train.data.vocabulary),
             settings=evaluation.settings,
             should_stop=should_stop,
-        ):
+        )
+        for penalty, solution in solutions:
             scores = _scores(_logits(others, solution.head), data, single=single)
             found.append(_Scored(penalty, solution, scores))
             done += 1
@@ -143,7 +145,7 @@ def evaluate_features(
     held_features = features[torch.from_numpy(held).to(device)]
     validated = heads_without(held, held_features, train.data.select(held))
     tested = heads_without(_NONE, test_features, test.data)
-    if len(tested) < len(evaluation.penalties):  # it was stopped
+    if len(tested) < len(penalties):  # it was stopped
         return ()
     return tuple(map(_swept, tested, validated))
 
@@ -210,7 +212,7 @@ class _Targets:
         return lambda logits: loss(logits, on_device), max(1, count)
 
 
-def _centre(features: Tensor) -> Standard:
+def _centred(features: Tensor) -> Standard:
     """What moves the mean of features (N, D) to 0 and leaves their size as it is."""
     mean = features.mean(0)
     return Standard(mean, torch.ones_like(mean))

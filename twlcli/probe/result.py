@@ -29,7 +29,7 @@ class Swept:
         scores: on the test images, in 0..1, by the names of `SINGLE_LABEL` or `MULTI_LABEL`.
         validation: the first of these on the fifth of the training images that was held out, of a
             head that was found on the others.
-        gradient_norm: of the mean objective at the head, where features are centred.
+        gradient_norm: of the mean objective, by the bias and scaled weights; see `sweep.sweep`.
         converged: whether the norm came down to the tolerance.
         iterations: that the head took.
         validation_converged: the same of the head without the held-out images.

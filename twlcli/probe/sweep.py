@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,8 @@ from twlcli.heads.lbfgs import Problem, Solution, solve
 
 BLOCK_BYTES = 3 << 29  # 1.5 GiB, beside the features
 LEFT_OUT = -100  # the class of an image that takes no part, as torch's cross-entropy has it
+
+_AT_ONCE = 12  # penalties of three decades: of more, few iterations suit all
 
 # What `solve` holds at once of the size of the logits: for each head its logits, their gradient,
 # their change along the direction, and copies while heads that have converged are dropped; and
@@ -45,7 +48,7 @@ class Settings:
 def block_size(
     images: int, features: int, labels: int, *, block_bytes: int = BLOCK_BYTES, item: int = 4
 ) -> int:
-    """How many heads can be found at once in so many bytes, at least 1.
+    """How many heads are found at once: at least 1, and no more than so many bytes hold.
 
     Args:
         images: N.
@@ -61,7 +64,7 @@ def block_size(
     logits, head = images * labels * item, (features + 1) * labels * item
     products = min(images, _ROWS) * labels * item
     each = _LOGITS * logits + _HEADS * head + _PRODUCTS * products
-    return max(1, (block_bytes - _LOGITS_OF_ONE * logits) // each)
+    return min(_AT_ONCE, max(1, (block_bytes - _LOGITS_OF_ONE * logits) // each))
 
 
 def sweep(
@@ -81,12 +84,17 @@ def sweep(
         sum over images of the loss + λ / 2 |W|^2
         = n (mean loss + (λ / n) / 2 |W|^2)
 
-    so that for the softmax loss λ is 1 / C of scikit-learn's LogisticRegression. The penalties are
-    parted into blocks from strong to weak; each begins with the weakest head of the one before,
-    which is the nearest that is known.
+    so that for the softmax loss λ is 1 / C of scikit-learn's LogisticRegression.
+
+    The penalties are parted into blocks from strong to weak; each begins with the weakest head of
+    the one before, which is the nearest that is known. In a block the features are divided by a
+    number u with u^2 about s^2 + λ / n, s^2 being their mean square, and the weights are u times as
+    large: the objective stays the same, and is about as steep in the weights as in the bias,
+    however large features are. The solutions' heads are for the features as they were; the norms
+    of their gradients are by the bias and u W.
 
     Args:
-        features: X (N, D).
+        features: X (N, D), of mean 0 for few iterations; changed while heads are found.
         loss: the mean over images, of logits (N, C).
         penalties: λ, in any order.
         images: n, how many take part.
@@ -95,25 +103,33 @@ def sweep(
         should_stop: asked once an iteration; on True nothing more is given.
     """
     settings = settings or Settings()
+    count, width = features.shape
+    item = features.element_size()
+    size = block_size(count, width, labels, block_bytes=settings.block_bytes, item=item)
+    square = float(torch.linalg.vector_norm(features)) ** 2 / features.numel()
     descending = sorted(penalties, reverse=True)
-    images_there, width = features.shape
-    size = block_size(
-        images_there,
-        width,
-        labels,
-        block_bytes=settings.block_bytes,
-        item=features.element_size(),
-    )
-    head = features.new_zeros((features.shape[1] + 1, labels))
+    head = features.new_zeros((width + 1, labels))
     for first in range(0, len(descending), size):
         block = descending[first : first + size]
-        problems = [Problem(loss, penalty / images) for penalty in block]
-        start = head.expand(len(block), -1, -1)
-        solutions = _solved(features, problems, start, settings, should_stop)
+        unit = _power_of_two(square + block[0] / images)
+        problems = [Problem(loss, penalty / images / unit**2) for penalty in block]
+        features /= unit
+        head[:-1] *= unit
+        solutions = _solved(
+            features, problems, head.expand(len(block), -1, -1), settings, should_stop
+        )
+        features *= unit
         if should_stop():
             return
-        head = solutions[-1].head
+        for each in solutions:
+            each.head[:-1] /= unit
+        head = solutions[-1].head.clone()
         yield from zip(block, solutions, strict=True)
+
+
+def _power_of_two(square: float) -> float:
+    """The one nearest to the root of a positive number; 1 for 0. Products with it are exact."""
+    return 2.0 ** round(math.log2(square) / 2) if square > 0 else 1.0
 
 
 def _solved(
