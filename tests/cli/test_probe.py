@@ -1,3 +1,4 @@
+import inspect
 import json
 import signal
 
@@ -6,8 +7,9 @@ from typer.testing import CliRunner
 
 from tests.probe.conftest import BACKBONE, features, one_colour  # noqa: F401  fixtures
 from twlcli.cli.app import app
-from twlcli.probe.penalties import COUNT, STRONGEST, WEAKEST
-from twlcli.probe.run import LOSSES
+from twlcli.cli.probe import probe as command
+from twlcli.probe.run import DEFAULT_OUT, LOSSES
+from twlcli.probe.run import probe as function
 from twlcli.probe.sweep import sweep
 
 RANDOM = f"{BACKBONE}=none"
@@ -43,23 +45,33 @@ def test_it_says_what_was_found_and_written(probed):
 
 
 def test_json_is_the_file_and_nothing_is_computed_again(probed):
-    out, command, _ = probed
-    result = invoke(*command, "--json")
+    out, given, _ = probed
+    result = invoke(*given, "--json")
     assert json.loads(result.stdout) == json.loads((out / "probe.json").read_text())
     assert result.stderr.count("(kept from before)") == 2
 
 
 def test_the_defaults_are_the_functions():
-    shown = invoke("--help").stdout
-    for value in (COUNT, f"{WEAKEST:g}", f"{STRONGEST:.1f}"):
-        assert f"[default: {value}]" in shown
-    assert all(loss in " ".join(shown.split()) for loss in LOSSES)
+    own = inspect.signature(command).parameters
+    theirs = inspect.signature(function).parameters
+    shared = [name for name in own if name in theirs and name not in ("models", "data", "out")]
+    assert {"penalties", "weakest", "strongest", "loss", "tolerance", "seed"} <= {*shared}
+    for name in shared:
+        assert own[name].default == theirs[name].default, name
+    assert str(own["out"].default) == DEFAULT_OUT
+
+
+def test_the_help_names_all_losses():
+    shown = " ".join(invoke("--help").stdout.split())
+    assert all(loss in shown for loss in LOSSES)
 
 
 def test_an_error_is_one_line(photographs, tmp_path):
     result = invoke(RANDOM, "--data", f"cub={tmp_path}", "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"error: {tmp_path}: has no train_test_split.txt; expected CUB")
+    assert result.stderr.startswith(
+        f"twl: error: {tmp_path}: has no train_test_split.txt; expected CUB"
+    )
     assert result.stderr.count("\n") == 1
 
 
@@ -70,7 +82,7 @@ def test_without_data_it_is_said(tmp_path):
 
 
 def test_termination_keeps_what_is_done(probed, monkeypatch, tmp_path):
-    _, command, _ = probed
+    _, given, _ = probed
     from twlcli.probe import linear
 
     def interrupted(*arguments, **options):
@@ -79,6 +91,6 @@ def test_termination_keeps_what_is_done(probed, monkeypatch, tmp_path):
 
     monkeypatch.setattr(linear, "sweep", interrupted)
     out = tmp_path / "out"
-    result = invoke(*command, "--out", out)
+    result = invoke(*given, "--out", out)
     assert result.exit_code == 75
     assert f"the same command continues in {out}" in result.stderr
