@@ -125,11 +125,13 @@ def test_what_is_done_is_not_done_again(probed, features, one_colour, counted):
 
 @pytest.mark.parametrize(
     "options",
-    [{"standardise": True}, {"seed": 1}, {"tolerance": 1e-2}, {"penalties": 4}, {"size": 40}],
+    [{"standardise": True}, {"seed": 1}, {"tolerance": 1e-2}, {"penalties": 4}],
     ids=str,
 )
-def test_other_settings_are_another_result(probed, features, one_colour, counted, options):
-    again(probed, features, one_colour, **options)
+def test_other_settings_are_another_result(
+    probed, features, one_colour, checkpoint, counted, options
+):
+    again(probed, features, one_colour, model=checkpoint, **options)
     assert counted == [1]
 
 

@@ -159,7 +159,7 @@ def probe(
         err.print(f"{stopped}; the same command continues in {out}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
-        err.print("stopped at once")
+        err.print(f"stopped at once; the same command continues in {out}")
         raise typer.Exit(interrupts.exit_code) from None
     _print(probed, as_json=as_json)
 

@@ -136,7 +136,7 @@ def evaluate_features(
         )
         for penalty, solution in solutions:
             scores = _scores(_logits(others, solution.head), data, single=single)
-            found.append(_Scored(penalty, solution, scores))
+            found.append(_Scored.of(penalty, solution, scores))
             done += 1
             solved(done, total)
         return found
@@ -152,11 +152,17 @@ def evaluate_features(
 
 @dataclass(frozen=True)
 class _Scored:
-    """A head, and its scores."""
+    """What is kept of a head: of many classes all heads together are large."""
 
     penalty: float
-    solution: Solution
     scores: dict[str, float]
+    gradient_norm: float
+    converged: bool
+    iterations: int
+
+    @classmethod
+    def of(cls, penalty: float, solution: Solution, scores: dict[str, float]) -> _Scored:
+        return cls(penalty, scores, solution.gradient_norm, solution.converged, solution.iterations)
 
 
 def _swept(tested: _Scored, validated: _Scored) -> Swept:
@@ -165,10 +171,10 @@ def _swept(tested: _Scored, validated: _Scored) -> Swept:
         tested.penalty,
         tested.scores,
         validated.scores[main],
-        tested.solution.gradient_norm,
-        tested.solution.converged,
-        tested.solution.iterations,
-        validated.solution.converged,
+        tested.gradient_norm,
+        tested.converged,
+        tested.iterations,
+        validated.converged,
     )
 
 

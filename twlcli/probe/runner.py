@@ -102,6 +102,8 @@ class Runner:
                 network, backbone, preprocessing = self._loaded(model)
             about = networks.about(network, backbone, preprocessing, device)
             for data in sets:
+                if self.should_stop():
+                    raise self._interrupted()
                 number += 1
                 self.watcher.began(model.name, data.name, number, total)
                 yield self._one(model, data, network, about, device)
