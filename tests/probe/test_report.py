@@ -52,6 +52,10 @@ def test_a_choice_at_an_end_and_unreadable_images_are_said():
     ]
 
 
+def test_nothing_is_said_of_the_end_where_the_next_is_as_good():
+    assert not notes([result(swept(10, 0.5, 0.5), swept(1, 0.5, 0.5))])
+
+
 def test_sets_of_another_kind_have_a_table_of_their_own():
     other = result(swept(1, 0.3, 0.3, names=("map_class", "map_sample")), data="other")
     both = tables_of([ONE, other])

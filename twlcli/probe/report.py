@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult
+from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult, SelectionName
 from twlcli.scoring.report import percent
 
 CHOSEN_ON = {"paper": "test", "validation": "held-out training"}  # images
@@ -72,13 +72,24 @@ def notes(results: Sequence[ProbeResult]) -> list[str]:
         if off:
             said.append(f"{where}: {off} of {len(result.swept)} heads have not converged.")
         for name in SELECTIONS:
-            place = result.swept.index(result.selected(name))
-            if len(result.swept) > 1 and place in (0, len(result.swept) - 1):
-                end = "strongest" if place == 0 else "weakest"
-                said.append(
-                    f"{where}: the {end} penalty is the best on the {CHOSEN_ON[name]} images; "
-                    "one beyond it may be better."
-                )
+            place, last = result.swept.index(result.selected(name)), len(result.swept) - 1
+            if last and place == 0 and _differ(result, name, 0, 1):
+                said.append(_at_the_end(where, "strongest", name))
+            elif last and place == last:
+                said.append(_at_the_end(where, "weakest", name))
         if result.unreadable:
             said.append(f"{where}: {result.unreadable:,} images cannot be read and take no part.")
     return said
+
+
+def _differ(result: ProbeResult, name: SelectionName, first: int, second: int) -> bool:
+    """Whether two penalties differ in the score that chooses."""
+    one, other = (result.chosen_by(name, result.swept[place]) for place in (first, second))
+    return one != other
+
+
+def _at_the_end(where: str, end: str, name: SelectionName) -> str:
+    return (
+        f"{where}: the {end} penalty is the best on the {CHOSEN_ON[name]} images; "
+        "one beyond it may be better."
+    )

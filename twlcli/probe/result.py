@@ -81,13 +81,12 @@ class ProbeResult:
         `paper` is what Kobayashi, CVPR 2023, reports: the best of all on the test images
         themselves, which is optimistic. Of equal penalties the strongest is taken.
         """
-        main = self.score_names[0]
+        return max(self.swept, key=lambda each: self.chosen_by(name, each))
 
-        def score(each: Swept) -> float:
-            value = each.scores[main] if name == "paper" else each.validation
-            return -math.inf if math.isnan(value) else value
-
-        return max(self.swept, key=score)
+    def chosen_by(self, name: SelectionName, each: Swept) -> float:
+        """What a penalty is chosen by, the higher the better."""
+        value = each.scores[self.score_names[0]] if name == "paper" else each.validation
+        return -math.inf if math.isnan(value) else value
 
 
 def to_dict(result: ProbeResult) -> dict[str, Any]:
