@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from twlcli.io import write_whole
 from twlcli.pages.plot import Dots, Line, Plot, svg
 from twlcli.pages.scales import Tick, linear_axis, log_axis, number
 from twlcli.pages.templates import render_page, style_of
-from twlcli.probe.report import notes, rows_of, tables_of
+from twlcli.probe.report import notes, rows_of, short_names, tables_of
 from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult
 
 _NARROWEST = 1.0  # points that an axis spans at least, so that noise looks small
@@ -25,6 +26,7 @@ def write_page(results: Sequence[ProbeResult], path: Path, facts: dict[str, str]
         path: of the file; replaced if it is there.
         facts: what it says at the top, by name.
     """
+    short = short_names([result.model for result in results])
     page = render_page(
         "probe/page.html",
         title="Linear evaluation",
@@ -33,7 +35,8 @@ def write_page(results: Sequence[ProbeResult], path: Path, facts: dict[str, str]
         results=results,
         tables=[(headings, rows_of(several)) for headings, several in tables_of(results)],
         notes=notes(results),
-        plots=[penalty_plot(result) for result in results],
+        short=short,
+        plots=[penalty_plot(replace(each, model=short[each.model])) for each in results],
         svg=svg,
     )
     write_whole(path, lambda file: file.write(page.encode(errors="replace")))
