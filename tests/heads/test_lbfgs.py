@@ -211,3 +211,15 @@ def test_gradients_have_no_numbers_that_slow_a_product_down():
     value = loss_of("bce", torch.tensor([[1, 0]]))(leaf := logits.clone().requires_grad_())
     (plain,) = torch.autograd.grad(value, leaf)
     assert plain.abs().max() > 0
+
+
+def test_logits_are_kept_only_where_they_are_wanted(drawn):
+    features, targets = drawn
+    problems = [Problem(loss_of("softmax", targets), penalty) for penalty in (1.0, 0.01)]
+    kept = solve(features, problems, zeros(2, features))
+    others = solve(features, problems, zeros(2, features), keep_logits=False)
+    for one, other in zip(kept, others, strict=True):
+        torch.testing.assert_close(one.head, other.head, rtol=0, atol=0)
+        assert one.logits.shape == (IMAGES, LABELS)
+        assert other.logits.shape == (0, LABELS)
+        assert other.logits.untyped_storage().nbytes() == 0

@@ -33,6 +33,7 @@ COMMANDS = {
     "train": ("train:train", "Train a tagger on labelled images."),
     "eval": ("eval:evaluate", "Measure a model on labelled images."),
     "compare": ("compare:compare", "Compare losses or settings on your own data."),
+    "probe": ("probe:probe", "Measure frozen networks by linear classifiers on image sets."),
     "export": ("export:export", "Write a model as one ONNX file."),
     "tag": ("tag:tag", "Tag images with a model."),
     "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),

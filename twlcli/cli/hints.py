@@ -35,6 +35,7 @@ _OTHER_COMMANDS = {
     "quantize": "twl export --int8",
     "quantise": "twl export --int8",
     "benchmark": "twl compare",
+    "linear-eval": "twl probe",
     "info": "twl doctor",
 }
 _OTHER_OPTIONS = {

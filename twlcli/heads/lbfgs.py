@@ -40,7 +40,7 @@ class Solution:
 
     Attributes:
         head: (D + 1, C): W, and b as the last row.
-        logits: (N, C), of the features.
+        logits: (N, C), of the features; (0, C) where they were not to be kept.
         objective: f.
         gradient_norm: Euclidean, of the gradient of f by W and b.
         converged: whether that norm came down to what was asked for.
@@ -62,6 +62,7 @@ def solve(
     *,
     tolerance: float = 1e-4,
     most: int = 500,
+    keep_logits: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Solution]:
     """Find the heads of all problems, with one product of matrices for all in each direction.
@@ -78,6 +79,8 @@ def solve(
         tolerance: the norm of the gradient, as a share of its norm for a head of zeros, at which a
             problem has converged.
         most: iterations at most.
+        keep_logits: whether the solutions have the logits of the features. They are most of what
+            solutions take of memory.
         should_stop: asked once an iteration; on True the heads are given as they are then.
 
     Returns:
@@ -93,7 +96,8 @@ def solve(
         if iteration == most or should_stop():
             ends = torch.ones_like(ends)
         for place in ends.nonzero().flatten().tolist():
-            found[search.numbers[place]] = search.solution(place, bool(converged[place]), iteration)
+            solution = search.solution(place, bool(converged[place]), iteration, keep_logits)
+            found[search.numbers[place]] = solution
         if ends.all():
             break
         if ends.any():
@@ -154,11 +158,11 @@ class _Search:
         norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=(1, 2))
         return norms.cpu()
 
-    def solution(self, place: int, converged: bool, iterations: int) -> Solution:
+    def solution(self, place: int, converged: bool, iterations: int, keep_logits: bool) -> Solution:
         """One of them as it is."""
         return Solution(
             self.heads[place].clone(),
-            self.logits[place].clone(),
+            self.logits[place, : None if keep_logits else 0].clone(),
             self.values[place],
             float(self.norms()[place]),
             converged,

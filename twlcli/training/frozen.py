@@ -202,7 +202,7 @@ class _Frozen:
         problem = HeadProblem(
             standard.apply_(train.features),
             torch.from_numpy(train.targets).to(self.device),
-            _loss(self.recipe.loss),
+            head_loss(self.recipe.loss),
             tolerance=self.recipe.frozen.tolerance,
         )
         best = self._cross_validated(problem, train, standard)
@@ -348,7 +348,7 @@ class _Frozen:
         )
 
 
-def _loss(recipe: LossRecipe) -> Loss:
+def head_loss(recipe: LossRecipe) -> Loss:
     """The loss of a recipe, with the gradient of its value."""
     options: dict[str, Any] = dict(recipe.options)
     if is_code(recipe.name):

@@ -30,7 +30,7 @@ from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights, origin_of
 from twlcli.pages.curves import CURVES_NAME, write_curves
-from twlcli.recipe import Recipe, portable_tables
+from twlcli.recipe import ImageRecipe, Recipe, portable_tables
 from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of, with_sample
@@ -475,14 +475,7 @@ def checked_data(run: Run, data: Annotations | None) -> tuple[Annotations, Annot
 
 def new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
     """What a model carries before it is trained."""
-    image, loss = recipe.image, recipe.loss
-    preprocessing = Preprocessing(
-        resize=image.resize,
-        crop=image.size,
-        interpolation=image.interpolation,
-        mean=image.mean,
-        std=image.std,
-    )
+    loss = recipe.loss
     loss_used = {"name": loss.name, "class_scope": loss.class_scope, **loss.options}
     provenance = {
         "twl": __version__,
@@ -495,9 +488,20 @@ def new_spec(recipe: Recipe, data: Annotations) -> ModelSpec:
     return ModelSpec(
         data.vocabulary,
         recipe.model.backbone,
-        preprocessing,
+        preprocessing_of(recipe.image),
         provenance=provenance,
         head=recipe.model.head,
+    )
+
+
+def preprocessing_of(image: ImageRecipe) -> Preprocessing:
+    """How images become the input of a network that is trained by a recipe."""
+    return Preprocessing(
+        resize=image.resize,
+        crop=image.size,
+        interpolation=image.interpolation,
+        mean=image.mean,
+        std=image.std,
     )
 
 
