@@ -18,8 +18,8 @@ import time
 
 import torch
 
-from twlcli.probe.penalties import penalties
-from twlcli.probe.sweep import Settings, block_size, softmax_of_classes, sweep
+from twlcli.probing.penalties import penalties
+from twlcli.probing.sweep import Settings, block_size, softmax_of_classes, sweep
 
 
 def peak() -> float:

@@ -21,7 +21,7 @@ FLOORS = [
     ["__main__"],
     ["cli"],
     ["outputs"],
-    ["comparison", "exporting", "probe", "tagging"],
+    ["comparison", "exporting", "probing", "tagging"],
     ["checking", "training", "metrics"],
     ["scoring", "shapes", "features"],
     ["inference"],
@@ -35,7 +35,7 @@ FLOORS = [
     ["errors"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-WITH_TORCH = {"comparison", "exporting", "probe", "training", "losses", "heads"}
+WITH_TORCH = {"comparison", "exporting", "probing", "training", "losses", "heads"}
 TORCH_MODULES = {
     "model/backbones.py",
     "features/network.py",

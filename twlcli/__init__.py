@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
     from twlcli.inference.tagger import Prediction, Tagger, load_model
+    from twlcli.probing.run import probe
     from twlcli.recipe import Recipe, read_recipe
     from twlcli.scoring.evaluation import evaluate
     from twlcli.tagging.merge import merge
@@ -53,6 +54,7 @@ _HOMES = {
     "export_int8": "exporting.int8",
     "load_model": "inference.tagger",
     "merge": "tagging.merge",
+    "probe": "probing.run",
     "read_labels": "annotations.detect",
     "read_recipe": "recipe",
     "resume": "training.run",
@@ -81,6 +83,7 @@ __all__ = [
     "merge",
     "metrics",
     "outputs",
+    "probe",
     "read_labels",
     "read_recipe",
     "resume",

@@ -5,12 +5,12 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
-from tests.probe.conftest import BACKBONE, features, one_colour  # noqa: F401  fixtures
+from tests.probing.conftest import BACKBONE, features, one_colour  # noqa: F401  fixtures
 from twlcli.cli.app import app
 from twlcli.cli.probe import probe as command
-from twlcli.probe.run import DEFAULT_OUT, LOSSES
-from twlcli.probe.run import probe as function
-from twlcli.probe.sweep import sweep
+from twlcli.probing.run import DEFAULT_OUT, LOSSES
+from twlcli.probing.run import probe as function
+from twlcli.probing.sweep import sweep
 
 RANDOM = f"{BACKBONE}=none"
 SMALL = ["--size", "32", "--penalties", "3", "--weakest", "0.1", "--strongest", "10"]
@@ -83,7 +83,7 @@ def test_without_data_it_is_said(tmp_path):
 
 def test_termination_keeps_what_is_done(probed, monkeypatch, tmp_path):
     _, given, _ = probed
-    from twlcli.probe import linear
+    from twlcli.probing import linear
 
     def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from twlcli.cli.printable import echo_json_text
 from twlcli.recipe.names import LOSS_NAMES, WITHOUT_MINIMUM
 
 if TYPE_CHECKING:
-    from twlcli.probe.run import Probed
+    from twlcli.probing.run import Probed
 
 _LOSSES = ", ".join(name for name in LOSS_NAMES if name not in WITHOUT_MINIMUM)
 
@@ -128,7 +128,7 @@ def probe(
     from twlcli.cli.probe_bar import ProbeBar
     from twlcli.cli.training_bars import Interrupts
     from twlcli.errors import InterruptedRunError
-    from twlcli.probe.run import probe as evaluate_models
+    from twlcli.probing.run import probe as evaluate_models
 
     interrupts = Interrupts()
     try:
@@ -167,8 +167,8 @@ def probe(
 def _print(probed: Probed, *, as_json: bool) -> None:
     from twlcli.cli.console import err, out, print_table
     from twlcli.cli.probe_table import probe_tables
-    from twlcli.probe.report import notes
-    from twlcli.probe.run import JSON_NAME, PAGE_NAME
+    from twlcli.probing.report import notes
+    from twlcli.probing.run import JSON_NAME, PAGE_NAME
 
     if as_json:
         echo_json_text((probed.folder / JSON_NAME).read_text("utf-8"))

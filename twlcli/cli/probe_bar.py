@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twlcli.cli.console import err
-from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult
+from twlcli.probing.result import HEADINGS, SELECTIONS, ProbeResult
 from twlcli.scoring.report import percent
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from twlcli.probe.report import rows_of, tables_of
-from twlcli.probe.result import ProbeResult
+from twlcli.probing.report import rows_of, tables_of
+from twlcli.probing.result import ProbeResult
 
 
 def probe_tables(results: Sequence[ProbeResult]) -> list[Table]:

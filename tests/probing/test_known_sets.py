@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from twlcli.errors import AnnotationError
-from twlcli.probe.known_sets import KNOWN_SETS, Counts, read_known_set
+from twlcli.probing.known_sets import KNOWN_SETS, Counts, read_known_set
 
 Told = dict[str, tuple[str, str]]  # class and split of each image
 

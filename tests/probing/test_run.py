@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.probe.conftest import BACKBONE
-from tests.probe.test_known_sets import cub
+from tests.probing.conftest import BACKBONE
+from tests.probing.test_known_sets import cub
 from twlcli.annotations.detect import read_labels
 from twlcli.errors import (
     AnnotationError,
@@ -23,10 +23,10 @@ from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
-from twlcli.probe import runner
-from twlcli.probe.known_sets import KNOWN_SETS, Counts
-from twlcli.probe.linear import evaluate_features
-from twlcli.probe.run import probe
+from twlcli.probing import runner
+from twlcli.probing.known_sets import KNOWN_SETS, Counts
+from twlcli.probing.linear import evaluate_features
+from twlcli.probing.run import probe
 
 SMALL: dict[str, Any] = {
     "size": 32,

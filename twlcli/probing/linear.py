@@ -15,9 +15,9 @@ from twlcli.annotations.split import hold_out_images
 from twlcli.heads.lbfgs import Solution
 from twlcli.heads.standard import Standard
 from twlcli.labels import PRESENT
-from twlcli.probe.penalties import penalties as all_penalties
-from twlcli.probe.result import MULTI_LABEL, SINGLE_LABEL, Swept, Told
-from twlcli.probe.sweep import LEFT_OUT, Settings, softmax_of_classes, sweep
+from twlcli.probing.penalties import penalties as all_penalties
+from twlcli.probing.result import MULTI_LABEL, SINGLE_LABEL, Swept, Told
+from twlcli.probing.sweep import LEFT_OUT, Settings, softmax_of_classes, sweep
 from twlcli.recipe import LOSS_RECIPES
 from twlcli.scoring.average_precision import (
     average_precision_per_image,

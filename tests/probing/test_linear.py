@@ -6,11 +6,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from tests.probe.drawn import multi_part_of, part_of
+from tests.probing.drawn import multi_part_of, part_of
 from twlcli.annotations.split import hold_out_images
-from twlcli.probe.linear import Evaluation, Part, accuracies, evaluate_features, has_single_labels
-from twlcli.probe.result import ProbeResult
-from twlcli.probe.sweep import Settings
+from twlcli.probing.linear import Evaluation, Part, accuracies, evaluate_features, has_single_labels
+from twlcli.probing.result import ProbeResult
+from twlcli.probing.sweep import Settings
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(tolerance=1e-6, most=3000)

@@ -11,8 +11,8 @@ from twlcli.io import write_whole
 from twlcli.pages.plot import Dots, Line, Plot, svg
 from twlcli.pages.scales import Tick, linear_axis, log_axis, number
 from twlcli.pages.templates import render_page, style_of
-from twlcli.probe.report import notes, rows_of, short_names, tables_of
-from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult
+from twlcli.probing.report import notes, rows_of, short_names, tables_of
+from twlcli.probing.result import HEADINGS, SELECTIONS, ProbeResult
 
 _NARROWEST = 1.0  # points that an axis spans at least, so that noise looks small
 _DECADES = 2  # from one tick to the next
@@ -28,7 +28,7 @@ def write_page(results: Sequence[ProbeResult], path: Path, facts: dict[str, str]
     """
     short = short_names([result.model for result in results])
     page = render_page(
-        "probe/page.html",
+        "probing/page.html",
         title="Linear evaluation",
         style=style_of("pages/report.css"),
         facts=facts,

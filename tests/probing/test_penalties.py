@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from twlcli.errors import TwlError
-from twlcli.probe.penalties import penalties
+from twlcli.probing.penalties import penalties
 
 
 def test_the_defaults_are_the_papers():

@@ -4,9 +4,9 @@ import math
 import pytest
 
 from twlcli.pages.plot import Line
-from twlcli.probe.page import penalty_plot
-from twlcli.probe.report import notes, rows_of, short_names, tables_of
-from twlcli.probe.result import ProbeResult, Swept, from_dict, to_dict
+from twlcli.probing.page import penalty_plot
+from twlcli.probing.report import notes, rows_of, short_names, tables_of
+from twlcli.probing.result import ProbeResult, Swept, from_dict, to_dict
 
 
 def swept(penalty, score, validation, *, converged=True, names=("accuracy", "class_accuracy")):

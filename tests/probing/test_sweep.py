@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from tests.probe.drawn import classes_and_features
+from tests.probing.drawn import classes_and_features
 from twlcli.heads.lbfgs import solve
 from twlcli.losses import softmax_loss
-from twlcli.probe import sweep as module
-from twlcli.probe.sweep import LEFT_OUT, Settings, block_size, softmax_of_classes, sweep
+from twlcli.probing import sweep as module
+from twlcli.probing.sweep import LEFT_OUT, Settings, block_size, softmax_of_classes, sweep
 
 EXACT = Settings(tolerance=1e-6, most=3000)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from twlcli.probe.result import HEADINGS, SELECTIONS, ProbeResult, SelectionName
+from twlcli.probing.result import HEADINGS, SELECTIONS, ProbeResult, SelectionName
 from twlcli.scoring.report import percent
 
 CHOSEN_ON = {"paper": "test", "validation": "held-out training"}  # images

@@ -11,7 +11,7 @@ from twlcli.annotations.detect import read_with
 from twlcli.annotations.missing import check_images
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.probe.known_sets import KNOWN_SETS, TEST, TRAIN, read_known_set
+from twlcli.probing.known_sets import KNOWN_SETS, TEST, TRAIN, read_known_set
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import resolved_recipe
 from twlcli.runs.run_folder import CHECKPOINT_NAME, check_network

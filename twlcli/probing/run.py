@@ -15,16 +15,16 @@ from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import RecipeError, check_extra, did_you_mean, needs_extra
 from twlcli.features.cache import default_folder
 from twlcli.io import listed, write_errors, write_whole
-from twlcli.probe.page import write_page
-from twlcli.probe.penalties import COUNT, STRONGEST, WEAKEST
-from twlcli.probe.penalties import penalties as range_of_penalties
-from twlcli.probe.plan import plan_models, plan_sets
-from twlcli.probe.result import ProbeResult, to_dict
+from twlcli.probing.page import write_page
+from twlcli.probing.penalties import COUNT, STRONGEST, WEAKEST
+from twlcli.probing.penalties import penalties as range_of_penalties
+from twlcli.probing.plan import plan_models, plan_sets
+from twlcli.probing.result import ProbeResult, to_dict
 from twlcli.recipe.names import LOSS_NAMES, WITHOUT_MINIMUM
 from twlcli.runs.run_folder import check_place
 
 if TYPE_CHECKING:
-    from twlcli.probe.runner import ProbeWatcher
+    from twlcli.probing.runner import ProbeWatcher
 
 JSON_NAME, PAGE_NAME = "probe.json", "probe.html"
 DEFAULT_OUT = "runs/probe"
@@ -138,9 +138,9 @@ def probe(
         options=ReadOptions(**options),
     )
     with needs_extra("linear evaluation", "train"):
-        from twlcli.probe.linear import Evaluation
-        from twlcli.probe.runner import Runner, SilentProbe
-        from twlcli.probe.sweep import Settings
+        from twlcli.probing.linear import Evaluation
+        from twlcli.probing.runner import Runner, SilentProbe
+        from twlcli.probing.sweep import Settings
 
     evaluation = Evaluation(
         loss=loss,

@@ -11,8 +11,8 @@ from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.io import parse_json, read_short_text, write_errors, write_whole
-from twlcli.probe.plan import ImageSet
-from twlcli.probe.result import ProbeResult, from_dict, to_dict
+from twlcli.probing.plan import ImageSet
+from twlcli.probing.result import ProbeResult, from_dict, to_dict
 
 RESULTS_NAME = "results"
 _FORMAT = 1  # to be raised when the same settings would give other figures

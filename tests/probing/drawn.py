@@ -4,7 +4,7 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.labels import LabelMatrix, Vocabulary
-from twlcli.probe.linear import Part
+from twlcli.probing.linear import Part
 
 
 def classes_and_features(images, *, features=12, classes=4, noise=2.0, seed=0):

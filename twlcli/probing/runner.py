@@ -20,10 +20,10 @@ from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import pick_device
 from twlcli.model.weights import load_weights
-from twlcli.probe.kept import KeptResults, key_of
-from twlcli.probe.linear import Evaluation, Part, evaluate_features, has_single_labels
-from twlcli.probe.plan import ImageSet, Model
-from twlcli.probe.result import ProbeResult
+from twlcli.probing.kept import KeptResults, key_of
+from twlcli.probing.linear import Evaluation, Part, evaluate_features, has_single_labels
+from twlcli.probing.plan import ImageSet, Model
+from twlcli.probing.result import ProbeResult
 from twlcli.training.devices import own_torch_state
 from twlcli.training.trainer import preprocessing_of
 
