@@ -6,9 +6,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -89,46 +90,73 @@ def stream(
     for decoder in decoders:
         idle.put(decoder)
     job = _Job(predictor, files_of, cuts_of, idle, decoding, stop)
-    waiting: deque[Future[Chunk[Group]]] = deque()
+    jobs: _Jobs[Group] = _Jobs(predictor, ordered=ordered)
     pool = ThreadPoolExecutor(len(decoders), thread_name_prefix=THREADS)
     try:
         for group in groups:
-            waiting.append(pool.submit(job, group))
-            if len(waiting) == 2 * len(decoders):
-                yield _next(waiting, predictor, ordered=ordered)
-        while waiting:
-            yield _next(waiting, predictor, ordered=ordered)
+            jobs.add(pool.submit(job, group))
+            if len(jobs.waiting) == 2 * len(decoders):
+                yield jobs.next()
+        while jobs.waiting:
+            yield jobs.next()
     finally:
         stop.set()
         for decoder in decoders:
             decoder.close()
         pool.shutdown(wait=False, cancel_futures=True)
-        _end([each for each in waiting if not each.cancelled()], predictor)
+        jobs.end()
         pool.shutdown()
 
 
-def _next(
-    waiting: deque[Future[Chunk[Group]]], predictor: Predictor, *, ordered: bool
-) -> Chunk[Group]:
-    """Wait for the first of the chunks, or for any of them, and take it out."""
-    awaited = [waiting[0]] if ordered else waiting
-    while not (done := wait(awaited, timeout=_LOOK, return_when=FIRST_COMPLETED).done):
-        if isinstance(predictor, Stoppable):
-            predictor.stop(late=True)
-    future = next(each for each in waiting if each in done)
-    waiting.remove(future)
-    return future.result()
+class _Jobs(Generic[Group]):
+    """The groups in flight, in order, and those of them that have come to their end.
 
-
-def _end(running: Sequence[Future[Chunk[Group]]], predictor: Predictor) -> None:
-    """Wait for threads to end.
-
-    Raises:
-        ModelError: the model keeps one of them; it is left to the process's end.
+    Their ends are awaited in a queue, and not by `concurrent.futures.wait`: where the exception of
+    a signal comes while that takes its locks, one of them stays taken, and whoever wants it next
+    waits for ever.
     """
-    while wait(running, timeout=_LOOK / 10).not_done:
-        if isinstance(predictor, Stoppable):
-            predictor.stop()
+
+    def __init__(self, predictor: Predictor, *, ordered: bool) -> None:
+        self.waiting: deque[Future[Chunk[Group]]] = deque()
+        self._predictor = predictor
+        self._ordered = ordered
+        self._ended: set[Future[Chunk[Group]]] = set()
+        self._ends: SimpleQueue[Future[Chunk[Group]]] = SimpleQueue()
+
+    def add(self, future: Future[Chunk[Group]]) -> None:
+        """Take up the last of them."""
+        self.waiting.append(future)
+        future.add_done_callback(self._ends.put)
+
+    def next(self) -> Chunk[Group]:
+        """Wait for the first of the chunks, or for any of them, and take it out."""
+        while not (ready := self._ready()):
+            self._await_one(_LOOK)
+            if isinstance(self._predictor, Stoppable):
+                self._predictor.stop(late=True)
+        future = ready[0]
+        self.waiting.remove(future)
+        self._ended.discard(future)
+        return future.result()
+
+    def end(self) -> None:
+        """Wait for those that run to end.
+
+        Raises:
+            ModelError: the model keeps one of them; it is left to the process's end.
+        """
+        while any(each not in self._ended for each in self.waiting):
+            self._await_one(_LOOK / 10)
+            if isinstance(self._predictor, Stoppable):
+                self._predictor.stop()
+
+    def _ready(self) -> list[Future[Chunk[Group]]]:
+        first = list(self.waiting)[: 1 if self._ordered else None]
+        return [each for each in first if each in self._ended]
+
+    def _await_one(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._ended.add(self._ends.get(timeout=seconds))
 
 
 @dataclass(frozen=True)
