@@ -36,6 +36,7 @@ from twlcli.recipe.names import is_code
 from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
+    average_precision_per_image,
     average_precision_per_label,
     mean_over_lines,
     of_labels_with_both,
@@ -282,7 +283,10 @@ class _Frozen:
             nonlocal best
             record = {
                 "penalty": result.penalty,
-                **map_scores(train.scored(result.logits)),
+                "map_class": result.score,
+                "map_sample": mean_over_lines(
+                    average_precision_per_image(result.logits, train.targets)
+                ).value,
                 "gradient_norm": result.gradient_norm,
                 "converged": result.converged,
                 "iterations": result.iterations,
@@ -316,7 +320,8 @@ class _Frozen:
             self.head.weight.copy_(head[:-1].T)
             self.head.bias.copy_(head[-1])
         seen = sample_of(hashes_of(self.train_data))
-        crossed = _rounded(map_scores(train.scored(best.logits)))
+        record = next(each for each in self.history if each["penalty"] == best.penalty)
+        crossed = _rounded({name: record[name] for name in ("map_class", "map_sample")})
         is_held_out = not set(train.data.images) & set(validation.data.images)
         provenance = {
             **self.spec.provenance,
