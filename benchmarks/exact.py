@@ -22,9 +22,9 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import read_labels
 from twlcli.images.decoding import Decoding
 from twlcli.inference.scored import score_images
-from twlcli.inference.stream import usable_cores
 from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of
 from twlcli.model.onnx import OnnxPredictor
+from twlcli.parallel import usable_cores
 from twlcli.scoring.evaluation import score
 
 

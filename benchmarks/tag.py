@@ -144,8 +144,8 @@ def prepare(folder: Path, source: Path, options: argparse.Namespace) -> None:
 def bound(folder: Path, photographs: Path) -> None:
     """Print the CPU seconds of decoding and of inference in one thread, spread over the cores."""
     from twlcli.images.preprocess import load_crop
-    from twlcli.inference.stream import usable_cores
     from twlcli.model.onnx import OnnxPredictor
+    from twlcli.parallel import usable_cores
 
     predictor = OnnxPredictor(folder / "twl.onnx", threads=1)
     files = sorted(photographs.iterdir())
@@ -181,7 +181,7 @@ def main() -> None:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Every part in a process of its own: a child is charged for its parent's memory."""
-    from twlcli.inference.stream import usable_cores
+    from twlcli.parallel import usable_cores
 
     def part(name: str, photographs: Path) -> list[str]:
         place = [str(photographs), "--folder", str(folder), "--as", name]

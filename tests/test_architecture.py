@@ -31,7 +31,7 @@ FLOORS = [
     ["images"],
     ["model"],
     ["recipe", "losses", "pages", "heads"],
-    ["confined", "labels", "io", "versions"],
+    ["confined", "labels", "io", "parallel", "versions"],
     ["errors"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -19,7 +19,7 @@ from twlcli.model.decisions import given_labels, thresholds_of
 from twlcli.model.spec import ModelSpec, Thresholds
 from twlcli.tagging import chunks as module
 from twlcli.tagging.chunks import ALWAYS_KEPT, Choice, Item, JournalLookup, chunked
-from twlcli.tagging.fingerprint import Decision, identifier, model_digest
+from twlcli.tagging.fingerprint import Decision, identities, model_digest
 from twlcli.tagging.tags import Scores, Tags
 
 EVERYTHING = Choice(spec_with_labels(*LABELS), None, None)
@@ -120,10 +120,9 @@ def test_identity_of_what_cannot_be_read_is_none(tmp_path):
     assert identify(short, content=True) is None
 
 
-def test_identifier_keeps_the_order_with_many_threads(files):
+def test_identities_keep_the_order_with_many_threads(files):
     expected = [identify(file, content=True) for file in files * 3]
-    with identifier(content=True) as identities_of:
-        assert identities_of(files * 3) == expected
+    assert identities(files * 3, content=True) == expected
 
 
 def test_key_changes_with_all_that_decides_a_row():

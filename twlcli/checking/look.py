@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 
 import numpy as np
@@ -23,9 +22,9 @@ from twlcli.errors import ImageError, MissingExtraError, TwlError, check_extra, 
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
 from twlcli.images.sandbox import Decoder, decoder_processes
-from twlcli.inference.stream import usable_cores
 from twlcli.io import check_count
 from twlcli.model.preprocessing import Preprocessing
+from twlcli.parallel import in_threads, usable_cores
 
 Rows = NDArray[np.int64]
 Hash = Callable[[NDArray[np.uint8]], int]
@@ -173,14 +172,13 @@ def same_files(annotations: Annotations, rows: Rows) -> Rows:
     numbers = np.arange(len(annotations))
     alike = [row for group in by_size.values() if len(group) > 1 for row in group]
     first: dict[bytes, int] = {}
-    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-hashes")
-    try:
-        digests = pool.map(lambda row: _digest(annotations, row), alike)
+    digest_of = partial(_digest, annotations)
+    with closing(
+        in_threads(digest_of, alike, threads=usable_cores(), name="twl-hashes")
+    ) as digests:
         for row, digest in zip(alike, digests, strict=True):
             if digest is not None:
                 numbers[row] = first.setdefault(digest, row)
-    finally:
-        pool.shutdown(cancel_futures=True)
     return numbered(numbers)
 
 
@@ -219,23 +217,17 @@ def _decoded(
         finally:
             idle.put(decoder)
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="twl-images")
+    batches = (rows[first : first + _AT_ONCE].tolist() for first in range(0, len(rows), _AT_ONCE))
     with decoder_processes(workers) as decoders:
         for decoder in decoders:
             idle.put(decoder)
-        waiting: deque[Future[list[Seen]]] = deque()
-        try:
-            for first in range(0, len(rows), _AT_ONCE):
-                waiting.append(pool.submit(decode, rows[first : first + _AT_ONCE].tolist()))
-                if len(waiting) == 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
+
+        def end() -> None:
             stop.set()
             for decoder in decoders:
                 decoder.close()
-            pool.shutdown(cancel_futures=True)
+
+        yield from in_threads(decode, batches, threads=workers, name="twl-images", end=end)
 
 
 def _seen(

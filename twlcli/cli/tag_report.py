@@ -160,7 +160,7 @@ def _progress(start: TagStart) -> Iterator[Callable[[Tally], None]]:
 
     with image_bar() as (show, set_total):
         ended = threading.Event()
-        counter = threading.Thread(target=_count, args=(start, ended, set_total))
+        counter = threading.Thread(target=_count, args=(start, ended, set_total), daemon=True)
         counter.start()
         try:
             yield lambda tally: show(tally.tagged + tally.failed, tally.images_per_second)

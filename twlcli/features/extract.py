@@ -18,8 +18,9 @@ from twlcli.features.views import view
 from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Cut, decoder_processes
-from twlcli.inference.stream import stream, usable_cores
+from twlcli.inference.stream import stream
 from twlcli.model.predictor import Predictor
+from twlcli.parallel import usable_cores
 
 _KEPT_EVERY = 2.0  # seconds; what a process that is killed has to do again at most
 

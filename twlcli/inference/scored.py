@@ -18,9 +18,10 @@ from twlcli.errors import AnnotationError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import decoder_processes
-from twlcli.inference.stream import stream, usable_cores
+from twlcli.inference.stream import stream
 from twlcli.labels import UNKNOWN
 from twlcli.model.predictor import Predictor
+from twlcli.parallel import usable_cores
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,17 +16,9 @@ from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Cut, Decoder
 from twlcli.model.predictor import THREADS, Predictor, Stoppable
+from twlcli.parallel import in_threads
 
 Group = TypeVar("Group")
-
-_LOOK = 1.0  # seconds after which a model that is waited for is looked at
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -79,84 +67,38 @@ def stream(
         cuts_of: how each image of a group becomes the model's input; None is by the model's
             preprocessing.
 
-    Yields:
-        A chunk for each group. An image that cannot be read is an error in its place.
+    Returns:
+        A generator of a chunk for each group. An image that cannot be read is an error in its
+        place.
 
     Raises:
         TwlError: the model raised it or does not come to an end, or a decoder cannot work at all.
     """
-    stop = threading.Event()
     idle: SimpleQueue[Decoder] = SimpleQueue()
     for decoder in decoders:
         idle.put(decoder)
-    job = _Job(predictor, files_of, cuts_of, idle, decoding, stop)
-    jobs: _Jobs[Group] = _Jobs(predictor, ordered=ordered)
-    pool = ThreadPoolExecutor(len(decoders), thread_name_prefix=THREADS)
-    try:
-        for group in groups:
-            jobs.add(pool.submit(job, group))
-            if len(jobs.waiting) == 2 * len(decoders):
-                yield jobs.next()
-        while jobs.waiting:
-            yield jobs.next()
-    finally:
+    stop = threading.Event()
+
+    def look() -> None:
+        if isinstance(predictor, Stoppable):
+            predictor.stop(late=True)
+
+    def end() -> None:
         stop.set()
         for decoder in decoders:
             decoder.close()
-        pool.shutdown(wait=False, cancel_futures=True)
-        jobs.end()
-        pool.shutdown()
+        if isinstance(predictor, Stoppable):
+            predictor.stop()
 
-
-class _Jobs(Generic[Group]):
-    """The groups in flight, in order, and those of them that have come to their end.
-
-    Their ends are awaited in a queue, and not by `concurrent.futures.wait`: where the exception of
-    a signal comes while that takes its locks, one of them stays taken, and whoever wants it next
-    waits for ever.
-    """
-
-    def __init__(self, predictor: Predictor, *, ordered: bool) -> None:
-        self.waiting: deque[Future[Chunk[Group]]] = deque()
-        self._predictor = predictor
-        self._ordered = ordered
-        self._ended: set[Future[Chunk[Group]]] = set()
-        self._ends: SimpleQueue[Future[Chunk[Group]]] = SimpleQueue()
-
-    def add(self, future: Future[Chunk[Group]]) -> None:
-        """Take up the last of them."""
-        self.waiting.append(future)
-        future.add_done_callback(self._ends.put)
-
-    def next(self) -> Chunk[Group]:
-        """Wait for the first of the chunks, or for any of them, and take it out."""
-        while not (ready := self._ready()):
-            self._await_one(_LOOK)
-            if isinstance(self._predictor, Stoppable):
-                self._predictor.stop(late=True)
-        future = ready[0]
-        self.waiting.remove(future)
-        self._ended.discard(future)
-        return future.result()
-
-    def end(self) -> None:
-        """Wait for those that run to end.
-
-        Raises:
-            ModelError: the model keeps one of them; it is left to the process's end.
-        """
-        while any(each not in self._ended for each in self.waiting):
-            self._await_one(_LOOK / 10)
-            if isinstance(self._predictor, Stoppable):
-                self._predictor.stop()
-
-    def _ready(self) -> list[Future[Chunk[Group]]]:
-        first = list(self.waiting)[: 1 if self._ordered else None]
-        return [each for each in first if each in self._ended]
-
-    def _await_one(self, seconds: float) -> None:
-        with suppress(Empty):
-            self._ended.add(self._ends.get(timeout=seconds))
+    return in_threads(
+        _Job(predictor, files_of, cuts_of, idle, decoding, stop),
+        groups,
+        threads=len(decoders),
+        name=THREADS,
+        ordered=ordered,
+        look=look,
+        end=end,
+    )
 
 
 @dataclass(frozen=True)

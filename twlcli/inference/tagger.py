@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from twlcli.errors import ImageError
 from twlcli.images.decode import open_upright, read_upright, upright
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.preprocess import cropped
-from twlcli.inference.stream import usable_cores
 from twlcli.io import check_count, listed
 from twlcli.model.decisions import (
     calibration_of,
@@ -29,6 +29,7 @@ from twlcli.model.decisions import (
 from twlcli.model.load import load_predictor
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
+from twlcli.parallel import in_threads, usable_cores
 
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -178,9 +179,11 @@ class Tagger:
         images = _several(images)
         size = self._batch_size or max(self.predictor.batch_size, usable_cores())
         side = self.spec.preprocessing.crop
-        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-decode") as pool:
-            for start in range(0, len(images), size):
-                results = list(pool.map(self._crop, images[start : start + size]))
+        crops_of = in_threads(
+            self._crop, images, threads=usable_cores(), name="twl-decode", ahead=size
+        )
+        with closing(crops_of):
+            while results := list(islice(crops_of, size)):
                 good = [each for each in results if not isinstance(each, ImageError)]
                 crops = np.stack(good) if good else np.empty((0, side, side, 3), dtype=np.uint8)
                 yield crops, [each if isinstance(each, ImageError) else None for each in results]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.model.spec import ModelSpec
-from twlcli.tagging.fingerprint import identifier
+from twlcli.tagging.fingerprint import identities
 from twlcli.tagging.tags import Row, Scores, Tags
 
 if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does without
@@ -151,7 +151,6 @@ def _items(files: Iterable[ImageFile], lookup: JournalLookup | None) -> Iterator
         yield from map(Item, files)
         return
     remaining = iter(files)
-    with identifier(content=lookup.content) as identify:
-        while some := list(islice(remaining, _AT_ONCE)):
-            identities = identify(some)
-            yield from map(Item, some, identities, lookup.recall(some, identities))
+    while some := list(islice(remaining, _AT_ONCE)):
+        found = identities(some, content=lookup.content)
+        yield from map(Item, some, found, lookup.recall(some, found))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import ImageFile
-from twlcli.inference.stream import usable_cores
+from twlcli.parallel import in_threads, usable_cores
 
 ROWS = 2  # to be raised when another twl would decode or decide the same image differently
 
@@ -40,16 +38,12 @@ class Written:
     status: tuple[int, int] | None
 
 
-@contextmanager
-def identifier(
-    *, content: bool
-) -> Iterator[Callable[[Sequence[ImageFile]], list[Identity | None]]]:
-    """A function from files to their identities; hashes are taken in several threads."""
+def identities(files: Sequence[ImageFile], *, content: bool) -> list[Identity | None]:
+    """What tells each of the files apart; with `content` they are read, in several threads."""
     if not content:
-        yield lambda files: [identify(file) for file in files]
-        return
-    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="twl-hashes") as pool:
-        yield lambda files: list(pool.map(partial(identify, content=True), files))
+        return [identify(file) for file in files]
+    identity = partial(identify, content=True)
+    return list(in_threads(identity, files, threads=usable_cores(), name="twl-hashes"))
 
 
 def model_digest(model: Path) -> str:

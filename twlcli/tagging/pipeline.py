@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder
-from twlcli.inference.stream import Chunk, stream, usable_cores
+from twlcli.inference.stream import Chunk, stream
 from twlcli.model.decisions import calibration_of, given_labels, probabilities
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
+from twlcli.parallel import usable_cores
 from twlcli.tagging.chunks import Choice, Item, JournalLookup, chunked
 from twlcli.tagging.outputs.fan_out import FanOut, Tally
 from twlcli.tagging.tags import Row, Scores, Tags

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 
 from twlcli.errors import DeviceError, RecipeError
-from twlcli.inference.stream import usable_cores
 from twlcli.model.torch import pick_device
+from twlcli.parallel import usable_cores
 from twlcli.recipe.sections import TrainRecipe
 
 _NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU

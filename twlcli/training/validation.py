@@ -10,9 +10,9 @@ from torch import nn
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import AnnotationError
 from twlcli.inference.scored import ScoredImages, score_images
-from twlcli.inference.stream import usable_cores
 from twlcli.model.spec import ModelSpec
 from twlcli.model.torch import TorchPredictor
+from twlcli.parallel import usable_cores
 from twlcli.training.devices import Ranks
 
 _BATCH = 64
