@@ -39,6 +39,9 @@ def summary_table(evaluation: Evaluation) -> Table:
         ),
     ):
         table.add_row(name, percent(mean.value), _lines(mean, what, ends))
+    for rank, accuracy in evaluation.top_accuracy.items():
+        remark = f"{evaluation.images:,} images, each with one label"
+        table.add_row(f"top-{rank} accuracy", percent(accuracy), remark)
     table.add_row("Brier", percent(evaluation.brier), "of the probabilities; 0 is best")
     remark = f"expected, over {CALIBRATION_BINS} bins; 0 is best"
     table.add_row("calibration error", percent(evaluation.calibration_error), remark)
