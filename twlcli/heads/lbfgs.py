@@ -68,9 +68,9 @@ def solve(
     """Find the heads of all problems, with one product of matrices for all in each direction.
 
     Nocedal & Wright, *Numerical Optimization*, 2nd ed., algorithm 7.5, with a line search for the
-    strong Wolfe conditions. Logits are linear in the step, so that a line search takes no product
-    of matrices: an iteration takes two, X D for a direction and X^T G for a gradient. A problem
-    that has converged takes no further part.
+    strong Wolfe conditions, and a scale of its own for the biases. Logits are linear in the step,
+    so that a line search takes no product of matrices: an iteration takes two, X D for a direction
+    and X^T G for a gradient. A problem that has converged takes no further part.
 
     Args:
         features: X (N, D), float32 or float64; the heads have their dtype and device.
@@ -212,12 +212,23 @@ class _Search:
             direction -= weight * change
             weights.append(weight)
         if self.pairs:
-            _, change, inverse = self.pairs[-1]
-            scale = 1 / (inverse * _dot(change, change))
-            direction *= scale.where(inverse > 0, 1)
+            self._scale(direction)
         for (step, change, inverse), weight in zip(self.pairs, reversed(weights), strict=True):
             direction += step * (weight - inverse * _dot(change, direction))
         return direction.neg_()
+
+    def _scale(self, direction: Tensor) -> None:
+        """Multiply by the inverse Hessian that L-BFGS begins with, s y / y y of the last pair.
+
+        It is diagonal, with a value for the weights and one for the bias: the weights alone are
+        penalised, so that their curvature may be ten thousand times the bias's.
+        """
+        step, change, inverse = self.pairs[-1]
+        whole = 1 / (inverse * _dot(change, change))
+        for part in (slice(None, -1), slice(-1, None)):
+            own = _dot(step[:, part], change[:, part])
+            scale = own / _dot(change[:, part], change[:, part])
+            direction[:, part] *= scale.where(own > 0, whole).where(inverse > 0, 1)
 
     def _searched(
         self, place: int, problem: Problem, direction: Tensor, change: Tensor
