@@ -182,6 +182,23 @@ def test_runs_of_another_recipe_are_refused(tmp_path, photographs):
     assert refused.value.hinted("--{}".format) == "choose another --out"
 
 
+def test_runs_of_other_code_are_refused(tmp_path, photographs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = Path("own_loss_of_the_test.py")
+    text = "def squared(logits, targets):\n    return (logits - targets).square().mean()\n"
+    code.write_text(text)
+    name = f"{code.stem}:squared"
+    for rate in (0.1, None):
+        what = plan(tmp_path / f"out-{rate}", photographs, [name], rate=rate)
+        run(what)
+        assert not run(what)[1].trained
+        code.write_text(text.replace("square", "abs", 1))
+        with pytest.raises(TwlError, match=f"was trained when {name} was another one") as refused:
+            run(what)
+        assert refused.value.hinted("--{}".format) == "choose another --out"
+        code.write_text(text)
+
+
 def test_validating_each_epoch_leaves_the_scores_as_they_are(tmp_path, photographs):
     found = {}
     for every in (1, 3):

@@ -65,6 +65,29 @@ def extracted(network, cache):
     return extracted
 
 
+class Small(torch.nn.Module):
+    """A network whose code may change while its weights stay."""
+
+    def __init__(self, activation):
+        super().__init__()
+        torch.manual_seed(1)
+        self.convolution = torch.nn.Conv2d(3, 8, 3)
+        self.activation = activation
+        self.fc = torch.nn.Linear(8, 3)
+
+    def forward(self, images):
+        return self.fc(self.activation(self.convolution(images)).mean((2, 3)))
+
+
+def test_features_of_own_code_are_known_by_what_it_does():
+    def key(name, activation):
+        return networks.about(Small(activation), name, FORM, CPU).key
+
+    assert key("own:small", torch.relu) == key("own:small", torch.relu)
+    assert key("own:small", torch.relu) != key("own:small", torch.tanh)
+    assert networks.about(Small(torch.relu), "resnet18", FORM, CPU).response == ""
+
+
 def by_hand(network, cuts, path):
     """The input of the network's last layer, for each cut of an image."""
     seen = []

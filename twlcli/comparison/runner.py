@@ -17,12 +17,10 @@ compared is the last epoch; as in every run, the weights that are kept are those
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -34,8 +32,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.csv_cells import image_of_cell, text_of_cell
 from twlcli.annotations.split import hold_out_images
+from twlcli.comparison.kept import (
+    check_code,
+    check_recipe,
+    check_splits,
+    code_in,
+    code_of,
+    damage,
+    other_images,
+    write_code,
+)
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import History, RunScores, Trained
 from twlcli.errors import DivergedError, TwlError
@@ -61,7 +68,6 @@ from twlcli.training.watcher import Silent, Watcher
 SCORES_NAME = "scores.npz"  # in a finished run's folder
 _MOST_RATES = 7  # of a grid that grows
 _TUNING_SHARE = 0.2  # of the training images that choose the rate
-_MAY_DIFFER = "schedule.validate_every"  # decides what is known of a run, not what it learns
 
 
 class ComparisonWatcher(Watcher, Protocol):
@@ -281,9 +287,9 @@ class _Training:
                 remove_states(folder)
             self.ranks.gather(None)
         kept = folder / SCORES_NAME
-        with _damage(kept):
+        with damage(kept):
             check_not_compressed(kept)
-        with _damage(kept), kept.open("rb") as file, np.load(file) as arrays:
+        with damage(kept), kept.open("rb") as file, np.load(file) as arrays:
             known = {key: float(arrays[key]) for key in ("map_class", "map_sample")}
             logits, images, targets = (arrays[key] for key in ("logits", "images", "targets"))
             if logits.shape != targets.shape or images.shape != logits.shape[:1]:
@@ -306,14 +312,15 @@ class _Training:
         return score
 
     def _known_score(self, kept: Path, recipe: Recipe) -> float:
-        with _damage(kept):
+        with damage(kept):
             record = dict(parse_json(read_short_text(kept)))
             before, score = str(record["recipe"]), record["map_class"]
             score = math.nan if score is None else float(score)
-        _check_recipe(kept, recipe, Recipe.from_toml(before, place=str(kept)))
+        check_recipe(kept, recipe, Recipe.from_toml(before, place=str(kept)))
+        check_code(kept, recipe, record.get("code", {}))
         digest = self.images.tuning_digest
         if record.get("images", digest) != digest:  # twl 0.1.0 did not write it
-            raise _other_images(kept)
+            raise other_images(kept)
         return score
 
     def _new_score(self, kept: Path, recipe: Recipe, training: Training) -> float:
@@ -329,6 +336,7 @@ class _Training:
                 "map_class": None if math.isnan(score) else score,
                 "images": self.images.tuning_digest,
                 "recipe": recipe.to_toml(),
+                "code": code_of(recipe),
             }
             write_whole(kept, lambda file: file.write(json.dumps(record).encode()))
             shutil.rmtree(folder, ignore_errors=True)
@@ -348,12 +356,14 @@ class _Training:
         if self.ranks.first:
             Run(folder, recipe).tidy()
             if (folder / "recipe.toml").is_file():
-                _check_recipe(folder, recipe, Run.open(folder).recipe)
-                _check_splits(folder, dict(zip(self.images.data.images, splits, strict=True)))
+                check_recipe(folder, recipe, Run.open(folder).recipe)
+                check_code(folder, recipe, code_in(folder))
+                check_splits(folder, dict(zip(self.images.data.images, splits, strict=True)))
             else:
                 with write_errors(folder):
                     folder.mkdir(parents=True, exist_ok=True)
                 write_splits(folder / SPLITS_NAME, self.images.data.images, splits)
+                write_code(folder, recipe)
                 Run(folder, recipe).write_recipe()
         self.ranks.gather(None)
         return Run(folder, recipe)
@@ -397,42 +407,6 @@ def _penalties(history: History) -> tuple[float, tuple[tuple[float, float], ...]
 
 def _place(plan: Plan, candidate: Candidate) -> Path:
     return plan.folder / candidate.name.replace("/", "_")
-
-
-def _check_recipe(place: Path, wanted: Recipe, there: Recipe) -> None:
-    """Raise TwlError where an earlier call trained under another recipe."""
-    values = wanted.values()
-    for key, value in there.values().items():
-        if key != _MAY_DIFFER and (key not in values or value != values[key]):
-            raise TwlError(
-                f"{place}: was trained with {key} = {value}", hint="choose another {out}"
-            )
-
-
-def _check_splits(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Raise TwlError where an earlier call trained on other images, such as those of a dry run."""
-    path = folder / SPLITS_NAME
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file)
-        found = {image_of_cell(row["image"]): text_of_cell(row["split"]) for row in rows}
-        if found != wanted:
-            raise _other_images(folder)
-
-
-@contextmanager
-def _damage(kept: Path) -> Iterator[None]:
-    """Say of a file of the comparison that is not as it was written what to do about it."""
-    try:
-        yield
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise TwlError(
-            f"{kept}: is damaged ({reason})", hint="remove it, and it is made again"
-        ) from None
-
-
-def _other_images(place: Path) -> TwlError:
-    return TwlError(f"{place}: was trained on other images", hint="choose another {out}")
 
 
 def _remove_empty(plan: Plan) -> None:

@@ -57,6 +57,8 @@ class About:
         preprocessing: how images become its input.
         precision: of the network, such as `float32`.
         width: D, the features of an image.
+        response: of code of the user's own, what it makes of some images, roughly: code may change
+            and leave the weights as they are. Empty for other networks.
     """
 
     backbone: str
@@ -64,6 +66,7 @@ class About:
     preprocessing: Preprocessing
     precision: str
     width: int
+    response: str = ""
 
     @property
     def key(self) -> str:

@@ -22,6 +22,7 @@ from twlcli.model.predictor import Predictor
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.torch import TorchPredictor, normalise, to_unit
+from twlcli.recipe.names import is_code
 
 TOLERANCE = 1e-3  # of the largest feature: float32 sums in another order
 
@@ -59,6 +60,7 @@ def about(
         preprocessing,
         str(_precision(device) or torch.float32).removeprefix("torch."),
         head.in_features,
+        _response(network, head, preprocessing.crop, device) if is_code(backbone) else "",
     )
 
 
@@ -128,6 +130,25 @@ class _FromPixels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.headless(normalise(to_unit(images), self.preprocessing))
         return features
+
+
+def _response(network: nn.Module, head: nn.Linear, side: int, device: torch.device) -> str:
+    """Means and deviations of the features of two images of noise, to three digits."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, side, side, generator=generator).to(device)
+    seen: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    was_training = network.training
+    network.to(device).eval()
+    try:
+        with torch.inference_mode():
+            network(images)
+    finally:
+        hook.remove()
+        network.train(was_training)
+    features = seen[0].float().flatten(1)
+    deviations, means = torch.std_mean(features, 1)
+    return " ".join(f"{value:.3g}" for value in torch.cat((means, deviations)).tolist())
 
 
 def _precision(device: torch.device) -> torch.dtype | None:

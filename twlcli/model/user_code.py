@@ -6,7 +6,9 @@ be; a name that the caller gives himself is his own, see `twlcli.runs.resolve`.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,3 +88,18 @@ def _current_folder_first(package: str) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+def source_digests(*names: str) -> dict[str, str]:
+    """SHA-256 of the source of the modules that names are of, by name; nothing for other names.
+
+    What a module imports is not in it. Nothing is imported.
+    """
+    found = {}
+    for name in filter(is_code, names):
+        module = name.partition(":")[0]
+        with _current_folder_first(module.partition(".")[0]):
+            spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+            found[name] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    return found
