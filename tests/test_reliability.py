@@ -9,9 +9,11 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,57 @@ while killed < kills:
 pid = life()
 _, status = os.waitpid(pid, 0)
 print("killed", killed)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+# Trains on frozen features in forked processes that share a cache; each but the last is killed.
+FROZEN_LIVES = """
+import os, random, signal, sys, time
+import torch
+from pathlib import Path
+from twlcli.features import extract
+from twlcli.features.cache import summaries
+from twlcli.recipe import read_recipe
+from twlcli.training.run import train
+
+recipe, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+draw = random.Random(0)
+extract._KEPT_EVERY = 0.001
+
+def life(number):
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        run = folder / str(number)
+        train(read_recipe(recipe), out=run, device="cpu", features=folder / "cache")
+        os._exit(0)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\\n")
+        os._exit(1)
+
+def kept():
+    return sum(each.rows for each in summaries(folder / "cache"))
+
+grew, killed, before = 0, 0, 0
+while killed < kills:
+    pid = life(killed)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and kept() == before:
+        time.sleep(0.005)
+    time.sleep(draw.uniform(0, 0.01))
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if not os.WIFSIGNALED(status):
+        print("ended before it was killed", status)
+        break
+    killed += 1
+    grew += kept() > before
+    before = kept()
+pid = life("last")
+_, status = os.waitpid(pid, 0)
+print("killed", killed, "of them in extraction", grew)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -138,6 +191,36 @@ def test_fifty_kills_lose_nothing_that_was_saved(photographs, tmp_path):
         for name in ("whole", "killed")
     )
     assert killed == whole
+
+
+def test_twenty_kills_in_extraction_lose_no_feature(photographs, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    options = ["--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"]
+    for name in ("whole", "lives"):
+        (tmp_path / name).mkdir()
+    whole, lives = tmp_path / "whole", tmp_path / "lives"
+    frozen = ["--frozen", "--views", 64, "--features", whole / "cache", "--out", whole / "run"]
+    done = twl("train", photographs, *options, *frozen, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(whole / "run" / "recipe.toml", recipe)
+    command = [sys.executable, "-c", FROZEN_LIVES, str(recipe), str(lives), "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    counts = re.fullmatch(r"killed 20 of them in extraction (\d+)\n", done.stdout)
+    assert counts is not None and int(counts[1]) >= 10, done.stdout
+    assert features_of(whole / "cache") == features_of(lives / "cache")
+    assert_same_weights(whole / "run", lives / "last")
+
+
+def features_of(cache: Path) -> dict[tuple[bytes, int], bytes]:
+    """The bytes of the features of each view in the only folder of a cache."""
+    (folder,) = cache.iterdir()
+    about = json.loads((folder / "about.json").read_text())
+    rows = (folder / "features.f32").read_bytes()
+    size = 4 * about["width"]
+    with closing(sqlite3.connect(folder / "index.sqlite")) as index:
+        places = index.execute("SELECT path, view, place FROM images").fetchall()
+    return {(path, view): rows[at * size : (at + 1) * size] for path, view, at in places}
 
 
 def test_a_signal_at_the_start_ends_all_processes(photographs, tmp_path):

@@ -43,6 +43,7 @@ from twlcli.scoring.metrics import (
     count_decisions,
     decide_top,
     score_decisions,
+    top_accuracy,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "decide_top",
     "mean_over_lines",
     "score_decisions",
+    "top_accuracy",
 ]
 
 Average = Literal["class", "sample"]

@@ -17,7 +17,7 @@ from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.decisions import probabilities
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
-from twlcli.scoring.evaluation import TOP, check_scorable, score
+from twlcli.scoring.evaluation import TOP, check_scorable, epoch_scores, score
 from twlcli.scoring.fit import fit
 
 COLORS = ModelSpec(
@@ -196,6 +196,22 @@ def test_score_is_that_of_plain_loops():
         assert (row.precision, row.recall) == pytest.approx((correct / given, correct / present))
         assert row.f1 == pytest.approx(2 * correct / (given + present))
         assert row.support == present
+
+
+@pytest.mark.parametrize(("labels", "ranks"), [(2, [1]), (5, [1]), (6, [1, 5])])
+def test_score_of_images_with_one_label_each_has_their_accuracy(labels, ranks):
+    logits, _ = draw_logits(images=60, labels=labels)
+    classes = np.arange(60) % labels
+    targets = np.eye(labels, dtype=np.int8)[classes]
+    spec = fit(logits, targets, replace(COLORS, vocabulary=Vocabulary(tuple("abcdef"[:labels]))))
+    found = score(scored_of(logits, targets), spec).top_accuracy
+    assert list(found) == ranks
+    assert found[1] == (logits.argmax(axis=1) == classes).mean()
+    kept = epoch_scores(scored_of(logits, targets))
+    assert kept["top_1"] == found[1] and ("top_5" in kept) == (labels == 6)
+    targets[0] = 1
+    assert score(scored_of(logits, targets), spec).top_accuracy == {}
+    assert set(epoch_scores(scored_of(logits, targets))) == {"map_class", "map_sample"}
 
 
 def test_score_at_a_stored_precision():

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    top_k_accuracy_score,
+)
 
 from tests import reference
 from tests.scoring.drawn import draw_logits, scores_and_targets
@@ -13,7 +19,9 @@ from twlcli.scoring.metrics import (
     calibration_error,
     count_decisions,
     decide_top,
+    has_one_label_each,
     score_decisions,
+    top_accuracy,
 )
 
 quick = settings(deadline=None, max_examples=100)
@@ -84,6 +92,33 @@ def test_decide_top_gives_the_highest_and_of_equals_the_first(drawn, count):
     scores, _ = drawn
     expected = [reference.top(row, count) for row in scores.tolist()]
     assert decide_top(scores, count).tolist() == expected
+
+
+@quick
+@given(scores_and_targets(), st.integers(1, 6), st.randoms())
+def test_top_accuracy_is_that_of_a_plain_loop(drawn, count, random):
+    scores, _ = drawn
+    classes = [random.randrange(scores.shape[1]) for _ in scores]
+    targets = np.eye(scores.shape[1], dtype=np.int8)[classes]
+    hits = [reference.top(row, count)[at] for row, at in zip(scores.tolist(), classes, strict=True)]
+    assert top_accuracy(scores, targets, count) == pytest.approx(sum(hits) / len(hits))
+
+
+def test_top_accuracy_is_scikit_learns():
+    logits, _ = draw_logits(images=300, labels=12)
+    logits = logits + np.linspace(0, 1e-3, logits.size).reshape(logits.shape)  # without ties
+    classes = np.arange(300) % 12
+    for count in (1, 5):
+        expected = top_k_accuracy_score(classes, logits, k=count)
+        assert top_accuracy(logits, np.eye(12)[classes], count) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0], [1, 1, 0], [1, 0, -1]])
+def test_top_accuracy_needs_one_label_for_each_image(row):
+    targets = np.array([[1, 0, 0], row])
+    assert not has_one_label_each(targets)
+    with pytest.raises(ValueError, match="one 1 in each row"):
+        top_accuracy(np.zeros((2, 3)), targets, 1)
 
 
 @quick

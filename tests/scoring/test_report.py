@@ -144,6 +144,7 @@ def test_to_dict_is_strict_json_with_fractions():
         "calibration_error",
         "labels",
         "trained_on",
+        "top_accuracy",
         "fitted_on",
         "cross_fitted",
         "intervals",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Literal
 
 from rich.table import Table
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
-from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
-from twlcli.scoring.metrics import CALIBRATION_BINS
-from twlcli.scoring.report import ends, over_lines, percent
+from twlcli.scoring.evaluation import Evaluation, LabelScore
+from twlcli.scoring.report import decision_rows, percent, summary_rows
 
 LabelOrder = Literal["ap", "name"]
 
@@ -25,20 +23,8 @@ def summary_table(evaluation: Evaluation) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    intervals = evaluation.intervals
-    for name, mean, what, between in (
-        ("mAP@class", evaluation.map_class, "labels", intervals.map_class if intervals else None),
-        (
-            "mAP@sample",
-            evaluation.map_sample,
-            "images",
-            intervals.map_sample if intervals else None,
-        ),
-    ):
-        table.add_row(name, percent(mean.value), over_lines(mean, what, between))
-    table.add_row("Brier", percent(evaluation.brier), "of the probabilities; 0 is best")
-    remark = f"expected, over {CALIBRATION_BINS} bins; 0 is best"
-    table.add_row("calibration error", percent(evaluation.calibration_error), remark)
+    for score in summary_rows(evaluation):
+        table.add_row(score.name, score.value, score.remark)
     return table
 
 
@@ -48,15 +34,10 @@ def decision_table(evaluation: Evaluation) -> Table:
     table.add_column("decided by", overflow="fold")
     for heading in ("CP", "CR", "CF1", "OP", "OR", "OF1"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = [(f"threshold {evaluation.threshold}", evaluation.at_threshold)]
-    if evaluation.cross_fitted is not None:
-        rows.append(("  cross-fitted", evaluation.cross_fitted.at_threshold))
-    rows.append((f"top {TOP}", evaluation.at_top))
-    for name, decisions in rows:
-        table.add_row(name, *(percent(value) for value in asdict(decisions).values()))
-        intervals = evaluation.intervals
-        if intervals is not None and decisions is rows[-2][1]:
-            by_class, overall = ends(intervals.class_f1), ends(intervals.overall_f1)
+    for row in decision_rows(evaluation):
+        table.add_row("  " * row.is_below + row.name, *row.values)
+        if row.intervals is not None:
+            by_class, overall = row.intervals
             table.add_row("  95 % interval", "", "", by_class, "", "", overall)
     return table
 

@@ -181,6 +181,7 @@ def train(
 
 def _print_result(run: Run) -> None:
     from twlcli.cli.console import err
+    from twlcli.cli.training_bars import scores_in_words
     from twlcli.model.checkpoint import read_spec
     from twlcli.pages.curves import CURVES_NAME
 
@@ -190,10 +191,7 @@ def _print_result(run: Run) -> None:
         kept = f"penalty {provenance['cross_validation']['penalty']:.3g}"
     else:
         kept = f"best epoch {best['epoch']}"
-    err.print(
-        f"{kept}: mAP@class {100 * best['map_class']:.2f}, "
-        f"mAP@sample {100 * best['map_sample']:.2f}; kept in {run.checkpoint}"
-    )
+    err.print(f"{kept}: {', '.join(scores_in_words(best))}; kept in {run.checkpoint}")
     if unreadable := run.unreadable():
         count = len(unreadable)
         images = "image" if count == 1 else "images"

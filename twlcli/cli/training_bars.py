@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ class TrainingBars:
         parts = [f"epoch {record['epoch']}/{self.epochs}", f"loss {record['loss']:.4f}"]
         if "map_class" in record:
             self.last = f"mAP@class {100 * record['map_class']:.2f}"
-            parts += [self.last, f"mAP@sample {100 * record['map_sample']:.2f}"]
+            parts += scores_in_words(record)
         parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
         err.print("  ".join(parts))
 
@@ -144,8 +145,7 @@ class TrainingBars:
         """Print the penalty's line."""
         parts = [
             f"penalty {record['penalty']:<8.3g}",
-            f"cross-validated mAP@class {100 * record['map_class']:.2f}",
-            f"mAP@sample {100 * record['map_sample']:.2f}",
+            f"cross-validated {'  '.join(scores_in_words(record))}",
             f"{record['iterations']} iterations",
             *([] if record["converged"] else ["not converged"]),
             *(["best"] if best else []),
@@ -157,6 +157,13 @@ class TrainingBars:
             if task is not None:
                 self.bars.remove_task(task)
         self.training = self.validating = None
+
+
+def scores_in_words(record: Mapping[str, Any]) -> list[str]:
+    """The scores that a record of an epoch has, in percent."""
+    names = ("mAP@class", "mAP@sample", "top-1", "top-5")
+    pairs = zip(("map_class", "map_sample", "top_1", "top_5"), names, strict=True)
+    return [f"{name} {100 * record[key]:.2f}" for key, name in pairs if key in record]
 
 
 def print_note(note: str, hint: str) -> None:

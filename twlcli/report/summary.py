@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from twlcli.report.evaluated import Evaluated
 from twlcli.report.shown_names import shown
 from twlcli.runs.seen import sizes_of
-from twlcli.scoring.evaluation import TOP, Evaluation
-from twlcli.scoring.metrics import CALIBRATION_BINS
-from twlcli.scoring.report import ends, notes_on, over_lines, percent
+from twlcli.scoring.evaluation import Evaluation
+from twlcli.scoring.report import (
+    DecisionRow,
+    SummaryRow,
+    decision_rows,
+    notes_on,
+    summary_rows,
+)
 
 _LONG = 600  # characters of a sentence that may list names
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score with its name, its value in percent and what it runs over."""
-
-    name: str
-    value: str
-    remark: str
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """CP, CR, CF1, OP, OR and OF1 in percent; and intervals of CF1 and OF1, or nothing."""
-
-    name: str
-    values: tuple[str, ...]
-    intervals: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +37,8 @@ class Summary:
 
     title: str
     facts: Mapping[str, str]
-    scores: tuple[Score, ...]
-    decisions: tuple[Decisions, ...]
+    scores: tuple[SummaryRow, ...]
+    decisions: tuple[DecisionRow, ...]
     origin: str
     notes: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
@@ -76,8 +63,8 @@ def summary_of(evaluated: Evaluated) -> Summary:
     return Summary(
         f"{shown(evaluated.model, 80)} on {shown(evaluation.data, 80)}",
         facts,
-        _scores(evaluation),
-        _decisions(evaluation),
+        summary_rows(evaluation),
+        decision_rows(evaluation),
         origin_of(evaluated.spec.provenance),
         tuple(shown(each, _LONG) for each in (*notes_on(evaluation), *_caveats(evaluation))),
         tuple((shown(each.image), shown(each.reason)) for each in evaluation.unreadable),
@@ -106,49 +93,6 @@ def origin_of(provenance: Mapping[str, Any]) -> str:
         f"The model was trained on {sizes.training:,} images. Its best epoch, calibration and "
         f"thresholds were chosen on {sizes.fitted:,} images."
     )
-
-
-def _scores(evaluation: Evaluation) -> tuple[Score, ...]:
-    between = evaluation.intervals
-    by_class, by_sample = evaluation.map_class, evaluation.map_sample
-    return (
-        Score(
-            "mAP@class",
-            percent(by_class.value),
-            over_lines(by_class, "labels", between.map_class if between else None),
-        ),
-        Score(
-            "mAP@sample",
-            percent(by_sample.value),
-            over_lines(by_sample, "images", between.map_sample if between else None),
-        ),
-        Score("Brier", percent(evaluation.brier), "of the probabilities; 0 is best"),
-        Score(
-            "calibration error",
-            percent(evaluation.calibration_error),
-            f"expected, over {CALIBRATION_BINS} bins; 0 is best",
-        ),
-    )
-
-
-def _decisions(evaluation: Evaluation) -> tuple[Decisions, ...]:
-    scored = [(f"threshold {evaluation.threshold}", evaluation.at_threshold)]
-    if evaluation.cross_fitted is not None:
-        scored.append(("cross-fitted", evaluation.cross_fitted.at_threshold))
-    between = evaluation.intervals
-    last = len(scored) - 1  # that the intervals are of
-    found = [
-        Decisions(
-            name,
-            tuple(map(percent, astuple(score))),
-            (ends(between.class_f1), ends(between.overall_f1))
-            if between is not None and place == last
-            else None,
-        )
-        for place, (name, score) in enumerate(scored)
-    ]
-    top = Decisions(f"top {TOP}", tuple(map(percent, astuple(evaluation.at_top))))
-    return (*found, top)
 
 
 def _caveats(evaluation: Evaluation) -> list[str]:

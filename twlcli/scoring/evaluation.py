@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from twlcli.images.decoding import Caveat
 from twlcli.images.image_file import Failure
@@ -33,12 +34,15 @@ from twlcli.scoring.metrics import (
     calibration_error,
     count_decisions,
     decide_top,
+    has_one_label_each,
     score_decisions,
+    top_accuracy,
 )
 
 _RESAMPLES, _FEWEST_RESAMPLES = 400, 100
 _FEWEST_IMAGES = 10  # of fewer a resample says nothing of others
 _RESAMPLED_ENTRIES = 1 << 30  # seconds; the intervals of more data are narrow
+RANKS = (1, 5)  # of top-k accuracy, as the field reports it
 TOP = 3  # labels per image of the second set of decisions, as the field reports it
 
 
@@ -97,6 +101,8 @@ class Evaluation:
         map_class: mAP@class, of the logits.
         map_sample: mAP@sample, of the logits.
         at_threshold: scores of the decisions at the thresholds.
+        top_accuracy: for each k of `RANKS` below the number of labels, the top-k accuracy of the
+            logits; empty where an image has several labels, or none.
         at_top: scores of the decisions for the `TOP` most probable labels of each image.
         brier: Brier score of the calibrated probabilities.
         calibration_error: their expected calibration error.
@@ -122,6 +128,7 @@ class Evaluation:
     brier: float
     calibration_error: float
     labels: tuple[LabelScore, ...]
+    top_accuracy: Mapping[int, float] = field(default_factory=dict)
     never_given: str = ""
     trained_on: int | None = None
     fitted_on: int | None = None
@@ -191,6 +198,7 @@ def score(
         brier=brier_score(certain, targets),
         calibration_error=calibration_error(certain, targets),
         labels=tuple(LabelScore(*row) for row in rows),
+        top_accuracy=top_accuracies(scored),
         never_given=never_given_note(spec, threshold),
         profiles_ignored=scored.caveats.get(Caveat.PROFILE_IGNORED, 0),
         damaged=scored.caveats.get(Caveat.DAMAGED, 0),
@@ -242,3 +250,17 @@ def map_scores(scored: ScoredImages) -> dict[str, float]:
         "map_class": mean_over_lines(by_label).value,
         "map_sample": mean_over_lines(by_image).value,
     }
+
+
+def epoch_scores(scored: ScoredImages) -> dict[str, float]:
+    """What is kept of an epoch: `map_scores`; `top_1` and `top_5` where images have one label."""
+    accuracies = top_accuracies(scored)
+    return map_scores(scored) | {f"top_{rank}": value for rank, value in accuracies.items()}
+
+
+def top_accuracies(scored: ScoredImages) -> dict[int, float]:
+    """Top-k accuracy for each k of `RANKS` below the number of labels; see `Evaluation`."""
+    if not has_one_label_each(scored.targets):
+        return {}
+    ranks = [rank for rank in RANKS if rank < scored.targets.shape[1]]
+    return {rank: top_accuracy(scored.logits, scored.targets, rank) for rank in ranks}

@@ -149,6 +149,38 @@ def decide_top(scores: ArrayLike, count: int) -> NDArray[np.bool_]:
     return decisions
 
 
+def has_one_label_each(targets: ArrayLike) -> bool:
+    """Whether every image of the targets (N, C) has one label, and all is known of the others."""
+    targets = as_targets(targets)
+    ones = np.count_nonzero(targets == PRESENT, axis=1)
+    return len(targets) > 0 and bool((ones == 1).all()) and not (targets == UNKNOWN).any()
+
+
+def top_accuracy(scores: ArrayLike, targets: ArrayLike, count: int) -> float:
+    """Top-k accuracy: the share of the images whose label is among their `count` highest scores.
+
+    As Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", 2015, section 4.1.
+    Of equal scores the first columns count as higher.
+
+    Args:
+        scores: (N, C), of which the order alone matters.
+        targets: (N, C) of 1 and 0, with one 1 for each image.
+        count: k.
+
+    Example:
+        >>> top_accuracy([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]], [[0, 1, 0], [1, 0, 0]], 1)
+        0.5
+
+    Raises:
+        ValueError: the shapes differ, or an image has not one label.
+    """
+    scores, targets = as_array(scores), as_targets(targets)
+    _check_shapes(scores, targets)
+    if not has_one_label_each(targets):
+        raise ValueError("expected targets with one 1 in each row, and otherwise 0")
+    return float((decide_top(scores, count) & (targets == PRESENT)).any(axis=1).mean())
+
+
 def brier_score(probabilities: ArrayLike, targets: ArrayLike) -> float:
     """Mean squared difference of probability and target over all known entries, 0..1, 0 is best.
 

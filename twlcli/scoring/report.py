@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from twlcli.labels import some_of
 from twlcli.scoring.average_precision import MeanOverLines
 from twlcli.scoring.evaluation import TOP, Evaluation
+from twlcli.scoring.metrics import CALIBRATION_BINS, DecisionScore
 
 FEW_IMAGES = 10  # of a label; its scores are then rough
 
@@ -23,19 +24,80 @@ def percent(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}"
 
 
-def ends(interval: tuple[float, float]) -> str:
-    """The ends of an interval in 0..1, as percentages.
+@dataclass(frozen=True)
+class SummaryRow:
+    """A score with its name, its value in percent and what it runs over."""
 
-    Example:
-        >>> ends((0.5, 0.625))
-        '50.0–62.5'
+    name: str
+    value: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class DecisionRow:
+    """Scores of one way to decide.
+
+    Attributes:
+        name: of that way.
+        values: CP, CR, CF1, OP, OR and OF1 in percent.
+        intervals: of CF1 and OF1, where there are any.
+        is_below: whether it is another view of what stands above.
     """
+
+    name: str
+    values: tuple[str, ...]
+    intervals: tuple[str, str] | None = None
+    is_below: bool = False
+
+
+def summary_rows(evaluation: Evaluation) -> tuple[SummaryRow, ...]:
+    """mAP, top-k accuracy where there is one, Brier score and calibration error."""
+    between = evaluation.intervals
+    by_class, by_sample = evaluation.map_class, evaluation.map_sample
+    class_ends, sample_ends = (between.map_class, between.map_sample) if between else (None, None)
+    return (
+        SummaryRow("mAP@class", percent(by_class.value), _over(by_class, "labels", class_ends)),
+        SummaryRow("mAP@sample", percent(by_sample.value), _over(by_sample, "images", sample_ends)),
+        *(
+            SummaryRow(
+                f"top-{rank} accuracy",
+                percent(accuracy),
+                f"{evaluation.images:,} images, each with one label",
+            )
+            for rank, accuracy in evaluation.top_accuracy.items()
+        ),
+        SummaryRow("Brier", percent(evaluation.brier), "of the probabilities; 0 is best"),
+        SummaryRow(
+            "calibration error",
+            percent(evaluation.calibration_error),
+            f"expected, over {CALIBRATION_BINS} bins; 0 is best",
+        ),
+    )
+
+
+def decision_rows(evaluation: Evaluation) -> tuple[DecisionRow, ...]:
+    """At the thresholds, cross-fitted where they were fitted to the images, and the top labels."""
+    between = evaluation.intervals
+    intervals = (_ends(between.class_f1), _ends(between.overall_f1)) if between else None
+    cross = evaluation.cross_fitted
+    own = _values(evaluation.at_threshold)
+    rows = [DecisionRow(f"threshold {evaluation.threshold}", own, None if cross else intervals)]
+    if cross is not None:
+        rows.append(DecisionRow("cross-fitted", _values(cross.at_threshold), intervals, True))
+    return (*rows, DecisionRow(f"top {TOP}", _values(evaluation.at_top)))
+
+
+def _values(score: DecisionScore) -> tuple[str, ...]:
+    return tuple(map(percent, astuple(score)))
+
+
+def _ends(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
 
 
-def over_lines(mean: MeanOverLines, what: str, between: tuple[float, float] | None) -> str:
+def _over(mean: MeanOverLines, what: str, between: tuple[float, float] | None) -> str:
     """What a mean runs over, `labels` or `images`, and its interval where there is one."""
-    interval = f"; 95 % interval {ends(between)}" if between else ""
+    interval = f"; 95 % interval {_ends(between)}" if between else ""
     reason = "without a positive" if what == "images" else "without a positive or a negative"
     left_out = f"; {mean.left_out:,} {reason} left out" if mean.left_out else ""
     return f"over {mean.lines:,} {what}{left_out}{interval}"

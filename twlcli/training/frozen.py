@@ -41,7 +41,7 @@ from twlcli.scoring.average_precision import (
     mean_over_lines,
     of_labels_with_both,
 )
-from twlcli.scoring.evaluation import map_scores
+from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
 from twlcli.scoring.scores_file import write_scores
 from twlcli.training.devices import own_torch_state
@@ -326,7 +326,7 @@ class _Frozen:
         provenance = {
             **self.spec.provenance,
             # Of images that the head was found for, only what others say of them counts.
-            "validation": _rounded(map_scores(scored)) if is_held_out else crossed,
+            "validation": _rounded(epoch_scores(scored)) if is_held_out else crossed,
             "cross_validation": {
                 "folds": len(best.heads),
                 "penalty": best.penalty,

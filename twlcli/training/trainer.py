@@ -35,7 +35,7 @@ from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of, with_sample
 from twlcli.runs.states import check_identity, data_identity, read_state, write_state
-from twlcli.scoring.evaluation import map_scores
+from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
 from twlcli.training.devices import (
     Ranks,
@@ -405,7 +405,7 @@ class Trainer:
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
-            **(map_scores(validation) if validation else {}),
+            **(epoch_scores(validation) if validation else {}),
             "images_per_second": images_per_second,
         }
         # The score is NaN where no validation image has a label; then the last epoch is kept.
@@ -435,7 +435,7 @@ class Trainer:
         """Write the weights with calibration and thresholds fitted to the validation images."""
         fitted = fit(validation.logits, validation.targets, self.spec)
         measured = {"epoch": record["epoch"]} | {
-            key: round(record[key], 6) for key in ("map_class", "map_sample")
+            key: round(value, 6) for key, value in epoch_scores(validation).items()
         }
         self._seen = self._seen or {
             "training": with_sample(sample_of(hashes_of(self.train_data)), self._inherited),
