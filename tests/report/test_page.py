@@ -174,6 +174,28 @@ def test_the_slider_shows_what_the_metrics_give(page, evaluated):
 
 
 @needs_chromium
+def test_examples_are_judged_at_the_threshold(page):
+    script = """
+    one("#rows .open").click();
+    const range = one(".card input");
+    const right = (kind) => all(`[data-examples=${kind}] li`).map((each) =>
+      [Number(each.querySelector("b").textContent), each.querySelector(".verdict").textContent]);
+    for (const value of [range.value, 0, range.max]) {
+      range.value = value;
+      range.dispatchEvent(new Event("input"));
+      say([right("wrong"), right("missed")]);
+    }
+    """
+    own, lowest, highest = said(page, script)
+    (wrong, missed), no, yes = own, "", "right at this threshold"
+    assert wrong == sorted(wrong, key=lambda each: -each[0]) and missed == sorted(missed)
+    assert len(wrong) > 1 and len(missed) > 1
+    assert {verdict for _, verdict in wrong + missed} == {no}
+    assert [{verdict for _, verdict in kind} for kind in lowest] == [{no}, {yes}]
+    assert [{verdict for _, verdict in kind} for kind in highest] == [{yes}, {no}]
+
+
+@needs_chromium
 def test_halves_are_rounded_as_python_rounds_them(page):
     values = [k / 8 + n for n in (0, 3, 41, 99) for k in range(8)] + [1.005, 2.675, 0.285]
     script = f"say({values}.map((value) => [fixed(value, 2), fixed(value, 1), fixed(value, 0)]))"

@@ -176,7 +176,7 @@ def _detail(
     places = places_on(grid, certain)
 
     def examples(rows: Sequence[int]) -> list[list[float]]:
-        return [[place_of_row[row], round(float(certain[row]), 4)] for row in rows]
+        return [[place_of_row[row], float(certain[row])] for row in rows]
 
     return {
         "present": packed(places[targets == PRESENT]),

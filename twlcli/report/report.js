@@ -261,7 +261,6 @@ function card(label) {
   ["ranking", "reliability", "histogram"].forEach((name, place) => {
     made.querySelector(`[data-plot="${name}"]`).append(plots[place].drawing);
   });
-  slider(made, label, all, (setting) => plots.forEach((plot) => plot.show?.(setting)));
   const words = made.querySelector(".step");
   words.textContent =
     `The slider moves in steps of ${1 / steps} and stops at the label's own threshold; ` +
@@ -270,6 +269,11 @@ function card(label) {
   made.querySelector('[data-list="instead"]').append(insteadTable(label, detail));
   showExamples(made, "wrong", "Given, but absent", "the most probable first", label, detail);
   showExamples(made, "missed", "Present, but not given", "the least probable first", label, detail);
+  if (!detail.wrong.length && !detail.missed.length) made.querySelector(".pictures").remove();
+  slider(made, label, all, (setting) => {
+    for (const plot of plots) plot.show?.(setting);
+    judge(made, setting.threshold);
+  });
   return made;
 }
 
@@ -377,14 +381,29 @@ function example(place, probability) {
     ? make("img", { src: picture, alt: `${name}, ${said}`, loading: "lazy", decoding: "async" })
     : make("span", { className: "missing" }, "no picture in this file");
   const link = make("a", { href: address, target: "_blank", rel: "noopener" }, image);
-  return make(
+  const made = make(
     "li",
     {},
     link,
     make("b", {}, fixed(probability, 3)),
+    make("span", { className: "verdict" }),
     make("span", {}, named(said)),
     make("span", { className: "file" }, named(name)),
   );
+  made.dataset.probability = probability;
+  return made;
+}
+
+/** Pales the examples that are no mistakes at a threshold. */
+function judge(made, threshold) {
+  for (const kind of ["wrong", "missed"]) {
+    for (const each of made.querySelectorAll(`[data-examples="${kind}"] li`)) {
+      const isGiven = Number(each.dataset.probability) >= Math.fround(threshold);
+      const isRight = isGiven === (kind === "missed");
+      each.classList.toggle("right", isRight);
+      each.querySelector(".verdict").textContent = isRight ? "right at this threshold" : "";
+    }
+  }
 }
 
 // --- plots ---------------------------------------------------------------------------------------
