@@ -308,6 +308,7 @@ function slider(made, label, all, moved) {
   range.addEventListener("input", show);
   choose(".fitted", "its own", fitted);
   choose(".best", "best F1 here", best);
+  made.querySelector(".best").hidden = label.support === 0;
   show();
 }
 
@@ -364,10 +365,9 @@ function showExamples(made, kind, title, order, label, detail) {
   const count = kind === "wrong" ? label.given - label.correct : label.support - label.correct;
   const shown = detail[kind];
   const of = count > shown.length ? `${whole(shown.length)} of ${whole(count)}` : whole(count);
-  section.querySelector("h4").textContent =
-    count && shown.length
-      ? `${title} at ${certainty(label.threshold)}: ${of} ${count === 1 ? "image" : "images"}, ${order}`
-      : `${title} at ${certainty(label.threshold)}: none`;
+  const where = label.threshold > 1 ? title : `${title} at ${certainty(label.threshold)}`;
+  const images = `${of} ${count === 1 ? "image" : "images"}, ${order}`;
+  section.querySelector("h4").textContent = `${where}: ${shown.length ? images : "none"}`;
   if (shown.length) {
     section.append(make("ul", { className: "examples" }, ...shown.map((each) => example(...each))));
   }
