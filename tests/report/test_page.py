@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,9 @@ from tests.report.drawn import HOSTILE, evaluated_of
 from twlcli.errors import TwlError
 from twlcli.model.decisions import decide, thresholds_of
 from twlcli.pages.templates import digest
+from twlcli.recipe import DataRecipe, Recipe
 from twlcli.report.page import write_report
+from twlcli.runs.run_folder import Run
 from twlcli.scoring.metrics import count_decisions
 from twlcli.scoring.report import percent
 
@@ -56,6 +59,23 @@ def test_the_page_is_one_file_that_loads_nothing(page):
     )
     assert text.count("<script") == 4
     assert not re.search(r" style=| on\w+=|https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def test_the_run_of_a_model_is_shown(evaluated, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels,split\na,cat|dog,train\nb,cat,train\nc,sky,val\n")
+    run = Run.create(tmp_path / "run", Recipe(data=DataRecipe(path=str(table))))
+    run.write_metrics([{"epoch": 1, "loss": 2.0, "map_class": 0.25, "map_sample": 0.5}])
+    of_run = replace(
+        evaluated,
+        model=str(run.folder),
+        annotations=replace(evaluated.annotations, source=table),
+    )
+    write_report(of_run, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "mAP@class: 25.00 in epoch 1" in text
+    rows = json.loads(Page(text).texts["data-table"][0])["labels"]
+    assert [row[-1] for row in rows] == [2, 1, 0, 0, 0, 0]
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(evaluated, tmp_path):

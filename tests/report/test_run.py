@@ -21,3 +21,10 @@ def test_evaluate_writes_a_report_of_what_it_returns(photographs, tmp_path):
     twlcli.evaluate(model, photographs, split="all", report=str(page), force=True)
     assert page.read_text() == text  # the same numbers, the same bytes
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model.onnx", "report.html"]
+
+
+def test_scores_and_report_are_two_files(photographs, tmp_path):
+    model, path = write_model(tmp_path / "model.onnx"), tmp_path / "scores.csv"
+    with pytest.raises(TwlError, match="both for the scores and for the report"):
+        twlcli.evaluate(model, photographs, scores=path, report=path)
+    assert not path.exists()

@@ -52,10 +52,14 @@ def test_records_that_twl_did_not_write_do_no_harm(tmp_path):
 
 def test_training_images_are_counted_by_label(tmp_path):
     rows = ("a,cat|dog,train", "b,cat,train", "c,dog,val", "d,bird,train")
-    (tmp_path / "labels.csv").write_text("image,labels,split\n" + "\n".join(rows) + "\n")
-    counts = training_images(run_with(tmp_path), Vocabulary(("dog", "cat", "cow")))
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels,split\n" + "\n".join(rows) + "\n")
+    vocabulary = Vocabulary(("dog", "cat", "cow"))
+    counts = training_images(run_with(tmp_path), table, vocabulary)
     np.testing.assert_array_equal(counts, [1, 2, 0])
+    assert training_images(Run.open(tmp_path / "run"), tmp_path / "b.csv", vocabulary) is None
 
 
 def test_training_images_are_not_known_where_the_data_are_gone(tmp_path):
-    assert training_images(run_with(tmp_path, data="gone.csv"), Vocabulary(("cat",))) is None
+    run = run_with(tmp_path, data="gone.csv")
+    assert training_images(run, tmp_path / "gone.csv", Vocabulary(("cat",))) is None

@@ -45,7 +45,8 @@ def write_report(
         TwlError: the file cannot be written.
     """
     run = run_of(Path(evaluated.model))
-    trained = None if run is None else training_images(run, evaluated.spec.vocabulary)
+    source, vocabulary = evaluated.annotations.source, evaluated.spec.vocabulary
+    trained = None if run is None else training_images(run, source, vocabulary)
     folder = path.absolute().parent
     cards = cards_of(evaluated, folder, trained=trained, decoding=decoding, workers=workers)
     summary = summary_of(evaluated)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Unpack
 
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
-from twlcli.errors import AnnotationError
+from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.inference.scored import score_images
 from twlcli.io import check_count, check_free
@@ -85,6 +85,8 @@ def evaluate(
         check_free(Path(scores), force=force)
     if report is not None:
         check_free(Path(report), force=force)
+        if scores is not None and Path(scores).absolute() == Path(report).absolute():
+            raise TwlError(f"{report}: is wanted both for the scores and for the report")
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
     predictor = load_predictor(Path(model), provider=provider, device=device, allow_code=allow_code)

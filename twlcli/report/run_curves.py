@@ -39,11 +39,20 @@ def run_plots(run: Run) -> list[Plot]:
     return curve_plots(by_epoch) if by_epoch else _penalty_plots(history)
 
 
-def training_images(run: Run, vocabulary: Vocabulary) -> NDArray[np.int64] | None:
+def training_images(run: Run, source: Path, vocabulary: Vocabulary) -> NDArray[np.int64] | None:
     """In how many of the images that a run was trained on each label was, (C,).
 
-    None where its data are not there any more, or are not the same.
+    None where other data were evaluated: those of the run are not read just for this, which may
+    take long. None too where they are not the same any more.
+
+    Args:
+        run: the model's.
+        source: of the data that were evaluated.
+        vocabulary: the model's.
     """
+    own = Path(run.recipe.data.path).absolute()
+    if not source.absolute().is_relative_to(own):
+        return None
     try:
         data = run.data()
         if data.split_names():
