@@ -37,7 +37,10 @@ def test_epochs_are_drawn(tmp_path):
 def test_penalties_of_a_frozen_backbone_are_drawn(tmp_path):
     records = [{"penalty": p, "map_class": s, "map_sample": 0.5} for p, s in ((1, 0.4), (0.1, 0.6))]
     first, second = run_plots(run_with(tmp_path, *records))
-    assert first.y.title == "mAP@class, cross-validated: 60.00 at 0.1"
+    assert (first.y.title, second.y.title) == (
+        "mAP@class: 60.00 at 0.1",
+        "mAP@sample: 50.00 at 0.1",
+    )
     assert first.marks[0].points == [(0.1, 60.0), (1, 40.0)]
     assert second.description == "mAP@sample by penalty"
 

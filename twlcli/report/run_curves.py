@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
 from twlcli.pages.curves import curve_plots
-from twlcli.pages.plot import Dots, Line, Plot
+from twlcli.pages.plot import Dots, Line, Plot, Point
 from twlcli.pages.scales import Tick, linear_axis, log_axis, number
 from twlcli.runs.run_folder import CHECKPOINT_NAME, Run
 
@@ -73,33 +73,37 @@ def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _penalty_plots(history: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """mAP@class and mAP@sample by penalty; the large dot has the best mAP@class, and is kept."""
+    tried = sorted(
+        (each for each in history if each.get("penalty", 0.0) > 0 and _is_scored(each)),
+        key=lambda each: each["penalty"],
+    )
+    if not tried:
+        return []
+    best = max(tried, key=lambda each: each["map_class"])["penalty"]
     return [
-        plot
+        _penalty_plot([(each["penalty"], 100 * each[key]) for each in tried], best, name)
         for key, name in (("map_class", "mAP@class"), ("map_sample", "mAP@sample"))
-        if (plot := _penalty_plot(history, key, name)) is not None
     ]
 
 
-def _penalty_plot(history: Sequence[Mapping[str, float]], key: str, name: str) -> Plot | None:
-    points = sorted(
-        (record["penalty"], 100 * record[key])
-        for record in history
-        if record.get("penalty", 0.0) > 0 and not math.isnan(record.get(key, math.nan))
-    )
-    if not points:
-        return None
-    best = max(points, key=lambda point: point[1])
-    ticks = [Tick(x, number(f"{x:.2g}"), bold=x == best[0]) for x, _ in points]
+def _is_scored(record: Mapping[str, float]) -> bool:
+    return not any(math.isnan(record.get(key, math.nan)) for key in ("map_class", "map_sample"))
+
+
+def _penalty_plot(points: Sequence[Point], best: float, name: str) -> Plot:
+    kept = next(point for point in points if point[0] == best)
+    ticks = [Tick(x, f"{x:.0f}" if x >= 10 else number(f"{x:.2g}"), x == best) for x, _ in points]
     titles = [f"{x:.3g}: {y:.2f}" for x, y in points]
     return Plot(
         f"{name} by penalty",
         log_axis(ticks, title="penalty"),
         linear_axis(
             [y for _, y in points],
-            title=f"{name}, cross-validated: {best[1]:.2f} at {best[0]:.3g}",
+            title=f"{name}: {kept[1]:.2f} at {best:.3g}",
             narrowest=1.0,
             within=(0, 100),
             grid=True,
         ),
-        (Line(points), Dots(points, titles, hollow=True), Dots([best], radius=4.5)),
+        (Line(points), Dots(points, titles, hollow=True), Dots([kept], radius=4.5)),
     )
