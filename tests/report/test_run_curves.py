@@ -47,10 +47,12 @@ def test_penalties_of_a_frozen_backbone_are_drawn(tmp_path):
 
 def test_records_that_twl_did_not_write_do_no_harm(tmp_path):
     odd = [{"epoch": "x", "loss": []}, {"epoch": 10**400, "loss": 1.0}, {"penalty": -1}, {}]
+    odd += [{"penalty": 1e-300, "map_class": 0.5, "map_sample": 0.5}]
     odd += [{"epoch": float("nan"), "loss": 1.0}, {"penalty": 1.0, "map_class": float("inf")}]
     assert run_plots(run_with(tmp_path, *odd)) == []
-    (tmp_path / "run" / "metrics.jsonl").write_text("nothing\n")
-    assert run_plots(Run.open(tmp_path / "run")) == []
+    for content in (b"nothing\n", b"\xff\xfe"):
+        (tmp_path / "run" / "metrics.jsonl").write_bytes(content)
+        assert run_plots(Run.open(tmp_path / "run")) == []
 
 
 def test_training_images_are_counted_by_label(tmp_path):

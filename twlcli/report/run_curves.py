@@ -33,7 +33,7 @@ def run_plots(run: Run) -> list[Plot]:
     """Loss and scores by epoch; of a frozen backbone, the scores by penalty."""
     try:
         history = [_numbers(record) for record in run.history()]
-    except TwlError:
+    except (TwlError, OSError, UnicodeDecodeError):  # the evaluation is good without
         return []
     by_epoch = [record for record in history if isinstance(record.get("epoch"), int)]
     return curve_plots(by_epoch) if by_epoch else _penalty_plots(history)
@@ -50,8 +50,9 @@ def training_images(run: Run, source: Path, vocabulary: Vocabulary) -> NDArray[n
         source: of the data that were evaluated.
         vocabulary: the model's.
     """
-    own = Path(run.recipe.data.path).absolute()
-    if not source.absolute().is_relative_to(own):
+    source = source.absolute()
+    # A folder of labels may be named by itself, or have them in a file somewhat further down.
+    if Path(run.recipe.data.path).absolute() not in (source, *source.parents[:2]):
         return None
     try:
         data = run.data()
@@ -75,7 +76,7 @@ def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
 def _penalty_plots(history: Sequence[Mapping[str, float]]) -> list[Plot]:
     """mAP@class and mAP@sample by penalty; the large dot has the best mAP@class, and is kept."""
     tried = sorted(
-        (each for each in history if each.get("penalty", 0.0) > 0 and _is_scored(each)),
+        (each for each in history if each.get("penalty", 0.0) > 1 / _LARGEST and _is_scored(each)),
         key=lambda each: each["penalty"],
     )
     if not tried:
