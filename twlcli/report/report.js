@@ -1,6 +1,6 @@
 "use strict";
 
-// Tables of values as twlcli/report/cards.py writes them; only the first is read at once.
+// Tables of values as twlcli/report/label_cards.py writes them; only the first is read at once.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const element = (id) => document.getElementById(id);
 const later = (id) => {

@@ -170,7 +170,12 @@ def _detail(
     place_of_column: dict[int, int],
     place_of_row: dict[int, int],
 ) -> dict[str, Any]:
-    """One label: see the script, which reads it."""
+    """What a label's card shows. Labels and images are named by their places in the page.
+
+    `present`, `absent`, `unknown`: probabilities of such images, as `packed`. `bins`: see `_bins`.
+    `beside`: label, images in the data, images as predicted. `instead`: label, images. `wrong` and
+    `missed`: image, probability.
+    """
     certain = np.ascontiguousarray(evaluated.probabilities[:, column])
     targets = evaluated.scored.targets[:, column]
     places = places_on(grid, certain)

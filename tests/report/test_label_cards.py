@@ -7,8 +7,8 @@ import pytest
 from tests.report.drawn import HOSTILE, evaluated_of
 from tests.report.test_counts import reaching
 from twlcli.model.decisions import decide, thresholds_of
-from twlcli.report import cards
-from twlcli.report.cards import as_json, cards_of, columns_shown
+from twlcli.report import label_cards
+from twlcli.report.label_cards import as_json, cards_of, columns_shown
 from twlcli.scoring.metrics import count_decisions
 
 
@@ -77,7 +77,7 @@ def test_examples_say_which_image_they_are(evaluated, found):
 
 
 def test_of_more_labels_those_of_most_images_are_shown(evaluated, monkeypatch):
-    monkeypatch.setattr(cards, "MOST_LABELS", 3)
+    monkeypatch.setattr(label_cards, "MOST_LABELS", 3)
     support = [row.support for row in evaluated.evaluation.labels]
     columns = columns_shown(evaluated)
     assert columns == tuple(sorted(columns)) and len(columns) == 3
@@ -90,12 +90,12 @@ def test_of_more_labels_those_of_most_images_are_shown(evaluated, monkeypatch):
 
 
 def test_pictures_have_their_bounds(evaluated, monkeypatch):
-    monkeypatch.setattr(cards, "_MOST_PICTURES", 3_000)
+    monkeypatch.setattr(label_cards, "_MOST_PICTURES", 3_000)
     some = cards_of(evaluated, evaluated.annotations.root)
     pictures = [picture for _, _, picture, _ in some.examples]
     assert 0 < some.pictures < len(pictures) and sum(map(len, pictures)) <= 3_000
     assert all(pictures[: some.pictures]) and not any(pictures[some.pictures :])
-    monkeypatch.setattr(cards, "_MOST_EXAMPLES", 24)
+    monkeypatch.setattr(label_cards, "_MOST_EXAMPLES", 24)
     few = cards_of(evaluated, evaluated.annotations.root)
     assert max(len(detail["wrong"]) for detail in few.details) == 2
 
