@@ -265,11 +265,17 @@ def test_an_address_opens_a_label(page):
 def test_open_cards_stay_open_while_the_table_is_sorted(page):
     script = """
     one("#rows .open").click();
+    one(".card input").value = 137;
+    one(".card input").dispatchEvent(new Event("input"));
     one("#headings [data-key=name] button").click();
     one("#headings [data-key=name] button").click();
-    say([names(), all("#rows > tr").map((row) => row.className)]);
+    say([names(), all("#rows > tr").map((row) => row.className), text(".card .value")]);
+    const escape = new KeyboardEvent("keydown", { key: "Escape", bubbles: true });
+    one(".card input").dispatchEvent(escape);
+    say([all(".card").length, document.activeElement.textContent]);
     """
-    ((names, rows),) = said(page, script)
+    (names, rows, value), closed = said(page, script)
+    assert value == "0.137" and closed == [0, "cat"]
     assert names == ["tree", "sky", "dog", "cat", "car", "bird"]
     assert rows == ["row"] * 4 + ["opened"] + ["row"] * 2
 

@@ -78,7 +78,8 @@ const COLUMNS = [
     (key !== "trained" || labels.some((label) => label.trained !== null)),
 );
 
-const view = { key: null, direction: null, room: AT_ONCE, open: new Set() };
+// `open` has the row with the card of each label that is open, in the order of opening.
+const view = { key: null, direction: null, room: AT_ONCE, open: new Map() };
 
 /** Labels in the order of a column; those without a value come last either way. */
 function sorted(list) {
@@ -146,6 +147,8 @@ function row(label) {
   return made;
 }
 
+const rowOf = (label) => element("rows").querySelector(`.row[data-place="${label.place}"]`);
+
 function showTable() {
   const found = matching();
   const visible = found.slice(0, view.room);
@@ -179,26 +182,33 @@ function toggle(label, made) {
     made.card = null;
     made.querySelector(".open").setAttribute("aria-expanded", "false");
   } else {
-    view.open.add(label.place);
+    view.open.set(label.place, cardRow(label));
     expand(label, made);
     made.after(made.card);
   }
-  const last = [...view.open].at(-1);
+  const last = [...view.open.keys()].at(-1);
   const fragment = last === undefined ? "" : new URLSearchParams({ label: labels[last].name });
   history.replaceState(null, "", `#${fragment}`);
 }
 
+/** Ties the row of a label to that with its card. */
 function expand(label, made) {
-  const cell = make("td", { colSpan: COLUMNS.length }, card(label));
-  made.card = make("tr", { className: "opened", id: `card-${label.place}` }, cell);
+  made.card = view.open.get(label.place);
   const open = made.querySelector(".open");
   open.setAttribute("aria-expanded", "true");
   open.setAttribute("aria-controls", made.card.id);
-  made.card.addEventListener("keydown", (event) => {
+}
+
+function cardRow(label) {
+  const cell = make("td", { colSpan: COLUMNS.length }, card(label));
+  const made = make("tr", { className: "opened", id: `card-${label.place}` }, cell);
+  made.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    open.focus();
-    toggle(label, made);
+    const own = rowOf(label);
+    own.querySelector(".open").focus();
+    toggle(label, own);
   });
+  return made;
 }
 
 /** Opens the label that the address names. */
@@ -208,7 +218,7 @@ function openNamed() {
   if (label === undefined || view.open.has(label.place)) return;
   const place = matching().indexOf(label);
   if (place >= view.room) showMore(place + 1);
-  const made = element("rows").querySelector(`.row[data-place="${label.place}"]`);
+  const made = rowOf(label);
   if (made === null) return;
   toggle(label, made);
   made.scrollIntoView();
