@@ -169,7 +169,7 @@ def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, n
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[number]
-    assert "twl: saving the run, then stopping; again to stop at once" in said
+    assert "twl: saving what is done, then stopping; again to stop at once" in said
     assert f"continue with: twl train --resume {out}" in said.splitlines()[-1]
     assert "interrupted in epoch" in said
     epochs = len(history(out))
@@ -270,6 +270,15 @@ def test_what_would_be_another_training_is_no_resume(trained):
     expected = "--learning-rate: optimizer.learning_rate stays as it is when a run is resumed"
     assert expected in result.stderr
     assert (trained[0] / "recipe.toml").read_text() == before
+
+
+def test_what_a_run_has_already_is_no_change(tmp_path, trained):
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    size = re.search(r"^size = (\d+)", (out / "recipe.toml").read_text(), re.MULTILINE)
+    assert size is not None
+    result = train("--resume", out, "--size", size[1], "--epochs", 2, "--device", "cpu")
+    assert result.exit_code == 0, result.output
 
 
 def test_data_that_were_moved_are_named_and_data_that_changed_refused(

@@ -140,6 +140,10 @@ def compare(
                 data, recipe, reading, flags, settings, allow_code=allow_code
             )
             options.check_of_frozen(wanted, {"views": views, "features": features})
+            if frozen and losses == "all":
+                err.print(
+                    f"note: {' and '.join(WITHOUT_MINIMUM)} have no minimum, and are left out"
+                )
             compared = compare_candidates(
                 wanted,
                 losses=every if losses == "all" else _listed(losses),

@@ -118,7 +118,7 @@ Features = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option(metavar="NAME", help="Device to train on: auto, cuda, cuda:N, mps or cpu.")
+    str, typer.Option(metavar="NAME", help="Device to run on: auto, cuda, cuda:N, mps or cpu.")
 ]
 Splits = Annotated[
     Path | None,

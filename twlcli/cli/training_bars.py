@@ -193,7 +193,7 @@ class Interrupts:
     @property
     def lost(self) -> str:
         """What to say where a signal stopped at once."""
-        lost = "what was not saved is lost" if self._asked else "nothing was trained yet"
+        lost = "what was not saved is lost" if self._asked else "nothing was done yet"
         return f"stopped at once; {lost}"
 
     @property
@@ -214,7 +214,7 @@ class Interrupts:
         if self._number is None:
             self._number, self._first = number, time.monotonic()
             if self._asked and not err.quiet:
-                os.write(2, b"\ntwl: saving the run, then stopping; again to stop at once\n")
+                os.write(2, b"\ntwl: saving what is done, then stopping; again to stop at once\n")
         if again or not self._asked:
             raise KeyboardInterrupt
 

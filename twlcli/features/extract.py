@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import TwlError
+from twlcli.errors import AnnotationError, TwlError
 from twlcli.features.cache import FeatureCache, Key
 from twlcli.features.views import view
 from twlcli.images.identity import Identity, identify
@@ -69,6 +69,7 @@ def extract(
 
     Raises:
         Stopped: `should_stop` said so.
+        AnnotationError: no image can be read.
         TwlError: the cache cannot be written, or is damaged.
     """
     files = [ImageFile(data.path(row).absolute(), image) for row, image in enumerate(data.images)]
@@ -83,6 +84,12 @@ def extract(
     unreadable: dict[int, Failure] = {}
     if missing:
         unreadable = _compute(predictor(), cache, missing, workers, progress, should_stop)
+    failures = tuple(unreadable[row] for row in sorted(unreadable))
+    if files and len(failures) == len(files):
+        raise AnnotationError(
+            f"{data.source}: none of the {len(data):,} images can be read "
+            f"(the first: {failures[0].image}: {failures[0].reason})"
+        )
     rows = np.array([row for row in range(len(files)) if row not in unreadable], dtype=np.int64)
     places = [cache.place(of_view[row], identities[row]) for of_view in keys for row in rows]
     features = np.empty((len(places), cache.about.width), dtype=np.float32)
@@ -92,7 +99,6 @@ def extract(
             f"{cache.folder}: is damaged; it has features that are not finite numbers",
             hint="remove it, and they are computed again",
         )
-    failures = tuple(unreadable[row] for row in sorted(unreadable))
     return Extracted(rows, features, failures, len(missing))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import AnnotationError, InterruptedRunError
+from twlcli.errors import InterruptedRunError
 from twlcli.features import network as networks
 from twlcli.features.cache import About, FeatureCache
 from twlcli.features.extract import Extracted, Stopped, extract
@@ -167,12 +167,6 @@ class Runner:
                 raise self._interrupted() from None
         parts, unreadable = [], 0
         for part, of_part in found:
-            if not len(of_part.rows):
-                first = of_part.unreadable[0]
-                raise AnnotationError(
-                    f"{part.source}: none of the {len(part):,} images can be read "
-                    f"(the first: {first.image}: {first.reason})"
-                )
             parts.append(Part(part.select(of_part.rows), of_part.features))
             unreadable += len(of_part.unreadable)
             for each in of_part.unreadable[:1]:

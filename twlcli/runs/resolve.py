@@ -94,7 +94,7 @@ def continued_recipe(
     changes = [_absolute(each) for each in (*moved, *_listed(settings))]
     for change in changes:
         key = f"{change.section}.{change.key}"
-        if key not in CHANGEABLE:
+        if key not in CHANGEABLE and recipe.with_settings([change]) != recipe:
             raise RecipeError(
                 f"{change.place}: {key} stays as it is when a run is resumed; "
                 f"these may change: {', '.join(CHANGEABLE)}"

@@ -5,6 +5,7 @@ A line is a label (its images are ranked) or an image (its labels are ranked).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.scoring.arrays import as_array, as_targets
 
 BLOCK_ENTRIES = 1 << 20  # entries of the matrix worked on at a time: a few megabytes
+_LONG = 1000  # entries of a line from which on a loop over lines costs nothing
 
 
 @dataclass(frozen=True)
@@ -149,25 +151,45 @@ def _average_precision(
     """Average precision of each row of `scores` (lines, entries)."""
     result = np.full(len(scores), np.nan)
     for block in blocks(*scores.shape):
-        result[block] = _block_average_precision(scores[block], targets[block])
+        # Of columns of the caller's arrays this is much faster than one column at a time.
+        ranked: NDArray[np.floating] = np.array(scores[block], dtype=_exact_type(scores), order="C")
+        known = np.ascontiguousarray(targets[block])
+        if (known == UNKNOWN).any():  # below every positive, so that they are in no count
+            ranked[known == UNKNOWN] = -np.inf
+        if scores.shape[1] >= _LONG:
+            result[block] = [
+                _of_line(line, is_positive)
+                for line, is_positive in zip(ranked, known == PRESENT, strict=True)
+            ]
+        else:
+            result[block] = _of_short_lines(ranked, known == PRESENT)
     return result
 
 
-def _block_average_precision(
-    scores: NDArray[np.floating], targets: NDArray[np.int8]
+def _of_line(ranked: NDArray[np.floating], is_positive: NDArray[np.bool_]) -> float:
+    """Average precision of one line; `ranked` is sorted in place."""
+    positives = np.sort(ranked[is_positive])
+    if not len(positives):
+        return math.nan
+    ranked.sort()
+    positives_at_least = len(positives) - np.searchsorted(positives, positives)
+    known_at_least = len(ranked) - np.searchsorted(ranked, positives)
+    return float((positives_at_least / known_at_least).mean())
+
+
+def _of_short_lines(
+    ranked: NDArray[np.floating], is_positive: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    # Unknown entries become -inf: below every positive, so that they are in no count.
-    ranked: NDArray[np.floating] = np.array(scores, dtype=_exact_type(scores), order="C")
-    ranked[targets == UNKNOWN] = -np.inf
-    lines, columns = np.nonzero(np.ascontiguousarray(targets) == PRESENT)
+    """As `_of_line` does of each, without a loop over them."""
+    lines, columns = np.nonzero(is_positive)
     positives = ranked[lines, columns]
     order = np.lexsort((positives, lines))
     positives, lines = positives[order], lines[order]
     ranked.sort(axis=1)
     precision = _positives_at_least(positives, lines) / _known_at_least(ranked, positives, lines)
-    totals = np.bincount(lines, weights=precision, minlength=len(scores))
-    counts = np.bincount(lines, minlength=len(scores))
-    result = np.full(len(scores), np.nan)
+    totals = np.bincount(lines, weights=precision, minlength=len(ranked))
+    counts = np.bincount(lines, minlength=len(ranked))
+    result = np.full(len(ranked), np.nan)
     np.divide(totals, counts, out=result, where=counts > 0)
     return result
 

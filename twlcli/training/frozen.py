@@ -17,7 +17,7 @@ from torch import Tensor
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import stratified_folds
 from twlcli.annotations.summary import in_one_line
-from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
+from twlcli.errors import InterruptedRunError, ModelError, TwlError
 from twlcli.features import network as networks
 from twlcli.features.cache import About, FeatureCache, default_folder
 from twlcli.features.extract import Extracted, Stopped, extract
@@ -259,11 +259,6 @@ class _Frozen:
 
     def _readable(self, data: Annotations, found: Extracted) -> _Split:
         self.unreadable += [f"{each.image}: {each.reason}" for each in found.unreadable]
-        if not len(found.rows):
-            raise AnnotationError(
-                f"{data.source}: none of the {len(data):,} images can be read "
-                f"(the first: {self.unreadable[-len(data)]})"
-            )
         readable = data.select(found.rows)
         features = torch.from_numpy(found.features).to(self.device)
         return _Split(readable, features, readable.labels.dense())
