@@ -21,7 +21,7 @@ FLOORS = [
     ["__main__"],
     ["cli"],
     ["outputs"],
-    ["comparison", "exporting", "probing", "tagging"],
+    ["comparison", "exporting", "probing", "report", "tagging"],
     ["checking", "training", "metrics"],
     ["scoring", "shapes", "features"],
     ["inference"],
@@ -133,7 +133,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "name", ["annotations.detect", "scoring.evaluation", "tagging.run", "runs.run_folder"]
+    "name", ["annotations.detect", "report.page", "tagging.run", "runs.run_folder"]
 )
 def test_base_package_never_loads_torch(name):
     assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}

@@ -1,7 +1,7 @@
 """Makes the images of the documentation: `python -m tools.screenshots`.
 
 Tags photographs of scikit-image, which has to be installed, into a gallery with the default model,
-compares three losses on a drawn sample set, and takes a screenshot of both pages with a headless
+evaluates and compares on a drawn sample set, and takes a screenshot of each page with a headless
 Chromium. It takes some minutes on a CPU.
 """
 
@@ -30,7 +30,7 @@ MOST_BYTES = 150_000
 
 
 def main() -> None:
-    """Write both images."""
+    """Write all images."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -38,6 +38,13 @@ def main() -> None:
         twl("tag photographs --gallery gallery.html", folder)
         screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 640))
         twl("data sample shapes", folder)
+        twl("eval shapes-small shapes --report report.html", folder)
+        screenshot(
+            folder / "report.html",
+            IMAGES / "report.png",
+            size=(1200, 1000),
+            fragment="label=triangle",
+        )
         twl(COMPARE, folder)
         screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
 
@@ -57,13 +64,18 @@ def twl(arguments: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "twlcli", *arguments.split()], cwd=folder, check=True)
 
 
-def screenshot(page: Path, file: Path, *, size: tuple[int, int]) -> None:
-    """The top of a page as a PNG of few colours."""
+def screenshot(page: Path, file: Path, *, size: tuple[int, int], fragment: str = "") -> None:
+    """The top of a page, or what the fragment names, as a PNG of few colours."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         sys.exit(f"expected one of {', '.join(BROWSERS)}")
     with tempfile.TemporaryDirectory() as name:
-        shot = Path(name) / "shot.png"
+        shot, frame = Path(name) / "shot.png", Path(name) / "frame.html"
+        # Of a page that has scrolled by itself Chromium shows nothing, unless it is in a frame.
+        frame.write_text(
+            '<body style="margin: 0"><iframe style="border: 0; width: 100%; height: 100vh" '
+            f'src="{page.absolute().as_uri()}#{fragment}"></iframe>'
+        )
         subprocess.run(
             [
                 *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
@@ -73,7 +85,7 @@ def screenshot(page: Path, file: Path, *, size: tuple[int, int]) -> None:
                 f"--window-size={size[0]},{size[1]}",
                 "--virtual-time-budget=5000",
                 f"--screenshot={shot}",
-                page.absolute().as_uri(),
+                frame.as_uri(),
             ],
             check=True,
             capture_output=True,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from twlcli.inference.tagger import Prediction, Tagger, load_model
     from twlcli.probing.run import probe
     from twlcli.recipe import Recipe, read_recipe
-    from twlcli.scoring.evaluation import evaluate
+    from twlcli.report.run import evaluate
     from twlcli.tagging.merge import merge
     from twlcli.tagging.run import tag_files
     from twlcli.tagging.untag import untag
@@ -49,7 +49,7 @@ _HOMES = {
     "TwlError": "errors",
     "check_labels": "checking.check",
     "compare": "comparison.run",
-    "evaluate": "scoring.evaluation",
+    "evaluate": "report.run",
     "export": "exporting.onnx",
     "export_int8": "exporting.int8",
     "load_model": "inference.tagger",

@@ -355,3 +355,28 @@ def test_what_the_model_has_seen_is_said(tmp_path, photographs):
     assert "cross-fitted" not in out and fields["cross_fitted"] is None
     assert "note: the model was trained on 27 of these images" in err
     assert "note: 3 of these images chose the calibration and the thresholds" in err
+
+
+def test_eval_writes_a_report(model, table, tmp_path):
+    page = tmp_path / "report.html"
+    result = twl_eval(model, table, "--report", page)
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text()
+    assert f"{model} on {table}" in text
+    before = page.stat().st_mtime_ns
+    assert "report.html: exists already; use --force" in refusal(model, table, "--report", page)
+    assert page.stat().st_mtime_ns == before
+    assert twl_eval(model, table, "--report", page, "--force").exit_code == 0
+    assert page.stat().st_mtime_ns > before
+
+
+def test_a_report_names_images_that_cannot_be_read(model, table, tmp_path):
+    (tmp_path / "r.png").write_bytes(b"<b>nothing</b>")
+    page = tmp_path / "report.html"
+    assert twl_eval(model, table, "--report", page).exit_code == 3
+    assert "1 image could not be read" in page.read_text()
+
+
+def test_a_report_is_refused_before_any_image_is_read(model, tmp_path):
+    gone = tmp_path / "gone" / "report.html"
+    assert "there is no folder" in refusal(model, tmp_path / "no-data", "--report", gone)

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.browser import browse, needs_chromium
 from tests.comparison.drawn import comparison_of
 from tests.hostile.test_links import twl
 from tests.images.encoded import encode, picture
 from tests.tagging.models import SPEC, write_model
-from tests.tagging.outputs.test_gallery import browse, needs_chromium, rows_of, write
+from tests.tagging.outputs.test_gallery import rows_of, write
 from tests.tagging.outputs.written import opened
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.csv_cells import (

@@ -17,8 +17,9 @@ from twlcli.losses import two_way_loss
 from twlcli.metrics import average_precision_per_label
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor, normalise, to_unit
+from twlcli.report.run import evaluate
 from twlcli.runs.seen import hashes_of, seen_among
-from twlcli.scoring.evaluation import evaluate, map_scores
+from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.scores_file import read_scores
 from twlcli.training.run import resume, train
 

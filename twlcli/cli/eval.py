@@ -47,7 +47,17 @@ Scores = Annotated[
         "probabilities, targets, labels and images as .npz.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file of --scores if it exists.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write an HTML page: scores, curves, a threshold slider and the worst mistakes "
+        "of each label.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the files of --scores and --report if they exist.")
+]
 Sort = Annotated[
     Literal["ap", "name"],
     typer.Option(metavar="ap|name", help="Order of the labels: highest AP first, or by name."),
@@ -72,6 +82,7 @@ def evaluate(
     ignore_unknown_labels: IgnoreUnknownLabels = False,
     as_json: AsJson = False,
     scores: Scores = None,
+    report: Report = None,
     force: Force = False,
     sort: Sort = "ap",
     all_labels: AllLabels = False,
@@ -91,7 +102,7 @@ def evaluate(
     Example: twl eval voc.onnx VOCdevkit/VOC2007 --split val
     """
     from twlcli.cli.progress import counting_bar
-    from twlcli.scoring.evaluation import evaluate as evaluate_model
+    from twlcli.report.run import evaluate as evaluate_model
 
     evaluation = evaluate_model(
         model,
@@ -102,6 +113,7 @@ def evaluate(
         splits=splits,
         ignore_unknown_labels=ignore_unknown_labels,
         scores=scores,
+        report=report,
         force=force,
         batch_size=batch_size,
         workers=workers,
@@ -130,7 +142,8 @@ def _print_tables(
     evaluation: Evaluation, title: str, *, order: LabelOrder, all_labels: bool
 ) -> None:
     from twlcli.cli.console import err, out, print_table
-    from twlcli.cli.tables import decision_table, label_table, notes_on, summary_table
+    from twlcli.cli.tables import decision_table, label_table, summary_table
+    from twlcli.scoring.report import notes_on
 
     out.print(title)
     out.print()

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Literal
 
 from rich.table import Table
 
 from twlcli.comparison.report import mean_and_deviation, to_the_best
 from twlcli.comparison.result import Comparison
-from twlcli.labels import some_of
-from twlcli.scoring.average_precision import MeanOverLines
-from twlcli.scoring.evaluation import TOP, Evaluation, LabelScore
-from twlcli.scoring.metrics import CALIBRATION_BINS
-from twlcli.scoring.report import percent
+from twlcli.scoring.evaluation import Evaluation, LabelScore
+from twlcli.scoring.report import decision_rows, percent, summary_rows
 
 LabelOrder = Literal["ap", "name"]
 
-FEW_IMAGES = 10  # of a label; its scores are then rough
 SHOWN_AT_EACH_END = 20  # labels of a vocabulary too long to be shown whole
 
 
@@ -28,23 +23,8 @@ def summary_table(evaluation: Evaluation) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    intervals = evaluation.intervals
-    for name, mean, what, ends in (
-        ("mAP@class", evaluation.map_class, "labels", intervals.map_class if intervals else None),
-        (
-            "mAP@sample",
-            evaluation.map_sample,
-            "images",
-            intervals.map_sample if intervals else None,
-        ),
-    ):
-        table.add_row(name, percent(mean.value), _lines(mean, what, ends))
-    for rank, accuracy in evaluation.top_accuracy.items():
-        remark = f"{evaluation.images:,} images, each with one label"
-        table.add_row(f"top-{rank} accuracy", percent(accuracy), remark)
-    table.add_row("Brier", percent(evaluation.brier), "of the probabilities; 0 is best")
-    remark = f"expected, over {CALIBRATION_BINS} bins; 0 is best"
-    table.add_row("calibration error", percent(evaluation.calibration_error), remark)
+    for score in summary_rows(evaluation):
+        table.add_row(score.name, score.value, score.remark)
     return table
 
 
@@ -54,56 +34,12 @@ def decision_table(evaluation: Evaluation) -> Table:
     table.add_column("decided by", overflow="fold")
     for heading in ("CP", "CR", "CF1", "OP", "OR", "OF1"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = [(f"threshold {evaluation.threshold}", evaluation.at_threshold)]
-    if evaluation.cross_fitted is not None:
-        rows.append(("  cross-fitted", evaluation.cross_fitted.at_threshold))
-    rows.append((f"top {TOP}", evaluation.at_top))
-    for name, decisions in rows:
-        table.add_row(name, *(percent(value) for value in asdict(decisions).values()))
-        intervals = evaluation.intervals
-        if intervals is not None and decisions is rows[-2][1]:
-            ends = (_ends(intervals.class_f1), _ends(intervals.overall_f1))
-            table.add_row("  95 % interval", "", "", ends[0], "", "", ends[1])
+    for row in decision_rows(evaluation):
+        table.add_row("  " * row.is_below + row.name, *row.values)
+        if row.intervals is not None:
+            by_class, overall = row.intervals
+            table.add_row("  95 % interval", "", "", by_class, "", "", overall)
     return table
-
-
-def _ends(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
-
-
-def notes_on(evaluation: Evaluation) -> list[str]:
-    """What to bear in mind about the scores."""
-    trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
-    cross, notes = evaluation.cross_fitted, list(evaluation.notes)
-    if trained:
-        notes.append(
-            f"the model was trained on {trained:,} of these images; scores on them say little "
-            "about others; --splits RUN scores those that a run held out"
-        )
-    if cross is not None:
-        notes.append(
-            "the best epoch, the calibration and the thresholds were chosen on these images; what "
-            f"is cross-fitted ({cross.folds} folds, each decided by the others) is nearer to what "
-            f"others will show: Brier {percent(cross.brier)}, calibration error "
-            f"{percent(cross.calibration_error)}"
-        )
-    elif fitted:
-        notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
-    notes.append(evaluation.never_given)
-    if always := evaluation.without_negative:
-        notes.append(
-            f"no image is known to be without {some_of(always)}; any model ranks "
-            f"{'it' if len(always) == 1 else 'them'} rightly, so mAP@class leaves "
-            f"{'it' if len(always) == 1 else 'them'} out"
-        )
-    rare = [f"{row.label} {row.support}" for row in evaluation.labels if row.support < FEW_IMAGES]
-    if rare:
-        notes.append(
-            f"{len(rare):,} {'label has' if len(rare) == 1 else 'labels have'} fewer than "
-            f"{FEW_IMAGES} of these images, so that their "
-            f"scores are rough: {some_of(rare)}"
-        )
-    return [note for note in notes if note]
 
 
 def label_table(evaluation: Evaluation, *, order: LabelOrder = "ap", whole: bool = False) -> Table:
@@ -175,10 +111,3 @@ def _cells(row: LabelScore, *, has_unknown: bool) -> list[str]:
     counts = [f"{row.support:,}", *([f"{row.unknown:,}"] if has_unknown else [])]
     never = row.threshold > 1
     return [*map(percent, scores), *counts, "never" if never else f"{row.threshold:.3f}"]
-
-
-def _lines(mean: MeanOverLines, what: str, ends: tuple[float, float] | None) -> str:
-    interval = f"; 95 % interval {_ends(ends)}" if ends else ""
-    reason = "without a positive" if what == "images" else "without a positive or a negative"
-    left_out = f"; {mean.left_out:,} {reason} left out" if mean.left_out else ""
-    return f"over {mean.lines:,} {what}{left_out}{interval}"

@@ -16,12 +16,22 @@ CURVES_NAME = "curves.svg"
 def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Draw training loss, mAP@class and mAP@sample by epoch into an SVG file.
 
+    Args:
+        path: the file; replaced if it is there, and not written while there is no epoch.
+        history: a record of `metrics.jsonl` for each epoch, some without scores.
+    """
+    if plots := curve_plots(history):
+        write_svg(path, plots, description="training loss and scores by epoch", columns=3)
+
+
+def curve_plots(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Training loss, mAP@class and mAP@sample by epoch, as far as they were recorded.
+
     The large dot is the epoch with the best mAP@class, whose weights a run keeps; the small one is
     the last epoch.
 
     Args:
-        path: the file; replaced if it is there, and not written while there is no epoch.
-        history: a record of `metrics.jsonl` for each epoch, some without scores.
+        history: as for `write_curves`.
     """
     scored = [each for each in history if not math.isnan(each.get("map_class", math.nan))]
     best = max(scored, key=lambda each: float(each["map_class"]), default=None)
@@ -31,8 +41,7 @@ def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         _plot(history, "map_class", "mAP@class", kept, percent=True),
         _plot(history, "map_sample", "mAP@sample", kept, percent=True),
     ]
-    if plots := [plot for plot in plots if plot.marks]:
-        write_svg(path, plots, description="training loss and scores by epoch", columns=3)
+    return [plot for plot in plots if plot.marks]
 
 
 def _plot(

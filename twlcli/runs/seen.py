@@ -91,6 +91,19 @@ def seen_among(provenance: Mapping[str, Any], images: NDArray[np.uint64]) -> See
     return Seen(*(found_among(samples.get(each), images) for each in ("training", "fitted")))
 
 
+def sizes_of(provenance: Mapping[str, Any]) -> Seen:
+    """How many images a model has seen in all.
+
+    Args:
+        provenance: of the model's spec.
+    """
+    samples = provenance.get(SEEN_KEY)
+    if not isinstance(samples, Mapping):
+        return Seen()
+    found = (_read(samples.get(each)) for each in ("training", "fitted"))
+    return Seen(*(each and each[0] for each in found))
+
+
 def found_among(sample: Any, images: NDArray[np.uint64]) -> int | None:
     """The number of images of a set that are among others; None where the sample is damaged."""
     found = _read(sample)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Unpack
 
-from twlcli.annotations.read_options import ReadKeywords, ReadOptions
-from twlcli.errors import AnnotationError
-from twlcli.images.decoding import MAX_PIXELS, Caveat, Decoding
+from twlcli.images.decoding import Caveat
 from twlcli.images.image_file import Failure
-from twlcli.inference.scored import ScoredImages, score_images
-from twlcli.io import check_count, check_free
+from twlcli.inference.scored import ScoredImages
 from twlcli.labels import PRESENT
 from twlcli.model.decisions import (
     calibration_of,
@@ -24,10 +18,7 @@ from twlcli.model.decisions import (
     thresholds_of,
     wish_text,
 )
-from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
-from twlcli.runs.labelled import open_labelled
-from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.average_precision import (
     MeanOverLines,
     average_precision_per_image,
@@ -47,7 +38,6 @@ from twlcli.scoring.metrics import (
     score_decisions,
     top_accuracy,
 )
-from twlcli.scoring.scores_file import check_suffix, write_scores
 
 _RESAMPLES, _FEWEST_RESAMPLES = 400, 100
 _FEWEST_IMAGES = 10  # of fewer a resample says nothing of others
@@ -161,98 +151,6 @@ class Evaluation:
         return tuple(
             row.label for row in self.labels if row.support and math.isnan(row.average_precision)
         )
-
-
-def evaluate(
-    model: Path | str,
-    data: Path | str | None = None,
-    *,
-    split: str | None = None,
-    threshold: str | float | None = None,
-    splits: Path | str | None = None,
-    ignore_unknown_labels: bool = False,
-    scores: Path | str | None = None,
-    force: bool = False,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    exact: bool = False,
-    max_pixels: int | None = None,
-    accept_damaged: bool = False,
-    provider: str | None = None,
-    device: str | None = None,
-    allow_code: bool = False,
-    watcher: Callable[[int], AbstractContextManager[Callable[[int], None]]] | None = None,
-    **options: Unpack[ReadKeywords],
-) -> Evaluation:
-    """Measure a model on labelled images: mAP, precision, recall, F1 and calibration.
-
-    Images that cannot be read are left out of the scores and listed in the result.
-
-    Args:
-        model: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
-        data: a label file or folder; None for what the run was trained on.
-        split: a split of the data, or `all`; None for the run's validation split, of data for
-            `val`, and for all where there are no splits.
-        threshold: see `decisions.thresholds_of`.
-        splits: a run folder, or a table of image and split: the split to use.
-        ignore_unknown_labels: leave out labels of the data that the model does not know. Those of
-            the model that the data do not know are always left out, with a note.
-        scores: a `.csv` or `.npz` file for the scores of every image; see `write_scores`.
-        force: replace `scores` if it exists.
-        batch_size: images in one call of the model; None for what suits the device.
-        workers: batches decoded and predicted in parallel; None for one per core.
-        exact: decode JPEG at full size: slower, and scores barely change.
-        max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.
-        accept_damaged: take what can be read of a damaged image.
-        provider: the execution provider of an `.onnx`.
-        device: the device of a run or checkpoint.
-        allow_code: import a backbone `module:function` that a run or checkpoint names.
-        watcher: called with the number of images; returns a context manager whose value is called
-            with the number of images done since the last call.
-        options: how the data are read, with the keywords of `read_labels`.
-
-    Raises:
-        TwlError: the threshold or the file of scores is wrong.
-        ModelError: the model cannot be loaded or run.
-        AnnotationError: the data cannot be read, or none of its images.
-        MissingExtraError: a run or checkpoint without the `train` extra.
-    """
-    check_count("batch_size", batch_size)
-    check_count("workers", workers)
-    check_count("max_pixels", max_pixels)
-    if scores is not None:
-        check_suffix(Path(scores))
-        check_free(Path(scores), force=force)
-    if data is not None and not Path(data).exists():
-        raise AnnotationError(f"{data}: no such file or folder")
-    predictor = load_predictor(Path(model), provider=provider, device=device, allow_code=allow_code)
-    check_scorable(predictor.spec, threshold)
-    labelled = open_labelled(
-        Path(model),
-        data,
-        split,
-        predictor.spec.vocabulary,
-        ReadOptions(**options),
-        splits=splits,
-        ignore_unknown_labels=ignore_unknown_labels,
-    )
-    with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
-        scored = score_images(
-            predictor,
-            labelled.annotations,
-            batch_size=batch_size,
-            workers=workers,
-            decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
-            progress=progress,
-        )
-    evaluation = score(scored, predictor.spec, threshold=threshold)
-    evaluation = replace(evaluation, notes=labelled.annotations.notes)
-    seen = seen_among(predictor.spec.provenance, hashes_of(labelled.annotations))
-    evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
-    evaluation = with_intervals(evaluation, scored, predictor.spec, threshold=threshold)
-    if scores is not None:
-        write_scores(scored, predictor.spec, Path(scores))
-    return replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
 
 
 def check_scorable(spec: ModelSpec, threshold: str | float | None) -> None:

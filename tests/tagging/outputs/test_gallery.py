@@ -3,25 +3,20 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from PIL import Image
 
+from tests.browser import acting, browse, needs_chromium
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.tagging.outputs.gallery.page import Gallery
 from twlcli.tagging.outputs.output import RunFacts
 from twlcli.tagging.tags import Tags
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 FACTS = RunFacts(Vocabulary(()), lambda: "digest")
 HOSTILE = ('a"b', "<img src=x onerror=alert(1)>", "</script><b>", "&amp;", "line\nbreak", "日本")
@@ -117,63 +112,6 @@ def test_a_stopped_run_leaves_a_partial_page(tmp_path):
 
 
 # --- in a browser --------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """The texts of a page by the id or class of their element, and its images."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.texts: dict[str, list[str]] = {}
-        self.images: list[dict[str, str | None]] = []
-        self._open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if tag == "img":
-            self.images.append(found)
-        if tag not in ("img", "input", "meta", "link"):
-            name = found.get("id") or found.get("class") or tag
-            self._open.append(name)
-            self.texts.setdefault(name, []).append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        for name in set(self._open):
-            self.texts[name][-1] += data
-
-    @property
-    def files(self) -> list[str]:
-        return self.texts.get("file", [])
-
-
-def browse(path: Path, fragment: str = "") -> Page:
-    assert CHROMIUM is not None
-    profile = path.parent / "profile"
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={profile}", "--virtual-time-budget=3000", "--dump-dom"),
-            f"file://{quote(os.fsencode(path))}#{fragment}",
-        ],
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    return Page(done.stdout.decode())
-
-
-def acting(path: Path, script: str) -> Path:
-    """The same page with a script that acts as its user, which the page's policy has to allow."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = path.read_text().replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
-    copy = path.with_name("acting.html")
-    copy.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
-    return copy
 
 
 @pytest.fixture(scope="module")

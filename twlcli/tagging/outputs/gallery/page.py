@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from twlcli.images.image_file import ImageFile
 from twlcli.io import open_partial
+from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.templates import digest, part, render_page, style_of
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
@@ -89,7 +89,7 @@ class _GallerySink:
         for label, probability in zip(row.labels, row.probabilities, strict=True):
             number = self._labels.setdefault(label, len(self._labels))
             given += (number, round(probability * SCALE))
-        fields = [_quoted(row.image), given, self._place(file, row.image)]
+        fields = [quoted(row.image), given, self._place(file, row.image)]
         self._file.write(json.dumps(fields, separators=(",", ":")).encode() + b",\n")
 
     def _place(self, file: ImageFile, name: str) -> int | str | None:
@@ -97,8 +97,8 @@ class _GallerySink:
             return None
         folder, base = os.path.split(file.path)
         if folder != self._last[0]:  # the files come folder by folder
-            self._last = (folder, _address(Path(folder), self._folder))
-        address, end = self._last[1] + _quoted(base), _quoted(name)
+            self._last = (folder, folder_address(Path(folder), self._folder))
+        address, end = self._last[1] + quoted(base), quoted(name)
         if not address.endswith(end):
             return address
         before = address.removesuffix(end)
@@ -108,17 +108,3 @@ class _GallerySink:
         """Labels and folders that the rows name by their numbers, safe inside of a script."""
         words = {"labels": list(self._labels), "folders": list(self._folders)}
         return json.dumps(words).replace("<", "\\u003c")
-
-
-def _address(folder: Path, start: Path) -> str:
-    """The address of a folder as seen from another one, ending with a slash unless empty."""
-    try:
-        # os.path: pathlib has no way up to a common folder before Python 3.12.
-        relative = PurePath(os.path.relpath(folder, start)).as_posix()
-    except ValueError:  # another drive of Windows
-        return folder.as_uri() + "/"
-    return "" if relative == "." else _quoted(relative) + "/"
-
-
-def _quoted(text: str) -> str:
-    return quote(os.fsencode(text), safe="/")

@@ -1,0 +1,1 @@
+"""The evaluation report: a page to look at scores, trade-offs and mistakes."""

@@ -1,0 +1,110 @@
+"""What the run of a model recorded while it was trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twlcli.errors import TwlError
+from twlcli.labels import Vocabulary
+from twlcli.pages.curves import curve_plots
+from twlcli.pages.plot import Dots, Line, Plot, Point
+from twlcli.pages.scales import Tick, linear_axis, log_axis, number
+from twlcli.runs.run_folder import CHECKPOINT_NAME, Run
+
+_LARGEST = 1e9  # of what a run records; anything else was not written by twl
+
+
+def run_of(model: Path) -> Run | None:
+    """The run that a model is in: its folder, or the one around its checkpoint."""
+    folder = model.parent if model.name == CHECKPOINT_NAME else model
+    try:
+        return Run.open(folder)
+    except TwlError:  # an exported model, or a folder that is no run any more
+        return None
+
+
+def run_plots(run: Run) -> list[Plot]:
+    """Loss and scores by epoch; of a frozen backbone, the scores by penalty."""
+    try:
+        history = [_numbers(record) for record in run.history()]
+    except (TwlError, OSError, UnicodeDecodeError):  # the evaluation is good without
+        return []
+    by_epoch = [record for record in history if isinstance(record.get("epoch"), int)]
+    return curve_plots(by_epoch) if by_epoch else _penalty_plots(history)
+
+
+def training_images(run: Run, source: Path, vocabulary: Vocabulary) -> NDArray[np.int64] | None:
+    """In how many of the images that a run was trained on each label was, (C,).
+
+    None where other data were evaluated: those of the run are not read just for this, which may
+    take long. None too where they are not the same any more.
+
+    Args:
+        run: the model's.
+        source: of the data that were evaluated.
+        vocabulary: the model's.
+    """
+    source = source.absolute()
+    # A folder of labels may be named by itself, or have them in a file somewhat further down.
+    if Path(run.recipe.data.path).absolute() not in (source, *source.parents[:2]):
+        return None
+    try:
+        data = run.data()
+        if data.split_names():
+            data = data.split(run.splits[0])
+    except TwlError:
+        return None
+    counts = dict(zip(data.vocabulary, data.labels.present_per_label().tolist(), strict=True))
+    return np.array([counts.get(label, 0) for label in vocabulary], dtype=np.int64)
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    """What of a record can be drawn."""
+    return {
+        key: value
+        for key, value in record.items()
+        if isinstance(value, int | float) and not abs(value) >= _LARGEST  # NaN can be drawn
+    }
+
+
+def _penalty_plots(history: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """mAP@class and mAP@sample by penalty; the large dot has the best mAP@class, and is kept."""
+    tried = sorted(
+        (each for each in history if each.get("penalty", 0.0) > 1 / _LARGEST and _is_scored(each)),
+        key=lambda each: each["penalty"],
+    )
+    if not tried:
+        return []
+    best = max(tried, key=lambda each: each["map_class"])["penalty"]
+    return [
+        _penalty_plot([(each["penalty"], 100 * each[key]) for each in tried], best, name)
+        for key, name in (("map_class", "mAP@class"), ("map_sample", "mAP@sample"))
+    ]
+
+
+def _is_scored(record: Mapping[str, float]) -> bool:
+    return not any(math.isnan(record.get(key, math.nan)) for key in ("map_class", "map_sample"))
+
+
+def _penalty_plot(points: Sequence[Point], best: float, name: str) -> Plot:
+    kept = next(point for point in points if point[0] == best)
+    ticks = [Tick(x, f"{x:.0f}" if x >= 10 else number(f"{x:.2g}"), x == best) for x, _ in points]
+    titles = [f"{x:.3g}: {y:.2f}" for x, y in points]
+    return Plot(
+        f"{name} by penalty",
+        log_axis(ticks, title="penalty"),
+        linear_axis(
+            [y for _, y in points],
+            title=f"{name}: {kept[1]:.2f} at {best:.3g}",
+            narrowest=1.0,
+            within=(0, 100),
+            grid=True,
+        ),
+        (Line(points), Dots(points, titles, hollow=True), Dots([kept], radius=4.5)),
+    )
