@@ -268,6 +268,7 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             'names = ""\n',
             'val_data = ""\n',
             'test_data = ""\n',
+            'corrections = ""\n',
             'splits = ""\n',
             "min_images = 0\n",
             "people = false\n",

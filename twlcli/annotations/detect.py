@@ -12,6 +12,7 @@ from typing import Literal, Unpack
 
 from twlcli.annotations import coco, nus_wide, voc
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.corrections import corrected
 from twlcli.annotations.csv_layout import find_layout
 from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
@@ -162,6 +163,8 @@ def read_labels(
               `label_names.LabelNames`.
             - `people`: whether the people in photographs count as keywords.
             - `own_keywords`: whether those keywords of photographs count that twl itself added.
+            - `corrections`: a table of labels that were corrected; see
+              `corrections.read_corrections`.
 
     Raises:
         AnnotationError: the format is unknown, the labels cannot be read, an option does not apply
@@ -181,7 +184,7 @@ def read_with(
 
     With `ignore_unknown`, labels outside `vocabulary` are left out; see `with_vocabulary`.
     """
-    alike = replace(options, ignore_labels=None, val_data=None, test_data=None)
+    alike = replace(options, ignore_labels=None, val_data=None, test_data=None, corrections=None)
     annotations = _read_one(path, alike)
     others = [
         (split, _read_one(other, alike))
@@ -190,6 +193,8 @@ def read_with(
     ]
     if others:
         annotations = several_as_one(annotations, others)
+    if options.corrections is not None:
+        annotations = corrected(annotations, Path(options.corrections))
     if options.ignore_labels:
         annotations = without_labels(
             annotations, options.ignore_labels, must_occur=vocabulary is None

@@ -32,9 +32,10 @@ WHAT = {
     "own_keywords": "keywords that twl added",
     "val_data": "a label file of the validation split",
     "test_data": "a label file of the test split",
+    "corrections": "a file of corrections",
 }
 # Those that mean something to every format, to objects of JSON, and to tables.
-EVERY = frozenset(("format", "ignore_labels", "min_images", "val_data", "test_data"))
+EVERY = frozenset(("format", "ignore_labels", "min_images", "val_data", "test_data", "corrections"))
 OF_RECORDS = EVERY | {
     *("images", "separator", "image_column", "labels_column", "split_column", "group_column"),
     *("extension", "names"),
@@ -73,6 +74,7 @@ class ReadOptions:
     own_keywords: bool | None = None
     val_data: Path | str | None = None
     test_data: Path | str | None = None
+    corrections: Path | str | None = None
 
     def given(self) -> dict[str, Any]:
         """What is said, by name."""
@@ -132,6 +134,7 @@ class ReadKeywords(TypedDict, total=False):
     own_keywords: bool | None
     val_data: Path | str | None
     test_data: Path | str | None
+    corrections: Path | str | None
 
 
 DEFAULTS = ReadOptions()

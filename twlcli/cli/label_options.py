@@ -144,6 +144,13 @@ LABEL_OPTIONS = {
     "test_data": LabelOption(
         "--test-data", Path, "Label file or folder of the test split, beside DATA.", "DATA"
     ),
+    "corrections": LabelOption(
+        "--corrections",
+        Path,
+        "What was corrected: a table of image, label and verdict (present, absent or unknown), as "
+        "the page of eval --report saves it.",
+        "FILE",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ from twlcli.errors import ModelError, RecipeError
 from twlcli.recipe.recipe import Recipe
 
 _PATHS = {
-    "data": ("path", "images", "coco_images", "names", "val_data", "test_data"),
+    "data": ("path", "images", "coco_images", "names", "val_data", "test_data", "corrections"),
     "model": ("weights",),
 }
 

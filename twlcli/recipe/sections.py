@@ -147,6 +147,11 @@ class DataRecipe(Section):
         description="Label file or folder of the validation split; empty where `path` holds it.",
     )
     test_data: Text = Field(default="", description="Likewise of the test split.")
+    corrections: Text = Field(
+        default="",
+        description="Table of image, label and verdict (present, absent or unknown): labels that "
+        "were corrected; empty for none.",
+    )
     train_split: SplitNames = Field(
         default="train",
         description="The split to train on, or several with commas between; a number is the fold "

@@ -15,7 +15,7 @@ from twlcli.recipe import Recipe, Setting, read_recipe
 Settings = Mapping[str, Any] | Iterable[str | Setting]
 
 # Keys that hold paths, which a run has to find wherever it is continued from.
-_DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data")
+_DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data", "corrections")
 _PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
 # What may change when a run is resumed: where the data are, how long it takes, on what, and how a
 # head is found, which is found anew.
