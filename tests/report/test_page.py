@@ -7,6 +7,7 @@ import pytest
 
 from tests.browser import Page, acting, browse, needs_chromium
 from tests.report.drawn import HOSTILE, evaluated_of
+from twlcli.annotations.corrections import read_corrections
 from twlcli.errors import TwlError
 from twlcli.model.decisions import decide, thresholds_of
 from twlcli.pages.templates import digest
@@ -387,3 +388,73 @@ def test_thousands_of_labels(tmp_path):
     say([names().length, document.activeElement.textContent]);
     """
     assert said(path, script) == [200, "11 of 5,000 labels", "label 499", [400, "label 200"]]
+
+
+@needs_chromium
+def test_corrections_are_kept_and_saved_as_a_table(evaluated, tmp_path):
+    path = tmp_path / "report.html"
+    write_report(evaluated, path)
+    script = """
+    one("#rows .open").click();
+    const [first, second] = all("[data-examples=wrong] li");
+    const pressed = () => all(".marks [aria-pressed=true]").map((each) => each.ariaLabel);
+    say([one("#corrections").hidden, pressed(), first.querySelector(".file").textContent]);
+    first.querySelector("[data-verdict=present]").click();
+    const press = (key, more) => second.querySelector("a").dispatchEvent(
+      new KeyboardEvent("keydown", { key, bubbles: true, ...more }));
+    press("n"); press("u"); press("y", { ctrlKey: true });
+    say([one("#corrections").hidden, pressed(), text("#corrections b")]);
+    press("u");
+    say([correctionsTable(), text("#corrections b")]);
+    """
+    (hidden, none, name), (shown, pressed, both), (table, one) = said(path, script)
+    assert hidden and not shown and none == []
+    assert pressed == ["cat: present", "cat: unknown"]
+    assert (both, one) == ("2 corrections", "1 correction")
+    saved = tmp_path / "corrections.csv"
+    saved.write_text(table)
+    assert [(each.image, each.label, each.value) for each in read_corrections(saved)] == [
+        (name, "cat", 1)
+    ]
+    again = """
+    say([one("#corrections").hidden, text("#corrections b")]);
+    window.confirm = () => true;
+    one("#forget-corrections").click();
+    say([one("#corrections").hidden, correctionsTable(), localStorage.getItem(MARKS_KEY)]);
+    """
+    assert said(path, again) == [
+        [False, "1 correction"],
+        [True, "image,label,verdict\n", "[]"],
+    ]
+
+
+@needs_chromium
+def test_corrections_name_images_and_labels_as_the_data_do(page, tmp_path):
+    names = ("=1+1.jpg", "./@a", 'a"b,c;d.jpg', "line\nbreak", "\u3000x", "'+1", "\ufeff1", "'' 2")
+    script = f"""
+    for (const name of {json.dumps(names)}) mark(name, name, "absent");
+    say(correctionsTable());
+    """
+    (table,) = said(page, script)
+    saved = tmp_path / "corrections.csv"
+    saved.write_text(table, newline="")
+    assert [(each.image, each.label) for each in read_corrections(saved)] == [
+        (name, name) for name in names
+    ]
+
+
+@needs_chromium
+def test_names_that_are_shown_cut_are_corrected_whole(hostile_page, tmp_path):
+    script = """
+    for (const each of all("#rows .open")) each.click();
+    for (const each of all(".marks [data-verdict=absent]")) each.click();
+    say(correctionsTable());
+    """
+    (table,) = said(hostile_page, script)
+    saved = tmp_path / "corrections.csv"
+    saved.write_text(table, newline="")
+    found = read_corrections(saved)
+    assert {each.label for each in found} <= set(HOSTILE)
+    assert max(len(each.label) for each in found) > 1000
+    whole = {f"{name.replace('/', '_')}.png" for name in HOSTILE_IMAGES}
+    assert {each.image for each in found} <= whole

@@ -66,7 +66,7 @@ def cards_of(
         decoding: the settings that change pixels of thumbnails.
         workers: processes that decode; None is one for each core.
     """
-    columns = columns_shown(evaluated)
+    columns, vocabulary = columns_shown(evaluated), evaluated.spec.vocabulary
     steps = steps_for(len(columns))
     mistakes = _mistakes(evaluated, columns)
     rows = _by_importance(mistakes)
@@ -94,6 +94,11 @@ def cards_of(
         "steps": steps,
         "images": evaluated.evaluation.images,
         "labels": _table_rows(evaluated, columns, trained),
+        "whole_names": {
+            place: name
+            for place, name in enumerate(vocabulary.names[column] for column in columns)
+            if shown(name) != name
+        },
     }
     return Cards(columns, table, details, examples, len(pictures))
 
@@ -223,7 +228,10 @@ def _example(
     pictures: dict[int, str],
     place_of_column: dict[int, int],
 ) -> list[Any]:
-    """An image: its name, its address, its picture, and the labels that it has."""
+    """An image: its name, its address, its picture, the labels that it has, and its whole name.
+
+    The last is left out where the name is shown whole.
+    """
     path = evaluated.annotations.path(annotated)
     truth = [
         place_of_column[column]
@@ -231,5 +239,6 @@ def _example(
         if column in place_of_column
     ]
     address = folder_address(path.parent.absolute(), folder) + quoted(path.name)
-    name = shown(evaluated.scored.images[row])
-    return [name, address, pictures.get(annotated, ""), truth]
+    name = evaluated.scored.images[row]
+    whole = [] if shown(name) == name else [name]
+    return [shown(name), address, pictures.get(annotated, ""), truth, *whole]

@@ -50,8 +50,8 @@ def write_report(
     folder = path.absolute().parent
     cards = cards_of(evaluated, folder, trained=trained, decoding=decoding, workers=workers)
     summary = summary_of(evaluated)
-    style = style_of("pages/report.css", "report/report.css")
-    script = part("report/report.js")
+    style = style_of("pages/report.css", "pages/marks.css", "report/report.css")
+    script = part("pages/marks.js") + part("report/report.js")
     page = render_page(
         "report/page.html",
         title=summary.title,

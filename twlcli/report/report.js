@@ -7,7 +7,7 @@ const later = (id) => {
   let value;
   return () => (value ??= read(id));
 };
-const { steps, images, labels: entries } = read("data-table");
+const { steps, images, labels: entries, whole_names: wholeNames } = read("data-table");
 const details = later("data-details");
 const examples = later("data-examples");
 const AT_ONCE = 200; // rows that are made at a time
@@ -32,6 +32,7 @@ const labels = entries.map(
     ...{ place, name, ap, correct, given, support, unknown, threshold, unknownGiven, trained },
     ...scores({ correct, given, support }),
     sought: name.toLowerCase(),
+    whole: wholeNames[place] ?? name, // which may be shown cut, or with escapes
   }),
 );
 
@@ -379,12 +380,13 @@ function showExamples(made, kind, title, order, label, detail) {
   const images = `${of} ${count === 1 ? "image" : "images"}, ${order}`;
   section.querySelector("h4").textContent = `${where}: ${shown.length ? images : "none"}`;
   if (shown.length) {
-    section.append(make("ul", { className: "examples" }, ...shown.map((each) => example(...each))));
+    const list = shown.map(([place, probability]) => example(label, place, probability));
+    section.append(make("ul", { className: "examples" }, ...list));
   }
 }
 
-function example(place, probability) {
-  const [name, address, picture, truth] = examples()[place];
+function example(label, place, probability) {
+  const [name, address, picture, truth, wholeName = name] = examples()[place];
   const has = truth.map((each) => labels[each].name);
   const said = has.length ? `labelled ${has.join(", ")}` : "no label";
   const image = picture
@@ -401,6 +403,7 @@ function example(place, probability) {
     make("span", { className: "file" }, named(name)),
   );
   made.dataset.probability = probability;
+  made.querySelector("a").after(markButtons(made, wholeName, label.whole, label.name));
   return made;
 }
 
