@@ -40,7 +40,7 @@ from twlcli.annotations.split import hold_out_images
 from twlcli.errors import AnnotationError, ModelError, RecipeError, TwlError, check_extra
 from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import are_named, check_backbone
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import load_backbone, load_loss
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.recipe.names import WITHOUT_MINIMUM, is_code
 from twlcli.runs.states import has_state
@@ -312,16 +312,17 @@ def check_network(recipe: Recipe) -> None:
     Code that the recipe names is imported: whoever calls has seen that it may be.
 
     Raises:
-        RecipeError: there is no such network, or no such function of the user's, or a frozen
-            network is asked for what it cannot do.
+        RecipeError: there is no such network, or no such function of the user's or it takes other
+            arguments, or a frozen network is asked for what it cannot do.
         ModelError: a file of weights is not there.
         MissingExtraError: the head needs timm, which is not installed.
     """
     _check_frozen(recipe)
     check_backbone(recipe.model.backbone)
-    for what, name in (("backbone", recipe.model.backbone), ("loss", recipe.loss.name)):
-        if is_code(name):
-            load_function(name, f"{what} '{name}'", allowed=True)
+    if is_code(recipe.model.backbone):
+        load_backbone(recipe.model.backbone, allowed=True)
+    if is_code(recipe.loss.name):
+        load_loss(recipe.loss.name, recipe.loss.options, allowed=True)
     if recipe.model.head == "ml-decoder":
         check_extra("the head 'ml-decoder'", "timm", "timm")
     weights = recipe.model.weights
