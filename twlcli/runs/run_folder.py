@@ -221,14 +221,8 @@ class Run:
             write_splits(self.folder / SPLITS_NAME, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:
-            raise AnnotationError(f"{annotations.source}: training needs at least two images")
-        if not train.labels.present_per_label().any():
-            raise AnnotationError(f"{annotations.source}: no training image has a label")
-        if not (train.labels.present_per_label() * train.labels.absent_per_label()).any():
-            raise AnnotationError(
-                f"{annotations.source}: no label is present in some training images and known to "
-                "be absent from others, so that there is nothing to tell apart"
-            )
+            raise AnnotationError(f"{annotations.source}: {self._too_few(train)}")
+        check_training(train, str(annotations.source))
         validation = annotations.split(validation_split)
         if not validation.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no validation image has a label")
@@ -237,6 +231,13 @@ class Run:
             message = f"split '{min(both)}' is both for training and for validation"
             raise AnnotationError(f"{annotations.source}: {message}")
         return train, validation
+
+    def _too_few(self, train: Annotations) -> str:
+        """What is said of less than two training images."""
+        one = "one image is" if len(train) else "no image is"
+        if self.has_held_out:
+            return f"{one} left for training after the hold-out; expected two or more"
+        return f"{one} in the split '{self.splits[0]}'; training needs two or more"
 
     def _held_out(self, annotations: Annotations) -> Annotations:
         """A share of the training split becomes the validation split, in the same proportions."""
@@ -252,6 +253,28 @@ class Run:
             splits[row] = validation_split
         write_splits(self.folder / SPLITS_NAME, annotations.images, splits)
         return replace(annotations, splits=tuple(splits))
+
+
+def check_training(train: Annotations, where: str) -> None:
+    """See that there is something to be learned from training images.
+
+    Args:
+        train: the images.
+        where: they are from, for the error.
+
+    Raises:
+        AnnotationError: they are less than two, none has a label, or all have the same.
+    """
+    if len(train) < 2:
+        count = "one training image" if len(train) else "no training image"
+        raise AnnotationError(f"{where}: has {count}; expected two or more")
+    if not train.labels.present_per_label().any():
+        raise AnnotationError(f"{where}: no training image has a label")
+    if not (train.labels.present_per_label() * train.labels.absent_per_label()).any():
+        raise AnnotationError(
+            f"{where}: no label is present in some training images and known to be absent from "
+            "others, so that there is nothing to tell apart"
+        )
 
 
 def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ from twlcli.model.user_code import load_loss
 from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.recipe import LossRecipe
 from twlcli.recipe.names import is_code
-from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run
+from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run, check_training
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
@@ -239,6 +239,9 @@ class _Frozen:
                     self.run.write_unreadable(self.unreadable)
                 validation = extracted(self.validation_data, 1)
                 self._note_unreadable(len(self.validation_data) - len(validation.data))
+                if len(train.data) < len(self.train_data):
+                    source = self.train_data.source
+                    check_training(train.data, f"{source}, of the images that can be read")
                 return train, validation
             except Stopped:
                 self._interrupt()
