@@ -195,7 +195,9 @@ def test_images_that_cannot_be_read_take_no_part(one_colour, features, tmp_path)
     options = {"out": tmp_path / "out", "features": features, "watcher": Watcher(), **SMALL}
     (result,) = probe(RANDOM, table, **options).results
     assert (result.unreadable, result.train) == (1, 20)
-    assert any("1 image cannot be read and takes" in note and "broken.png" in note for note in notes)
+    assert any(
+        "1 image cannot be read and takes" in note and "broken.png" in note for note in notes
+    )
 
 
 def test_a_known_set_is_probed_by_its_name(photographs, features, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from twlcli.labels import counted
 from twlcli.probing.result import HEADINGS, SELECTIONS, ProbeResult, SelectionName
 from twlcli.scoring.report import percent
 
@@ -102,9 +103,8 @@ def left_out(count: int) -> str:
         >>> left_out(1), left_out(2000)
         ('1 image cannot be read and takes no part', '2,000 images cannot be read and take no part')
     """
-    if count == 1:
-        return "1 image cannot be read and takes no part"
-    return f"{count:,} images cannot be read and take no part"
+    one = "image cannot be read and takes no part"
+    return counted(count, one, "images cannot be read and take no part")
 
 
 def _differ(result: ProbeResult, name: SelectionName, first: int, second: int) -> bool:
