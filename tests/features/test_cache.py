@@ -321,7 +321,7 @@ def test_features_of_a_network_that_cannot_be_told_are_shown_and_pruned(tmp_path
     assert (found.folder, found.about, found.images, found.rows) == (folder, None, 0, 0)
     assert found.size >= 2 * 16
     assert prune(tmp_path, unused_since=time.time() - 500) == ([], [])
-    os.utime(folder / "index.sqlite", (1, 1))
+    os.utime(folder / ("index.sqlite" if text is None else "about.json"), (1, 1))
     assert prune(tmp_path, unused_since=time.time() - 500)[0] == [replace(found, used=1)]
     assert not folder.exists()
 

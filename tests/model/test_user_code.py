@@ -29,8 +29,12 @@ number = 3
 def no_arguments():
     return 1
 
-def other(pretrain):
+def other(pretrain: "a\\nlong\\nword" = "b\\nc"):
     return 1
+
+class Own(nn.Sequential):
+    def __init__(self, pretrained):
+        super().__init__(nn.Conv2d(3, 6, 3, stride=2))
 
 def anything(*arguments, **options):
     return 3.0
@@ -122,7 +126,10 @@ def test_what_the_module_itself_lacks_is_its_own_error(here):
         ("nothing", "gave an int; expected a torch.nn.Module"),
         ("anything", "gave a float; expected a torch.nn.Module"),
         ("no_arguments", "takes (); expected what can be called with (pretrained=…): got an unexp"),
-        ("other", "takes (pretrain); expected what can be called with (pretrained=…): missing a"),
+        (
+            "other",
+            "takes (pretrain); expected what can be called with (pretrained=…): got an unexp",
+        ),
         ("ends", "its code called sys.exit(0); expected it to return, or to raise an error"),
         ("one_row", "gives (1, 12) for N = 2 images; the head 'linear' expects tokens (N, T, F)"),
     ],
@@ -133,6 +140,11 @@ def test_what_makes_no_network_is_refused(here, function, said):
         build_backbone(name, 2, image_size=16, allow_code=True)
     assert error.value.message.startswith(f"backbone '{name}'")
     assert said in error.value.message
+
+
+def test_a_class_is_a_function_too(here):
+    network = build_backbone("own_nets_of_the_test:Own", 2, image_size=16, allow_code=True)
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 2)
 
 
 def test_a_module_or_network_that_ends_the_program_is_an_error(here):

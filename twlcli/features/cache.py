@@ -283,8 +283,9 @@ def summaries(folder: Path) -> list[CacheSummary]:
             with suppress(TwlError):
                 images, rows = _counted(each / _INDEX)
         size = sum(file.stat().st_size for file in each.iterdir() if file.is_file())
-        opened = each / (_INDEX if about is None else _ABOUT)
-        used = opened.stat().st_mtime
+        # What twl opens it writes anew; an index alone, where about.json is gone.
+        dated = each / _ABOUT if (each / _ABOUT).exists() else each / _INDEX
+        used = dated.stat().st_mtime
         found.append(CacheSummary(each, about, images, rows, size, used))
     return found
 

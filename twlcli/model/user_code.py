@@ -11,7 +11,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,6 @@ def load_function(
         function = _imported(name, what)
     _check_signature(function, what, tuple(positional), tuple(keywords))
 
-    @wraps(function)
     def guarded(*arguments: Any, **options: Any) -> Any:
         with no_exit(what):
             return function(*arguments, **options)
@@ -141,9 +139,12 @@ def _check_signature(
     try:
         signature.bind(*positional, **dict.fromkeys(keywords))
     except TypeError as error:
+        parameters = signature.parameters.values()
         call = ", ".join((*positional, *(f"{each}=…" for each in keywords)))
+        given = [each.replace(annotation=each.empty, default=each.empty) for each in parameters]
         raise SignatureError(
-            f"{what} takes {signature}; expected what can be called with ({call}): {error}"
+            f"{what} takes ({', '.join(map(str, given))}); expected what can be called with "
+            f"({call}): {error}"
         ) from None
 
 
