@@ -29,6 +29,18 @@ def some_of(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A count with the words that fit it.
+
+    Example:
+        >>> counted(1, "image is missing", "images are missing")
+        '1 image is missing'
+        >>> counted(1200, "image is missing", "images are missing")
+        '1,200 images are missing'
+    """
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def is_text(label: str) -> bool:
     r"""Whether a label can stand in every kind of file.
 

@@ -73,7 +73,7 @@ def test_what_was_read_is_one_line(tmp_path):
     table = tmp_path / "a.csv"
     table.write_text("image,labels,unknown\na.jpg,cat|dog,\nb.jpg,cat,dog\nc.jpg,,\nd.jpg,cat,\n")
     annotations = read_table(table)
-    told = f"{table} (csv): 2 labels, 1.00 per image, 1 images without labels, 1 entries unknown"
+    told = f"{table} (csv): 2 labels, 1.00 per image, 1 image without labels, 1 entry unknown"
     assert in_one_line(annotations) == told
     assert in_one_line(annotations.select([0, 2]), annotations.select([1, 3])) == told
 

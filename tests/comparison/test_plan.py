@@ -48,7 +48,7 @@ def test_values_of_a_grid_keep_their_types():
         ({"loss.positive_temperature": ["warm"]}, 'positive_temperature is "warm", expected a num'),
         ({"scheduel.epochs": [1]}, "no section 'scheduel' in a recipe"),
         *(
-            ({key: ["1"]}, f"{key}: a comparison has the same data, seeds and rule for all")
+            ({key: ["1"]}, f"{key} cannot be compared: all candidates have the same data and seeds")
             for key in ("data.unlabelled", "optimizer.learning_rate", "train.seed")
         ),
     ],

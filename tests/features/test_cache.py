@@ -209,6 +209,7 @@ def test_without_a_home_folder_the_user_has_to_name_one(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(TwlError, match="there is none"):
         default_folder()
 
@@ -302,3 +303,52 @@ def test_what_is_not_about_features_is_a_value_error(text):
 def test_about_survives_json():
     assert About.from_json(ABOUT.to_json()) == ABOUT
     assert Path(ABOUT.key).name == ABOUT.key
+
+
+def damaged(folder: Path, *, text: str | None = "{") -> Path:
+    """The features of a network whose about.json is damaged, or gone."""
+    with FeatureCache(folder, ABOUT) as cache:
+        cache.add(keys("/a", "/b"), [Identity(1, 1)] * 2, rows(1, 2))
+    about = folder / ABOUT.key / "about.json"
+    about.unlink() if text is None else about.write_text(text)
+    return folder / ABOUT.key
+
+
+@pytest.mark.parametrize("text", ["{", None, ABOUT.to_json().replace('"format": 1', '"format": 2')])
+def test_features_of_a_network_that_cannot_be_told_are_shown_and_pruned(tmp_path, text):
+    folder = damaged(tmp_path, text=text)
+    (found,) = summaries(tmp_path)
+    assert (found.folder, found.about, found.images, found.rows) == (folder, None, 0, 0)
+    assert found.size >= 2 * 16
+    assert prune(tmp_path, unused_since=time.time() - 500) == ([], [])
+    os.utime(folder / ("index.sqlite" if text is None else "about.json"), (1, 1))
+    assert prune(tmp_path, unused_since=time.time() - 500)[0] == [replace(found, used=1)]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("change", ["named", "more", "link", "less"])
+def test_what_only_looks_like_damaged_features_is_left_alone(tmp_path, change):
+    folder = damaged(tmp_path)
+    if change == "named":
+        folder.rename(tmp_path / "mine")
+    elif change == "more":
+        (folder / "thesis.txt").write_text("all of it")
+    elif change == "less":
+        (folder / "features.f32").unlink()
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    assert summaries(tmp_path) == []
+    assert prune(tmp_path, unused_since=time.time() + 500) == ([], [])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="caches lie elsewhere")
+def test_the_users_caches_are_where_xdg_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert default_folder() == tmp_path / "caches" / "twl" / "features"
+    for value in ("", "caches"):  # a relative path is to be ignored
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert default_folder() == tmp_path / ".cache" / "twl" / "features"

@@ -159,10 +159,10 @@ def test_a_linear_head_takes_features_tokens_and_maps(shape):
 
 def test_features_that_a_head_does_not_take_are_refused():
     with pytest.raises(
-        RecipeError, match=r"'my:own' gives \(1, 5\) for one image; the head 'ml-de"
+        RecipeError, match=r"'my:own' gives \(2, 5\) for N = 2 images; the head 'ml-de"
     ):
         with_head(Flat(5), "my:own", "ml-decoder", 3, image_size=8)
-    with pytest.raises(RecipeError, match=r"'my:own' gives \(1, 1, 1, 1, 1\).*expects tokens"):
+    with pytest.raises(RecipeError, match=r"'my:own' gives \(2, 1, 1, 1, 1\).*expects tokens"):
         with_head(Flat(1, 1, 1, 1), "my:own", "linear", 3, image_size=8)
 
 

@@ -9,7 +9,7 @@ from twlcli.model.backbones import build_backbone, last_layer
 from twlcli.model.checkpoint import load_checkpoint, write_checkpoint
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import load_backbone, load_loss
 from twlcli.model.weights import load_weights, origin_of
 
 NETWORK = """
@@ -25,6 +25,39 @@ def nothing(*, pretrained):
     return 3
 
 number = 3
+
+def no_arguments():
+    return 1
+
+def other(pretrain: "a\\nlong\\nword" = "b\\nc"):
+    return 1
+
+class Own(nn.Sequential):
+    def __init__(self, pretrained):
+        super().__init__(nn.Conv2d(3, 6, 3, stride=2))
+
+def anything(*arguments, **options):
+    return 3.0
+
+def ends(*, pretrained):
+    import sys
+    sys.exit(0)
+
+class Flattened(nn.Sequential):
+    def forward(self, images):
+        return super().forward(images).mean((2, 3)).flatten()[None]
+
+def one_row(*, pretrained):
+    return Flattened(nn.Conv2d(3, 6, 3, stride=2))
+
+class Ends(nn.Sequential):
+    def forward(self, images):
+        if len(images) == 5:
+            raise SystemExit
+        return super().forward(images)
+
+def ends_later(*, pretrained):
+    return Ends(nn.Conv2d(3, 6, 3, stride=2))
 """
 
 
@@ -70,26 +103,72 @@ def test_nothing_is_imported_unless_it_is_allowed(here):
     ("name", "said"),
     [
         ("own_nets_of_the_test:smal", "has no function 'smal'; did you mean 'small'?"),
-        ("own_nets_of_the_test:number", "has no function 'number'"),
+        ("own_nets_of_the_test:number", "'number' in 'own_nets_of_the_test' is an int; expected a"),
         ("own_net:small", "there is no module 'own_net' in"),
         ("own_nets_of_the_test.deeper:small", "there is no module 'own_nets_of_the_test.deeper'"),
     ],
 )
 def test_what_is_not_there_is_said(here, name, said):
     with pytest.raises(RecipeError, match=r"^backbone") as error:
-        load_function(name, "backbone", allowed=True)
+        load_backbone(name, allowed=True)
     assert said in error.value.message
 
 
 def test_what_the_module_itself_lacks_is_its_own_error(here):
     (here / "own_parts_of_the_test.py").write_text("import there_is_no_such_module\n")
     with pytest.raises(ModuleNotFoundError, match="there_is_no_such_module"):
-        load_function(NAME, "backbone", allowed=True)
+        load_backbone(NAME, allowed=True)
 
 
-def test_what_is_no_network_is_refused(here):
-    with pytest.raises(RecipeError, match=r"gave a int; expected a torch\.nn\.Module"):
-        build_backbone("own_nets_of_the_test:nothing", 2, image_size=16, allow_code=True)
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("nothing", "gave an int; expected a torch.nn.Module"),
+        ("anything", "gave a float; expected a torch.nn.Module"),
+        ("no_arguments", "takes (); expected what can be called with (pretrained=…): got an unexp"),
+        (
+            "other",
+            "takes (pretrain); expected what can be called with (pretrained=…): got an unexp",
+        ),
+        ("ends", "its code called sys.exit(0); expected it to return, or to raise an error"),
+        ("one_row", "gives (1, 12) for N = 2 images; the head 'linear' expects tokens (N, T, F)"),
+    ],
+)
+def test_what_makes_no_network_is_refused(here, function, said):
+    name = f"own_nets_of_the_test:{function}"
+    with pytest.raises(RecipeError) as error:
+        build_backbone(name, 2, image_size=16, allow_code=True)
+    assert error.value.message.startswith(f"backbone '{name}'")
+    assert said in error.value.message
+
+
+def test_a_class_is_a_function_too(here):
+    network = build_backbone("own_nets_of_the_test:Own", 2, image_size=16, allow_code=True)
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 2)
+
+
+def test_a_module_or_network_that_ends_the_program_is_an_error(here):
+    later = build_backbone("own_nets_of_the_test:ends_later", 2, image_size=16, allow_code=True)
+    assert later(torch.zeros(2, 3, 16, 16)).shape == (2, 2)
+    with pytest.raises(RecipeError, match=r"'own_nets_of_the_test:ends_later': .*sys\.exit\(\)"):
+        later(torch.zeros(5, 3, 16, 16))
+    (here / "own_parts_of_the_test.py").write_text("raise SystemExit('no')\n")
+    for module in ("own_nets_of_the_test", "own_parts_of_the_test"):
+        del sys.modules[module]
+    with pytest.raises(RecipeError, match=rf"^backbone '{NAME}': its code called sys.exit\('no'\)"):
+        load_backbone(NAME, allowed=True)
+
+
+def test_options_that_a_loss_does_not_take_are_refused(here):
+    name = "own_nets_of_the_test:other"
+    with pytest.raises(RecipeError) as error:
+        load_loss(name, ["gamma"], allowed=True)
+    assert error.value.message == (
+        f"loss '{name}' takes (pretrain); expected what can be called with (logits, targets, "
+        "gamma=…): too many positional arguments"
+    )
+    assert error.value.hint == "`settings` loss.NAME=VALUE supplies an option"
+    assert load_loss("own_nets_of_the_test:anything", ["gamma"], allowed=True)(1, 2, gamma=3) == 3.0
 
 
 def test_a_checkpoint_and_weights_of_it_are_read_again(here):

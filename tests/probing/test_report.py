@@ -1,11 +1,12 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from twlcli.pages.plot import Line
 from twlcli.probing.page import penalty_plot
-from twlcli.probing.report import notes, rows_of, short_names, tables_of
+from twlcli.probing.report import left_out, notes, rows_of, short_names, tables_of
 from twlcli.probing.result import ProbeResult, Swept, from_dict, to_dict
 
 
@@ -74,7 +75,16 @@ def test_the_models_of_a_set_stand_together():
 
 
 def test_names_are_not_shortened_to_the_same():
-    assert short_names(["a=x/w.pth", "a=y/w.pth"])["a=x/w.pth"] == "a=x/w.pth"
+    models = ["a=x/w.pth", "a=y/w.pth", "a=/far/y/w.pth", "b=x/w.pth", "a=none", "runs/w.pth", "a"]
+    short = short_names(models)
+    assert list(short) == models
+    assert list(short.values()) == [
+        *("a=x/w.pth", "a=y/w.pth", "a=far/y/w.pth", "b=w.pth", "a=none", "runs/w.pth", "a"),
+    ]
+
+
+def test_one_image_is_said_as_one():
+    assert left_out(1) in " ".join(notes([replace(ONE, unreadable=1)]))
 
 
 def test_json_gives_the_result_back():

@@ -1,12 +1,14 @@
 """Models and image sets as a whole: what is written, and what is not computed again."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.probing.conftest import BACKBONE
 from tests.probing.test_known_sets import cub
@@ -193,7 +195,9 @@ def test_images_that_cannot_be_read_take_no_part(one_colour, features, tmp_path)
     options = {"out": tmp_path / "out", "features": features, "watcher": Watcher(), **SMALL}
     (result,) = probe(RANDOM, table, **options).results
     assert (result.unreadable, result.train) == (1, 20)
-    assert any("1 images cannot be read" in note and "broken.png" in note for note in notes)
+    assert any(
+        "1 image cannot be read and takes" in note and "broken.png" in note for note in notes
+    )
 
 
 def test_a_known_set_is_probed_by_its_name(photographs, features, tmp_path, monkeypatch):
@@ -250,6 +254,39 @@ def test_sets_that_are_not_there_are_refused(data, message, tmp_path):
 def test_images_in_both_parts_are_refused(one_colour, tmp_path):
     with pytest.raises(AnnotationError, match="20 images are training and test images"):
         probe(RANDOM, one_colour, test_split="train", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a.png,,train", "b.png,,train", "c.png,,val"], "'train': no training image has a label"),
+        (["a.png,x,train", "b.png,y,train", "c.png,,val"], "'val': no test image has a label"),
+        (["a.png,x,train", "c.png,y,val"], "'train': has one training image; expected two or"),
+        (
+            ["a.png,x,train", "b.png,x,train", "c.png,x,val"],
+            "'train': no label is present in some .* there is nothing to tell apart",
+        ),
+    ],
+)
+def test_sets_with_nothing_to_tell_apart_are_refused(lines, message, tmp_path):
+    table = tmp_path / "few.csv"
+    table.write_text("\n".join(["image,labels,split", *lines]) + "\n")
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(AnnotationError, match=f"^{re.escape(str(table))}, split {message}"):
+        probe(RANDOM, table, out=tmp_path / "out")
+
+
+def test_where_the_only_labelled_images_cannot_be_read_it_is_said(features, tmp_path):
+    table = tmp_path / "few.csv"
+    rows = ["a.png,x,train", "b.png,,train", "c.png,,train", "d.png,x,val"]
+    table.write_text("\n".join(["image,labels,split", *rows]) + "\n")
+    for name in ("b.png", "c.png", "d.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "a.png").write_bytes(b"no image")
+    said = "of the images that can be read: no training image has a label"
+    with pytest.raises(AnnotationError, match=said):
+        probe(RANDOM, table, size=32, out=tmp_path / "out", features=features, device="cpu")
 
 
 @pytest.mark.parametrize("loss", ["warp", "rml", "sotfmax"])

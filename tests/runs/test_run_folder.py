@@ -207,3 +207,20 @@ def test_folds_that_are_not_there(tmp_path, folds, train_split, validation_split
     data = {"train_split": train_split, "validation_split": validation_split}
     with pytest.raises(AnnotationError, match=message):
         new_run(tmp_path / "run", folds, **data).split_data()
+
+
+def test_too_few_training_images_are_counted(tmp_path):
+    for lines, said in (
+        (["a.png,x", "b.png,y"], "one image is left for training after the hold-out; expected two"),
+        (
+            ["a.png,x,train", "b.png,y,val"],
+            "one image is in the split 'train'; training needs two or more",
+        ),
+    ):
+        table = tmp_path / "few.csv"
+        heading = "image,labels,split" if "train" in lines[0] else "image,labels"
+        table.write_text("\n".join([heading, *lines]) + "\n")
+        for name in ("a.png", "b.png"):
+            (tmp_path / name).touch()
+        with pytest.raises(AnnotationError, match=f": {said}"):
+            new_run(tmp_path / said, table).split_data()

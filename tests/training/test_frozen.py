@@ -10,7 +10,13 @@ import torch
 
 from twlcli.annotations.detect import read_labels
 from twlcli.annotations.split import stratified_folds
-from twlcli.errors import AnnotationError, InterruptedRunError, ModelError, TwlError
+from twlcli.errors import (
+    AnnotationError,
+    InterruptedRunError,
+    ModelError,
+    RecipeError,
+    TwlError,
+)
 from twlcli.images.preprocess import load_crop
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
@@ -209,7 +215,7 @@ def test_the_whole_network_is_trained_from_the_head(photographs, features, tmp_p
     before, after = (each.state_dict()["fc.weight"] for each in (head, tuned))
     torch.testing.assert_close(after, before, rtol=1e-2, atol=1e-3)
     assert not torch.equal(after, before)
-    with pytest.raises(TwlError, match="fine-tuning follows a frozen backbone"):
+    with pytest.raises(TwlError, match="then_finetune does nothing without"):
         train(
             photographs,
             out=tmp_path / "other",
@@ -270,6 +276,22 @@ def small(*, pretrained):
 
 def squared(logits, targets):
     return ((logits - targets) ** 2)[targets >= 0].mean()
+
+def nan(logits, targets):
+    return logits.mean() * float("nan")
+
+def infinite(logits, targets):
+    return logits.mean() + float("inf")
+
+def steep(logits, targets):
+    return logits.abs().sqrt().mean()
+
+class NaN(nn.Conv2d):
+    def forward(self, images):
+        return super().forward(images) * float("nan")
+
+def no_numbers(*, pretrained):
+    return NaN(3, 8, 3, stride=4)
 """
 
 
@@ -302,3 +324,28 @@ def test_a_network_and_a_loss_of_ones_own_are_frozen_and_solved(photographs, tmp
     expected = standard @ weights + targets.mean(0)
     torch.testing.assert_close(logits, expected, atol=3e-3, rtol=0)
     resume(run.folder, device="cpu", features="features", allow_code=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "function", "error", "said"),
+    [
+        *(
+            ("loss.name", name, RecipeError, f"loss 'own_nan:{name}' or its gradient is NaN or inf")
+            for name in ("nan", "infinite", "steep")
+        ),
+        (
+            *("model.backbone", "no_numbers", ModelError),
+            "backbone 'own_nan:no_numbers' gives features that are not finite numbers",
+        ),
+    ],
+)
+def test_code_of_ones_own_that_gives_no_numbers_is_named(
+    photographs, tmp_path, monkeypatch, key, function, error, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_nan.py").write_text(OWN)
+    settings = {**SETTINGS, key: f"own_nan:{function}"}
+    with pytest.raises(error) as raised:
+        train(photographs, out="run", settings=settings, device="cpu", features="features")
+    assert raised.value.message.startswith(said)
+    assert not (tmp_path / "run").exists()

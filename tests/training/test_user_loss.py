@@ -39,6 +39,27 @@ def number(logits: Tensor, targets: Tensor) -> float:
     return 1.0
 
 
+def constant(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.tensor(1.0)
+
+
+def detached(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.detach().mean()
+
+
+@torch.no_grad()
+def without(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.mean()
+
+
+def of_another(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.ones((), requires_grad=True) * logits.detach().mean()
+
+
+def ends(logits: Tensor, targets: Tensor) -> Tensor:
+    sys.exit(0)
+
+
 def stepper(ranks: Ranks, *settings: str, name: str = NAME, allow_code: bool = True) -> Stepper:
     recipe = Recipe().with_settings(
         [
@@ -94,11 +115,25 @@ def test_options_of_the_recipe_are_the_functions_keywords():
 
 
 @pytest.mark.parametrize(
-    ("function", "said"), [("per_image", r"gave shape \(10,\)"), ("number", "gave float")]
+    ("function", "said"), [("per_image", r"gave shape \(10,\)"), ("number", "gave a float")]
 )
 def test_what_is_no_scalar_is_refused(function, said):
     made = stepper(Ranks(CPU), name=f"{__name__}:{function}")
     with pytest.raises(RecipeError, match=rf"{function}' {said}; expected a tensor of shape \(\)"):
+        made(batch(), 0, STEPS)
+
+
+@pytest.mark.parametrize("function", ["constant", "detached", "without", "of_another"])
+@pytest.mark.parametrize("setting", [(), ("schedule.micro_batch=4",)])
+def test_what_has_no_gradient_is_refused(function, setting):
+    made = stepper(Ranks(CPU), *setting, name=f"{__name__}:{function}")
+    with pytest.raises(RecipeError, match=rf"loss '.*{function}' gave a number that has no grad"):
+        made(batch(), 0, STEPS)
+
+
+def test_one_that_ends_the_program_is_an_error():
+    made = stepper(Ranks(CPU), name=f"{__name__}:ends")
+    with pytest.raises(RecipeError, match=r"^loss '.*:ends': its code called sys\.exit\(0\)"):
         made(batch(), 0, STEPS)
 
 

@@ -12,7 +12,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import SPLIT_NAMES
 from twlcli.annotations.class_copies import copies_in_classes
 from twlcli.annotations.missing import find_missing_images
-from twlcli.labels import UNKNOWN, Vocabulary
+from twlcli.labels import UNKNOWN, Vocabulary, counted
 
 MISSING_NAMED = 5
 # Blanks that are none, such as those that hold words together, and what has no width.
@@ -141,9 +141,9 @@ def in_one_line(*parts: Annotations) -> str:
     without = sum(int((each == 0).sum()) for each in present)
     unknown = sum(int((part.labels.values == UNKNOWN).sum()) for part in parts)
     mean = sum(int(each.sum()) for each in present) / max(images, 1)
-    told = [f"{len(first.vocabulary):,} labels", f"{mean:.2f} per image"]
-    told += [f"{without:,} images without labels"] if without else []
-    told += [f"{unknown:,} entries unknown"] if unknown else []
+    told = [counted(len(first.vocabulary), "label", "labels"), f"{mean:.2f} per image"]
+    told += [counted(without, "image without labels", "images without labels")] if without else []
+    told += [counted(unknown, "entry unknown", "entries unknown")] if unknown else []
     return f"{first.source} ({first.format}): {', '.join(told)}"
 
 

@@ -16,12 +16,13 @@ from twlcli.annotations.detect import read_labels
 from twlcli.annotations.read_options import ReadKeywords
 from twlcli.checking.doubtful import doubtful_labels
 from twlcli.checking.files import file_findings
-from twlcli.checking.finding import Finding, Item, counted, worst_first
+from twlcli.checking.finding import Finding, Item, worst_first
 from twlcli.checking.labels import Balance, balance, label_findings
 from twlcli.checking.look import look, near_bits
 from twlcli.errors import AnnotationError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.io import check_count
+from twlcli.labels import counted
 from twlcli.scoring.scores_file import Scores, read_scores
 
 

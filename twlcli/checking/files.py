@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.checking.finding import Finding, Item, counted
+from twlcli.checking.finding import Finding, Item
 from twlcli.checking.labels import conflicting
 from twlcli.checking.look import Looked
+from twlcli.labels import counted
 
 Rows = NDArray[np.int64]
 

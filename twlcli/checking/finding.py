@@ -63,15 +63,3 @@ class Finding:
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Errors, then warnings, then notes; otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """A count with the words that fit it.
-
-    Example:
-        >>> counted(1, "image is missing", "images are missing")
-        '1 image is missing'
-        >>> counted(1200, "image is missing", "images are missing")
-        '1,200 images are missing'
-    """
-    return f"{count:,} {one if count == 1 else many}"

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.checking.finding import Finding, Item, Severity, counted
+from twlcli.checking.finding import Finding, Item, Severity
 from twlcli.checking.names import alike_names
 from twlcli.checking.together import Pair, find_together
-from twlcli.labels import UNKNOWN
+from twlcli.labels import UNKNOWN, counted
 
 FEW_POSITIVES = 10  # of a label; fewer than that can hardly be learnt or measured
 TRAIN = "train"

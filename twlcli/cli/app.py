@@ -40,7 +40,7 @@ COMMANDS = {
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect, check, convert and split labels, draw a sample set."),
     "models": ("models:models", "List the models that come with twl."),
-    "features": ("features:app", "Show and remove features kept by train --frozen."),
+    "features": ("features:app", "Show and remove features of images that are kept on disk."),
     "recipe": ("recipe:app", "List recipes and explain their keys."),
     "doctor": ("doctor:doctor", "Show versions, devices and what twl will use."),
     "help": ("help:help_", "Show how a command is used."),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
@@ -37,13 +38,22 @@ class Console(RichConsole):
             yield segment if control else Segment(printable_lines(text), style)
 
 
+_WIDEST = 4096  # columns of a table; no path is longer
+
 out = Console()
 err = Console(stderr=True)
 
 
 def print_table(table: Table) -> None:
-    """Write a table to stdout, without the blanks that fill up its last column."""
-    for line in out.render_lines(table, pad=False):
+    """Write a table to stdout, without the blanks that fill up its last column.
+
+    Where nobody looks at it, it is as wide as it has to be, and no name is torn.
+    """
+    options = out.options
+    if not out.is_terminal:
+        whole = options.update(width=_WIDEST)
+        options = options.update(width=max(1, Measurement.get(out, whole, table).maximum))
+    for line in out.render_lines(table, options, pad=False):
         while line and not line[-1].text.strip():
             line.pop()
         if line:

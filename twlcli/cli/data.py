@@ -83,13 +83,15 @@ def convert(
     from twlcli.annotations.detect import read_with
     from twlcli.annotations.write import write_table
     from twlcli.cli.console import err
+    from twlcli.labels import counted
 
     check_free(out, force=force)
     annotations = read_with(data, reading)
     write_table(annotations, out)
-    images_count, labels_count = annotations.labels.shape
+    images, labels = annotations.labels.shape
     err.print(
-        f"{out}: {images_count:,} images, {labels_count:,} labels, read as {annotations.format}"
+        f"{out}: {counted(images, 'image', 'images')}, {counted(labels, 'label', 'labels')}, "
+        f"read as {annotations.format}"
     )
 
 

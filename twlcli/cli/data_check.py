@@ -104,11 +104,13 @@ def check(
 
 def _print(checked: Checked, *, shown: int | None) -> None:
     from twlcli.cli.console import err, out, print_table
+    from twlcli.labels import counted
 
     splits = ", ".join(f"{name or 'in none'} {count:,}" for name, count in checked.splits.items())
     out.print(
-        f"{checked.source} ({checked.format}): {checked.images:,} images, "
-        f"{checked.labels:,} labels; " + (splits if any(checked.splits) else "no splits")
+        f"{checked.source} ({checked.format}): {counted(checked.images, 'image', 'images')}, "
+        f"{counted(checked.labels, 'label', 'labels')}; "
+        + (splits if any(checked.splits) else "no splits")
     )
     for note in checked.notes:
         out.print(f"note: {note}")
@@ -152,7 +154,7 @@ def _table(findings: Sequence[Finding], *, shown: int | None) -> Table:
 
 
 def _summary(findings: Sequence[Finding]) -> str:
-    from twlcli.checking.finding import counted
+    from twlcli.labels import counted
 
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = sum(finding.severity == "warning" for finding in findings)

@@ -92,8 +92,8 @@ def split(
 def _print(result: DataSplit, path: Path) -> None:
     from rich.table import Table
 
-    from twlcli.checking.finding import counted
     from twlcli.cli.console import err, out, print_table
+    from twlcli.labels import counted
 
     total = len(result.images)
     sizes = ", ".join(

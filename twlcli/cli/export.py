@@ -118,11 +118,13 @@ def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool)
         from twlcli.exporting.onnx import CHECKED_BATCHES
         from twlcli.exporting.onnx import export as export_model
     from twlcli.cli.console import err
+    from twlcli.labels import counted
 
     exported = export_model(run, out, force=force, allow_code=allow_code)
     batches = ", ".join(map(str, CHECKED_BATCHES))
+    labels = counted(len(exported.spec.vocabulary), "label", "labels")
     err.print(
-        f"{exported.path}: {exported.size / 1e6:.1f} MB, {len(exported.spec.vocabulary)} labels; "
+        f"{exported.path}: {exported.size / 1e6:.1f} MB, {labels}; "
         f"torch and ONNX Runtime differ by at most {exported.difference:.1e} "
         f"in logits of up to {exported.scale:.1f} (batches {batches})"
     )

@@ -10,6 +10,7 @@ import typer
 
 from twlcli.cli.command import Command
 from twlcli.cli.printable import echo
+from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
     from twlcli.features.cache import CacheSummary
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
-    help="Show and remove features that were computed with train --frozen.",
+    help="Show and remove features that train --frozen, compare --frozen and probe computed.",
 )
 
 Folder = Annotated[
@@ -41,28 +42,26 @@ def show(folder: Folder = None) -> None:
     """
     from rich.table import Table
 
-    from twlcli.cli.console import err, out
+    from twlcli.cli.console import err, out, print_table
     from twlcli.features.cache import default_folder, summaries
 
-    place = folder or default_folder()
+    place = _there(folder) or default_folder()
     found = summaries(place)
     if not found:
         err.print(f"{place}: no features are kept there")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "pixels", "images", "rows", "MB", "last used"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
+    table.add_column("network", overflow="fold")
+    for heading in ("pixels", "images", "rows", "MB", "last used"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in found:
         table.add_row(
-            each.about.backbone,
-            str(each.about.preprocessing.crop),
-            f"{each.images:,}",
-            f"{each.rows:,}",
+            *_facts(each),
             _megabytes(each),
             time.strftime("%Y-%m-%d", time.localtime(each.used)),
         )
-    out.print(table)
-    err.print(f"in {place}")
+    out.print(f"in {place}:")
+    print_table(table)
 
 
 @app.command(cls=Command)
@@ -86,13 +85,31 @@ def prune(
     from twlcli.features.cache import default_folder
     from twlcli.features.cache import prune as remove
 
-    removed, in_use = remove(folder or default_folder(), unused_since=time.time() - _DAY * unused)
+    place = _there(folder) or default_folder()
+    removed, in_use = remove(place, unused_since=time.time() - _DAY * unused)
     for each in removed:
         echo(f"removed {each.folder}: {_megabytes(each)} MB")
     for each in in_use:
         echo(f"left {each.folder}: in use by another twl", err=True)
     if not removed and not in_use:
         echo(f"nothing was unused for {unused:g} days", err=True)
+
+
+def _there(folder: Path | None) -> Path | None:
+    """A folder that was named, which has to be there."""
+    if folder is not None and not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "no such folder"
+        raise TwlError(f"{folder}: {what}")
+    return folder
+
+
+def _facts(summary: CacheSummary) -> tuple[str, str, str, str]:
+    """Network, pixels, images and rows."""
+    about = summary.about
+    if about is None:
+        return f"{summary.folder.name} (unreadable)", "–", "–", "–"
+    pixels = str(about.preprocessing.crop)
+    return about.backbone, pixels, f"{summary.images:,}", f"{summary.rows:,}"
 
 
 def _megabytes(summary: CacheSummary) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -157,7 +159,14 @@ def train(
                 wanted = options.resolved_recipe(
                     data, recipe, reading, flags, settings, allow_code=allow_code
                 )
-                options.check_of_frozen(wanted, {"views": views, "features": features})
+                options.check_of_frozen(
+                    wanted,
+                    {
+                        "then-finetune": then_finetune or None,
+                        "views": views,
+                        "features": features,
+                    },
+                )
                 err.print(f"reading {data}")
                 run = train_new(
                     wanted,
@@ -170,13 +179,54 @@ def train(
                     allow_code=True,  # what is not the user's own was refused above
                 )
     except InterruptedRunError as stopped:
-        err.print(f"{stopped}; continue with: twl train --resume {stopped.folder}")
+        given: dict[str, Any] = {
+            "frozen": frozen,
+            "then-finetune": then_finetune,
+            "features": features,
+            "views": views,
+            "weights": weights,
+        }
+        err.print(f"{stopped}; {_how_to_go_on(stopped.folder, given)}")
         raise typer.Exit(interrupts.exit_code) from None
     except KeyboardInterrupt:
         err.print(interrupts.lost)
         raise typer.Exit(interrupts.exit_code) from None
     if not err.quiet:  # the first rank writes what is read here
         _print_result(run)
+
+
+def _how_to_go_on(folder: Path, given: Mapping[str, Any]) -> str:
+    """What to type after an interruption.
+
+    Args:
+        folder: the run's that was stopped.
+        given: options of the command line that are about a frozen backbone or the weights.
+    """
+    from twlcli.runs.run_folder import Run
+
+    recipe = Run.open(folder).recipe
+    frozen, place = recipe.model.frozen, shlex.quote(str(folder))
+    again = f"twl train --resume {place}"
+    if frozen and given["features"]:
+        again += f" --features {shlex.quote(str(given['features']))}"
+    if is_code(recipe.model.backbone) or is_code(recipe.loss.name):
+        again += " --allow-code"
+    if not (frozen and given["then-finetune"]):
+        return f"continue with: {again}"
+    instead = f"--weights {place}{'' if given['frozen'] else ' --set model.frozen=false'}"
+    return (
+        f"continue with: {again}; then fine-tune with the same command, {instead} in place of "
+        f"{_typed(given)}"
+    )
+
+
+def _typed(given: Mapping[str, Any]) -> str:
+    """Options as they were given on the command line."""
+    return " ".join(
+        f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
+        for name, value in given.items()
+        if value not in (None, False)
+    )
 
 
 def _print_result(run: Run) -> None:

@@ -22,12 +22,15 @@ from rich.progress import (
 from twlcli.cli.app import TRY_AGAIN
 from twlcli.cli.console import err
 from twlcli.errors import TwlError
+from twlcli.labels import counted
+from twlcli.scoring.report import percent
 
 if TYPE_CHECKING:
     from twlcli.training.watcher import TrainStart
 
 _SOME = 3  # names shown of a list that may be long
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ENOUGH_IMAGES, _ENOUGH_SECONDS = 50, 1.0  # for a rate; with fewer it is that of the start
 _ECHO = 2.0  # seconds in which torchrun repeats to its ranks the signal that the terminal sent
 
 
@@ -80,10 +83,10 @@ class TrainingBars:
             kept = "those that were saved" if start.resumed else kept
             err.print(f"weights: {kept}")
             return
-        err.print(f"weights: {start.weights.fitted} tensors loaded")
+        err.print(f"weights: {counted(start.weights.fitted, 'tensor', 'tensors')} loaded")
         if start.weights.labels_kept is not None:
             same, new = len(start.weights.labels_kept), len(start.weights.labels_new)
-            err.print(f"  {same} labels kept, {new} new")
+            err.print(f"  {counted(same, 'label', 'labels')} kept, {new:,} new")
         for what, names in (
             ("not in the file, left random", start.weights.missing),
             ("in the file, but not in the network", start.weights.unused),
@@ -125,7 +128,7 @@ class TrainingBars:
         self._remove()
         parts = [f"epoch {record['epoch']}/{self.epochs}", f"loss {record['loss']:.4f}"]
         if "map_class" in record:
-            self.last = f"mAP@class {100 * record['map_class']:.2f}"
+            self.last = f"mAP@class {percent(record['map_class'])}"
             parts += scores_in_words(record)
         parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
         err.print("  ".join(parts))
@@ -135,7 +138,8 @@ class TrainingBars:
         if self.training is None:
             self.training = self.bars.add_task("features", total=total, note="")
         elapsed = self.bars.tasks[-1].elapsed or 0.0
-        note = f"{done / elapsed:.0f} images/s" if elapsed else ""
+        is_telling = done >= _ENOUGH_IMAGES and elapsed >= _ENOUGH_SECONDS
+        note = f"{done / elapsed:.0f} images/s" if is_telling else ""
         self.bars.update(self.training, completed=done, total=total, note=note)
         if done == total:
             self._remove()
@@ -160,10 +164,10 @@ class TrainingBars:
 
 
 def scores_in_words(record: Mapping[str, Any]) -> list[str]:
-    """The scores that a record of an epoch has, in percent."""
+    """The scores that a record of an epoch has, in percent; a dash for NaN."""
     names = ("mAP@class", "mAP@sample", "top-1", "top-5")
     pairs = zip(("map_class", "map_sample", "top_1", "top_5"), names, strict=True)
-    return [f"{name} {100 * record[key]:.2f}" for key, name in pairs if key in record]
+    return [f"{name} {percent(record[key])}" for key, name in pairs if key in record]
 
 
 def print_note(note: str, hint: str) -> None:

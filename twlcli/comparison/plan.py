@@ -130,7 +130,8 @@ def candidates_of(base: Recipe, losses: Sequence[str], grid: Grid) -> tuple[Cand
     for key in grid:
         if key.startswith(_NOT_COMPARED):
             raise RecipeError(
-                f"{key}: a comparison has the same data, seeds and rule for all",
+                f"{key} cannot be compared: all candidates have the same data and seeds, and what "
+                "suits each is found in the same way",
                 hint="leave it out of {grid}",
             )
     candidates: dict[str, Candidate] = {}

@@ -122,7 +122,10 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
             f"of {of}."
         )
         correction = f" after Holm's correction for {pairs:,} pairs" if pairs > 1 else ""
-        lines.append(f"p < 0.05: the difference is statistically significant{correction}.")
+        lines.append(
+            "p < 0.05 says whether the difference to the best is statistically significant"
+            f"{correction}."
+        )
         if seeds < _ENOUGH_SEEDS and not comparison.is_frozen:  # whose seed draws the folds alone
             lines.append(_warning(seeds))
     return tuple(lines)

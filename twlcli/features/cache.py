@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -43,6 +44,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS images (
 _WAIT = 60.0  # seconds for another process to write its rows
 _ABANDONED = 24 * 60 * 60.0  # seconds
 _AT_ONCE = 1024  # rows copied in one go
+_KEY = re.compile(r".+-[0-9a-f]{16}")
 
 Key = tuple[bytes, int]  # an image's absolute path and the number of the view
 
@@ -107,7 +109,7 @@ class CacheSummary:
 
     Attributes:
         folder: theirs.
-        about: what they are of.
+        about: what they are of; None where `about.json` is damaged or of another version of twl.
         images: that have features.
         rows: of features, of all views and with those that were replaced.
         size: of the folder, bytes.
@@ -115,7 +117,7 @@ class CacheSummary:
     """
 
     folder: Path
-    about: About
+    about: About | None
     images: int
     rows: int
     size: int
@@ -125,9 +127,15 @@ class CacheSummary:
 def default_folder() -> Path:
     """Where features are kept unless another folder is named: with the user's other caches.
 
+    On Linux that is `XDG_CACHE_HOME` where it is an absolute path, as the XDG Base Directory
+    Specification has it, and `~/.cache` otherwise.
+
     Raises:
         TwlError: there is no home folder.
     """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if sys.platform not in ("win32", "darwin") and named.is_absolute():
+        return named / "twl" / "features"
     try:
         home = Path.home()
     except RuntimeError:
@@ -271,20 +279,34 @@ def summaries(folder: Path) -> list[CacheSummary]:
     found = []
     for each in sorted(folder.iterdir()) if folder.is_dir() else ():
         about = _about(each)
-        if about is None:
+        if about is None and not _is_damaged(each):
             continue
-        try:
-            index = _connect(each / _INDEX)
-            with _index_errors(each / _INDEX):
-                query = "SELECT count(DISTINCT path), ifnull(max(place) + 1, 0) FROM images"
-                ((images, rows),) = index.execute(query)
-            index.close()
-        except TwlError:
-            images = rows = 0
+        images = rows = 0
+        if about is not None:
+            with suppress(TwlError):
+                images, rows = _counted(each / _INDEX)
         size = sum(file.stat().st_size for file in each.iterdir() if file.is_file())
-        used = (each / _ABOUT).stat().st_mtime
+        # What twl opens it writes anew; an index alone, where about.json is gone.
+        dated = each / _ABOUT if (each / _ABOUT).exists() else each / _INDEX
+        used = dated.stat().st_mtime
         found.append(CacheSummary(each, about, images, rows, size, used))
     return found
+
+
+def _counted(path: Path) -> tuple[int, int]:
+    """The images and rows of an index.
+
+    Raises:
+        TwlError: it is none.
+    """
+    index = _connect(path)
+    try:
+        with _index_errors(path):
+            query = "SELECT count(DISTINCT path), ifnull(max(place) + 1, 0) FROM images"
+            ((images, rows),) = index.execute(query)
+    finally:
+        index.close()
+    return images, rows
 
 
 def prune(folder: Path, *, unused_since: float) -> tuple[list[CacheSummary], list[CacheSummary]]:
@@ -323,6 +345,22 @@ def _about(folder: Path) -> About | None:
     except (OSError, ValueError):
         return None
     return about if about.key == folder.name else None
+
+
+def _is_damaged(folder: Path) -> bool:
+    """Whether a folder holds features of a network that cannot be told any more.
+
+    It has the name, the rows and the index of one, and nothing but what a cache has.
+    """
+    if not _KEY.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+        return False
+    try:
+        names = {file.name for file in folder.iterdir()}
+    except OSError:
+        return False
+    indexes = {f"{_INDEX}{end}" for end in ("", "-wal", "-shm", "-journal")}
+    others = names - indexes - {_ABOUT, _ROWS, NETWORK_NAME}
+    return {_INDEX, _ROWS} <= names and all(re.fullmatch(r"\..*\.tmp", each) for each in others)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -103,6 +103,9 @@ def _checked(path: Path, plain: Predictor) -> Predictor:
     side = exported.spec.preprocessing.crop
     images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     expected = plain(images)
+    if not np.isfinite(expected).all():
+        backbone = exported.spec.backbone
+        raise ModelError(f"backbone '{backbone}' gives features that are not finite numbers")
     difference = float(np.abs(exported(images) - expected).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise ModelError(

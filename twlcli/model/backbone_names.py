@@ -37,8 +37,13 @@ def check_backbone(name: str) -> None:
 
 def unknown_backbone(name: str, known: Collection[str]) -> RecipeError:
     """The error for a name that no network has."""
-    hint = did_you_mean(name, known) or f", which has {len(known)} others"
-    return RecipeError(f"there is no backbone '{name}' in torchvision{hint}")
+    if ":" in name:
+        return RecipeError(
+            f"there is no backbone '{name}'; expected module:function for a network of your own"
+        )
+    meant = did_you_mean(name, known)
+    hint = "" if meant else "`twl doctor --backbones` lists those that there are"
+    return RecipeError(f"there is no backbone '{name}' in torchvision{meant}", hint=hint)
 
 
 def _source() -> str:

@@ -13,7 +13,7 @@ from twlcli.errors import RecipeError
 from twlcli.model import timm_networks
 from twlcli.model.backbone_names import TIMM, unknown_backbone
 from twlcli.model.headed import Headed, before_pooling, ml_decoder, with_head
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import kind_of, load_backbone
 from twlcli.recipe.names import HeadName, is_code
 
 # Both have auxiliary heads that only their own training recipe uses, and weights that expect
@@ -69,10 +69,9 @@ def build_backbone(
 
 
 def _of_user(name: str, *, pretrained: bool, allow_code: bool) -> nn.Module:
-    made = load_function(name, f"backbone '{name}'", allowed=allow_code)(pretrained=pretrained)
+    made = load_backbone(name, allowed=allow_code)(pretrained=pretrained)
     if not isinstance(made, nn.Module):
-        kind = type(made).__name__
-        raise RecipeError(f"backbone '{name}' gave a {kind}; expected a torch.nn.Module")
+        raise RecipeError(f"backbone '{name}' gave {kind_of(made)}; expected a torch.nn.Module")
     return made
 
 

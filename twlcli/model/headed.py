@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from twlcli.errors import RecipeError, needs_extra
+from twlcli.model.user_code import kind_of, no_exit
 from twlcli.recipe.names import HeadName, is_code
 
 # What of a torchvision network comes before the mean over its feature map.
@@ -46,17 +47,19 @@ class Headed(nn.Module):
         backbone: images (N, 3, H, W) to features: (N, F), (N, F, h, w) or tokens (N, T, F). A
             network with `forward_features`, as those of timm have, gives those to ML-Decoder.
         head: features to logits (N, C).
+        name: of the backbone, for error messages.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, name: str = "") -> None:
         super().__init__()
+        self.name = name
         self.backbone = backbone
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) to logits (N, C)."""
         spatial = not isinstance(self.head, nn.Linear)
-        features = _features(self.backbone, images, spatial=spatial)
+        features = _features(self.backbone, self.name, images, spatial=spatial)
         logits: Tensor = self.head(features if spatial else _pooled(features))
         return logits
 
@@ -64,7 +67,7 @@ class Headed(nn.Module):
 def with_head(
     backbone: nn.Module, name: str, head: HeadName, label_count: int, *, image_size: int
 ) -> Headed:
-    """A new head over a backbone, as wide as the features that it gives for one image.
+    """A new head over a backbone, as wide as the features that it gives for two images.
 
     Parameters that those features do not depend on, such as of layers after the pooling, are not
     trained: several ranks would wait for their gradients.
@@ -84,19 +87,20 @@ def with_head(
     # Shapes alone, which take neither time nor memory; code of the user's may do what they do not.
     device = torch.device("cpu" if is_code(name) else "meta")
     tried = backbone if is_code(name) else copy.deepcopy(backbone).to(device)
-    images = torch.zeros(1, 3, image_size, image_size, device=device)
+    images = torch.zeros(2, 3, image_size, image_size, device=device)
     tried.eval()
     with torch.enable_grad():
-        features = _features(tried, images, spatial=spatial)
+        features = _features(tried, name, images, spatial=spatial)
     tried.train()
     forms = {3: "tokens (N, T, F)", 4: "a feature map (N, F, h, w)"}
     if not spatial:
         forms[2] = "features (N, F)"
-    if not isinstance(features, Tensor) or features.ndim not in forms:
-        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    is_tensor = isinstance(features, Tensor)
+    if not is_tensor or features.ndim not in forms or len(features) != len(images):
+        shape = tuple(features.shape) if is_tensor else kind_of(features)
         raise RecipeError(
-            f"backbone '{name}' gives {shape} for one image; the head '{head}' expects "
-            f"{' or '.join(forms.values())}"
+            f"backbone '{name}' gives {shape} for N = {len(images)} images; the head '{head}' "
+            f"expects {' or '.join(forms.values())}"
         )
     if features.requires_grad:
         used = set(map(id, _behind(features)))
@@ -104,8 +108,8 @@ def with_head(
             parameter.requires_grad_(parameter.requires_grad and id(each) in used)
     width = features.shape[1] if features.ndim == 4 else features.shape[-1]
     if spatial:
-        return Headed(backbone, ml_decoder(width, label_count))
-    return Headed(backbone, nn.Linear(width, label_count))
+        return Headed(backbone, ml_decoder(width, label_count), name)
+    return Headed(backbone, nn.Linear(width, label_count), name)
 
 
 def ml_decoder(features: int, label_count: int) -> nn.Module:
@@ -182,11 +186,12 @@ class _Tokens(nn.Module):
         return tokens
 
 
-def _features(backbone: nn.Module, images: Tensor, *, spatial: bool) -> Tensor:
-    if not (spatial and hasattr(backbone, "forward_features")):
-        features: Tensor = backbone(images)
-        return features
-    features = backbone.forward_features(images)  # type: ignore[operator]
+def _features(backbone: nn.Module, name: str, images: Tensor, *, spatial: bool) -> Tensor:
+    with no_exit(f"backbone '{name}'"):
+        if not (spatial and hasattr(backbone, "forward_features")):
+            features: Tensor = backbone(images)
+            return features
+        features = backbone.forward_features(images)  # type: ignore[operator]
     last = getattr(backbone, "output_fmt", None) == "NHWC" and features.ndim == 4
     return features.permute(0, 3, 1, 2) if last else features
 

@@ -14,7 +14,7 @@ from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.probing.known_sets import KNOWN_SETS, TEST, TRAIN, read_known_set
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import resolved_recipe
-from twlcli.runs.run_folder import CHECKPOINT_NAME, check_network
+from twlcli.runs.run_folder import CHECKPOINT_NAME, check_network, check_training
 
 _VALIDATION = "val"
 _CHECKPOINT_SUFFIX = ".safetensors"
@@ -84,7 +84,8 @@ def plan_sets(
 
     Raises:
         TwlError: there are none, or two are the same.
-        AnnotationError: one cannot be read, is not whole, or has an image in both parts.
+        AnnotationError: one cannot be read, is not whole, has an image in both parts, or nothing
+            that could be told apart.
     """
     _check_different("image set", names)
     return [_image_set(name, normal_splits(train_split), test_split, options) for name in names]
@@ -122,6 +123,7 @@ def _image_set(
         if known not in KNOWN_SETS:
             raise AnnotationError(f"{name}: '{known}' is none of {', '.join(KNOWN_SETS)}")
         data = read_known_set(known, Path(folder))
+        train_split, test_split = TRAIN, TEST
         found = ImageSet(known, data.split(TRAIN), data.split(TEST))
     else:
         data = read_with(name, options)
@@ -133,6 +135,9 @@ def _image_set(
         raise AnnotationError(
             f"{name}: {len(both):,} images are training and test images, such as {min(both)}"
         )
+    check_training(found.train, f"{name}, split '{train_split}'")
+    if not found.test.labels.present_per_label().any():
+        raise AnnotationError(f"{name}, split '{test_split}': no test image has a label")
     for part in (found.train, found.test):
         check_images(part)
     return found

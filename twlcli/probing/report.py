@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from twlcli.labels import counted
 from twlcli.probing.result import HEADINGS, SELECTIONS, ProbeResult, SelectionName
 from twlcli.scoring.report import percent
 
@@ -50,17 +52,29 @@ def rows_of(results: Sequence[ProbeResult]) -> list[Row]:
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
-    """Models without the folders of their weights, as far as they stay different.
+    """Models with as many folders of their weights as it takes to tell them apart.
 
     Example:
         >>> short_names(["resnet50=weights/a.pth", "runs/photos"])
         {'resnet50=weights/a.pth': 'resnet50=a.pth', 'runs/photos': 'runs/photos'}
+        >>> list(short_names(["r=/w/one/a.pth", "r=/w/two/a.pth", "r=/w/two/b.pth"]).values())
+        ['r=one/a.pth', 'r=two/a.pth', 'r=b.pth']
     """
-    short = {}
-    for model in models:
-        backbone, equals, weights = model.partition("=")
-        short[model] = f"{backbone}={PurePath(weights).name}" if equals else model
-    return short if len(set(short.values())) == len(short) else {model: model for model in models}
+    endings = {model: _endings(model) for model in dict.fromkeys(models)}
+    counts = Counter(ending for each in endings.values() for ending in each)
+    return {
+        model: next((ending for ending in each if counts[ending] == 1), model)
+        for model, each in endings.items()
+    }
+
+
+def _endings(model: str) -> list[str]:
+    """A model with ever more of the path to its weights."""
+    backbone, equals, weights = model.partition("=")
+    if not equals:
+        return [model]
+    parts = PurePath(weights).parts
+    return [f"{backbone}={PurePath(*parts[-count:])}" for count in range(1, len(parts) + 1)]
 
 
 def notes(results: Sequence[ProbeResult]) -> list[str]:
@@ -78,8 +92,19 @@ def notes(results: Sequence[ProbeResult]) -> list[str]:
             elif last and place == last:
                 said.append(_at_the_end(where, "weakest", name))
         if result.unreadable:
-            said.append(f"{where}: {result.unreadable:,} images cannot be read and take no part.")
+            said.append(f"{where}: {left_out(result.unreadable)}.")
     return said
+
+
+def left_out(count: int) -> str:
+    """What is said of so many images that cannot be read.
+
+    Example:
+        >>> left_out(1), left_out(2000)
+        ('1 image cannot be read and takes no part', '2,000 images cannot be read and take no part')
+    """
+    one = "image cannot be read and takes no part"
+    return counted(count, one, "images cannot be read and take no part")
 
 
 def _differ(result: ProbeResult, name: SelectionName, first: int, second: int) -> bool:

@@ -23,7 +23,9 @@ from twlcli.model.weights import load_weights
 from twlcli.probing.kept import KeptResults, key_of
 from twlcli.probing.linear import Evaluation, Part, evaluate_features, has_single_labels
 from twlcli.probing.plan import ImageSet, Model
+from twlcli.probing.report import left_out
 from twlcli.probing.result import ProbeResult
+from twlcli.runs.run_folder import check_training
 from twlcli.training.devices import own_torch_state
 from twlcli.training.trainer import preprocessing_of
 
@@ -171,10 +173,12 @@ class Runner:
             unreadable += len(of_part.unreadable)
             for each in of_part.unreadable[:1]:
                 self.watcher.noted(
-                    f"{data.name}: {len(of_part.unreadable):,} images cannot be read and take no "
-                    f"part, such as {each.image}: {each.reason}"
+                    f"{data.name}: {left_out(len(of_part.unreadable))}, such as {each.image}: "
+                    f"{each.reason}"
                 )
         train, test = parts
+        if unreadable:
+            check_training(train.data, f"{data.name}, of the images that can be read")
         return train, test, unreadable
 
     def _loaded(self, model: Model) -> tuple[nn.Module, str, Preprocessing]:

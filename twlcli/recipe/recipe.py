@@ -171,7 +171,10 @@ class Recipe(Checked):
         if not isinstance(error["input"], Mapping):
             return no_table(name)
         loss = error["input"].get("name")
-        hint = did_you_mean(loss, LOSS_RECIPES) if isinstance(loss, str) else ""
+        if isinstance(loss, str) and ":" in loss:
+            hint = "; expected module:function for one of your own"
+        else:
+            hint = did_you_mean(loss, LOSS_RECIPES) if isinstance(loss, str) else ""
         hint = hint or f" ({', '.join(LOSS_RECIPES)})"
         return KeyRefused("loss.name", f"loss.name is {shown(loss)}, which is not a loss{hint}")
 

@@ -40,7 +40,7 @@ from twlcli.annotations.split import hold_out_images
 from twlcli.errors import AnnotationError, ModelError, RecipeError, TwlError, check_extra
 from twlcli.io import parse_json, write_errors, write_whole
 from twlcli.model.backbone_names import are_named, check_backbone
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import load_backbone, load_loss
 from twlcli.recipe import DataRecipe, Recipe, read_recipe
 from twlcli.recipe.names import WITHOUT_MINIMUM, is_code
 from twlcli.runs.states import has_state
@@ -221,14 +221,8 @@ class Run:
             write_splits(self.folder / SPLITS_NAME, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:
-            raise AnnotationError(f"{annotations.source}: training needs at least two images")
-        if not train.labels.present_per_label().any():
-            raise AnnotationError(f"{annotations.source}: no training image has a label")
-        if not (train.labels.present_per_label() * train.labels.absent_per_label()).any():
-            raise AnnotationError(
-                f"{annotations.source}: no label is present in some training images and known to "
-                "be absent from others, so that there is nothing to tell apart"
-            )
+            raise AnnotationError(f"{annotations.source}: {self._too_few(train)}")
+        check_training(train, str(annotations.source))
         validation = annotations.split(validation_split)
         if not validation.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no validation image has a label")
@@ -237,6 +231,13 @@ class Run:
             message = f"split '{min(both)}' is both for training and for validation"
             raise AnnotationError(f"{annotations.source}: {message}")
         return train, validation
+
+    def _too_few(self, train: Annotations) -> str:
+        """What is said of less than two training images."""
+        one = "one image is" if len(train) else "no image is"
+        if self.has_held_out:
+            return f"{one} left for training after the hold-out; expected two or more"
+        return f"{one} in the split '{self.splits[0]}'; training needs two or more"
 
     def _held_out(self, annotations: Annotations) -> Annotations:
         """A share of the training split becomes the validation split, in the same proportions."""
@@ -252,6 +253,28 @@ class Run:
             splits[row] = validation_split
         write_splits(self.folder / SPLITS_NAME, annotations.images, splits)
         return replace(annotations, splits=tuple(splits))
+
+
+def check_training(train: Annotations, where: str) -> None:
+    """See that there is something to be learned from training images.
+
+    Args:
+        train: the images.
+        where: they are from, for the error.
+
+    Raises:
+        AnnotationError: they are less than two, none has a label, or all have the same.
+    """
+    if len(train) < 2:
+        count = "one training image" if len(train) else "no training image"
+        raise AnnotationError(f"{where}: has {count}; expected two or more")
+    if not train.labels.present_per_label().any():
+        raise AnnotationError(f"{where}: no training image has a label")
+    if not (train.labels.present_per_label() * train.labels.absent_per_label()).any():
+        raise AnnotationError(
+            f"{where}: no label is present in some training images and known to be absent from "
+            "others, so that there is nothing to tell apart"
+        )
 
 
 def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:
@@ -312,16 +335,17 @@ def check_network(recipe: Recipe) -> None:
     Code that the recipe names is imported: whoever calls has seen that it may be.
 
     Raises:
-        RecipeError: there is no such network, or no such function of the user's, or a frozen
-            network is asked for what it cannot do.
+        RecipeError: there is no such network, or no such function of the user's or it takes other
+            arguments, or a frozen network is asked for what it cannot do.
         ModelError: a file of weights is not there.
         MissingExtraError: the head needs timm, which is not installed.
     """
     _check_frozen(recipe)
     check_backbone(recipe.model.backbone)
-    for what, name in (("backbone", recipe.model.backbone), ("loss", recipe.loss.name)):
-        if is_code(name):
-            load_function(name, f"{what} '{name}'", allowed=True)
+    if is_code(recipe.model.backbone):
+        load_backbone(recipe.model.backbone, allowed=True)
+    if is_code(recipe.loss.name):
+        load_loss(recipe.loss.name, recipe.loss.options, allowed=True)
     if recipe.model.head == "ml-decoder":
         check_extra("the head 'ml-decoder'", "timm", "timm")
     weights = recipe.model.weights

@@ -17,7 +17,7 @@ from torch import Tensor
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.split import stratified_folds
 from twlcli.annotations.summary import in_one_line
-from twlcli.errors import InterruptedRunError, ModelError, TwlError
+from twlcli.errors import InterruptedRunError, ModelError, RecipeError, TwlError
 from twlcli.features import network as networks
 from twlcli.features.cache import About, FeatureCache, default_folder
 from twlcli.features.extract import Extracted, Stopped, extract
@@ -29,11 +29,11 @@ from twlcli.losses import LOSSES
 from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import load_checkpoint, read_spec, write_checkpoint
 from twlcli.model.torch import pick_device
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import load_loss
 from twlcli.model.weights import WeightsReport, load_weights
 from twlcli.recipe import LossRecipe
 from twlcli.recipe.names import is_code
-from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run
+from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run, check_training
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
@@ -239,6 +239,9 @@ class _Frozen:
                     self.run.write_unreadable(self.unreadable)
                 validation = extracted(self.validation_data, 1)
                 self._note_unreadable(len(self.validation_data) - len(validation.data))
+                if len(train.data) < len(self.train_data):
+                    source = self.train_data.source
+                    check_training(train.data, f"{source}, of the images that can be read")
                 return train, validation
             except Stopped:
                 self._interrupt()
@@ -271,6 +274,8 @@ class _Frozen:
         best = -math.inf
 
         def score(logits: NDArray[np.float32]) -> float:
+            if is_code(self.recipe.loss.name) and not np.isfinite(logits).all():
+                raise _not_finite(self.recipe.loss.name)
             by_label = average_precision_per_label(logits, train.targets)
             return mean_over_lines(of_labels_with_both(by_label, train.targets)).value
 
@@ -352,11 +357,38 @@ def head_loss(recipe: LossRecipe) -> Loss:
     """The loss of a recipe, with the gradient of its value."""
     options: dict[str, Any] = dict(recipe.options)
     if is_code(recipe.name):
-        function = load_function(recipe.name, f"loss '{recipe.name}'", allowed=True)
-        return UserLoss(recipe.name, function, options, group=None)
+        function = load_loss(recipe.name, options, allowed=True)
+        return _Finite(UserLoss(recipe.name, function, options, group=None))
     if "focus_gradient" in options:
         options["focus_gradient"] = True
     return partial(LOSSES[recipe.name], **options)
+
+
+class _Finite:
+    """A loss of the user's, which has to be a number for the head that a search begins with.
+
+    Where a step of the search is too long it need not be one.
+    """
+
+    def __init__(self, loss: UserLoss) -> None:
+        self._loss = loss
+        self._is_checked = False
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        loss = self._loss(logits, targets)
+        if not self._is_checked:
+            (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+            if not (loss.isfinite() and gradient.isfinite().all()):
+                raise _not_finite(self._loss.name)
+            self._is_checked = True
+        return loss
+
+
+def _not_finite(loss: str) -> RecipeError:
+    return RecipeError(
+        f"loss '{loss}' or its gradient is NaN or infinite; expected finite numbers for any logits "
+        "and targets of 1, 0 and -1"
+    )
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

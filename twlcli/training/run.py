@@ -87,7 +87,7 @@ def train(
     Run.check_free(folder)
     if then_finetune:
         if not wanted.model.frozen:
-            raise TwlError("fine-tuning follows a frozen backbone", hint="add {frozen}")
+            raise TwlError("then_finetune does nothing without model.frozen")
         head = train(
             wanted,
             out=folder.with_name(f"{folder.name}-head"),

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from twlcli.losses import LOSSES
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
-from twlcli.model.user_code import load_function
+from twlcli.model.user_code import load_loss
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.recipe.names import is_code
 from twlcli.training.augment import change_colour
@@ -210,7 +210,7 @@ def loss_of(
     """
     options: dict[str, Any] = dict(recipe.options)
     if is_code(recipe.name):
-        function = load_function(recipe.name, f"loss '{recipe.name}'", allowed=allow_code)
+        function = load_loss(recipe.name, options, allowed=allow_code)
         group = ranks.group if recipe.class_scope == "global" else None
         return UserLoss(recipe.name, function, options, group)
     if recipe.name in _COMPARE_IMAGES:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from twlcli.errors import RecipeError
 from twlcli.losses.batch import averaging, widened
+from twlcli.model.user_code import kind_of
 
 
 class UserLoss:
@@ -38,12 +39,14 @@ class UserLoss:
         self.function = function
         self.options = options
         self.group = group
+        self._is_checked = False
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of logits (N, C) and targets (N, C), a scalar.
 
         Raises:
-            RecipeError: the function gave something else than a scalar tensor.
+            RecipeError: the function gave something else than a scalar tensor, or one without a
+                gradient by the logits.
         """
         logits = widened(logits)
         if self.group is None:
@@ -54,9 +57,23 @@ class UserLoss:
     def _of(self, logits: Tensor, targets: Tensor) -> Tensor:
         loss = self.function(logits, targets, **self.options)
         if not isinstance(loss, Tensor) or loss.ndim:
-            what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else kind_of(loss)
             raise RecipeError(f"loss '{self.name}' gave {what}; expected a tensor of shape ()")
+        if logits.requires_grad and not self._is_checked:
+            self._check_gradient(loss, logits)
+            self._is_checked = True
         return loss
+
+    def _check_gradient(self, loss: Tensor, logits: Tensor) -> None:
+        """Raise RecipeError where a loss does not follow from the logits, as far as torch knows."""
+        gradient = None
+        if loss.grad_fn is not None:
+            (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise RecipeError(
+                f"loss '{self.name}' gave a number that has no gradient by the logits; expected "
+                "one that torch computes of them, neither detached nor under torch.no_grad"
+            )
 
 
 def _gathered(own: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
