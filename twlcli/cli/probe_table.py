@@ -20,7 +20,7 @@ def probe_tables(results: Sequence[ProbeResult]) -> list[Table]:
         table.add_column("chosen by", no_wrap=True)
         for heading in ("penalty", *headings):
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("gradient")
+        table.add_column("gradient norm")
         for row in rows_of(several):
             table.add_row(*row)
         tables.append(table)
