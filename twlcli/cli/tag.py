@@ -39,6 +39,7 @@ def tag(
     sidecar_names: options.SidecarNaming = None,
     hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
+    scores: options.ScoresFile = None,
     errors: options.Errors = None,
     bom: options.Bom = False,
     unordered: options.Unordered = False,
@@ -111,6 +112,10 @@ def tag(
         from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
 
         others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    if scores is not None:
+        from twlcli.tagging.outputs.scores import ScoreTable
+
+        others.append(ScoreTable(scores))
     others += _pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
     tables = _tables(out or (["-"] if only_errors else []), format_name, bom=bom)

@@ -82,6 +82,11 @@ class Decision:
         return hashlib.sha256(text.encode()).digest()
 
     @property
+    def logits_key(self) -> bytes:
+        """As `scores_key`, for the rows of runs that write scores: they hold the logits."""
+        return hashlib.sha256(b"logits" + self.scores_key).digest()
+
+    @property
     def key(self) -> bytes:
         """A digest by which a journal knows its outputs; other tag rules write them anew."""
         given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()

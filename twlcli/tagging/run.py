@@ -25,6 +25,7 @@ from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
 from twlcli.tagging.outputs.output import Output, RunFacts
+from twlcli.tagging.outputs.scores import ScoreTable
 from twlcli.tagging.outputs.tables import is_table, table
 
 if TYPE_CHECKING:  # a run without them starts without them
@@ -125,7 +126,8 @@ def tag_files(
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
         model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
-            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
+            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `ScoreTable(path)` and
+            `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -285,6 +287,11 @@ class _Run:
         """The files that are written anew."""
         return [output.file for output in self.outputs if output.file is not None]
 
+    @property
+    def with_scores(self) -> bool:
+        """Whether an output wants the logits of every image."""
+        return any(isinstance(output, ScoreTable) for output in self.outputs)
+
     def check_outputs(self) -> None:
         """Raise TwlError where a file cannot be written, as far as that is known beforehand.
 
@@ -331,7 +338,8 @@ class _Run:
         thresholds = None if self.threshold is None else thresholds_of(spec, self.threshold)
         rules = self._read_rules(predictor)
         digest = _Digest(self.model)
-        facts = RunFacts(spec.vocabulary if rules is None else rules.vocabulary, digest, self.force)
+        names = spec.vocabulary if rules is None else rules.vocabulary
+        facts = RunFacts(names, digest, self.force, spec=spec)
         start = TagStart(
             self.model,
             predictor.provider,
@@ -355,7 +363,7 @@ class _Run:
 
         # The record comes after the journal, which may refuse the run: entering it removes the
         # records of the outputs that are there.
-        choice = Choice(spec, thresholds, self.top_k)
+        choice = Choice(spec, thresholds, self.top_k, logits=self.with_scores)
         with self._opened_journal(decision, choice, spec) as lookup, self._record() as record:
             files = work.files if record is None else record.take(work.files)
             opened = open_outputs(
@@ -374,6 +382,7 @@ class _Run:
                     decoding=self.decoding,
                     ordered=self.ordered,
                     lookup=lookup,
+                    logits=self.with_scores,
                     progress=self.watcher.advanced,
                 )
             if lookup is not None:
@@ -406,11 +415,12 @@ class _Run:
 
         opened = open_journal(
             self.journal,
-            decision().scores_key,
+            decision().logits_key if self.with_scores else decision().scores_key,
             spec.vocabulary,
             outputs_key=decision().key,
             model=str(self.model),
             own=not self.journal_is_named,
+            logits=self.with_scores,
         )
         with opened as journal:
             for path in self.files:
