@@ -31,7 +31,8 @@ def written(path: Path, names: list[str], logits: np.ndarray, spec: ModelSpec = 
 
 def read(path: Path) -> tuple[ModelSpec, list[str], np.ndarray]:
     with open_scores(path) as stored:
-        names, rows = [], [np.empty((0, len(stored.spec.vocabulary)), np.float32)]
+        names: list[str] = []
+        rows = [np.empty((0, len(stored.spec.vocabulary)), np.float32)]
         for some, logits in stored.batches:
             names += some
             rows.append(logits)

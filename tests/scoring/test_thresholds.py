@@ -10,9 +10,15 @@ from tests import reference
 from tests.scoring.drawn import draw_logits, scores_and_targets
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import Vocabulary
-from twlcli.model.decisions import decide, probabilities, thresholds_of
+from twlcli.model.decisions import (
+    decide,
+    given_in_rows,
+    given_labels,
+    probabilities,
+    thresholds_of,
+)
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.model.spec import ModelSpec, Thresholds
+from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 from twlcli.scoring import average_precision, thresholds
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.metrics import count_decisions
@@ -133,13 +139,13 @@ def test_thresholds_between_neighbours_of_float32_decide_alike():
 def test_least_correct_is_that_of_the_binomial_distribution(target):
     found = least_correct(target, 60)
     exact = Fraction(str(target))
-    for given_labels in range(61):
+    for count in range(61):
         enough = [
             correct
-            for correct in range(given_labels + 1)
-            if reference.at_least(correct, given_labels, exact) <= Fraction("0.2")
+            for correct in range(count + 1)
+            if reference.at_least(correct, count, exact) <= Fraction("0.2")
         ]
-        assert found[given_labels] == min(enough, default=given_labels + 1)
+        assert found[count] == min(enough, default=count + 1)
 
 
 def test_the_precision_is_kept_on_other_images():
@@ -251,3 +257,26 @@ def test_decide_includes_the_threshold_itself():
     certain = np.array([[0.5, 0.7], [0.4, 0.8]], dtype=np.float32)
     values = np.array([0.5, 0.8], dtype=np.float32)
     assert decide(certain, values).tolist() == [[True, False], [False, True]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 6),
+    st.integers(1, 40),
+    st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    st.none() | st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+)
+def test_many_rows_are_given_what_each_would_be(count, labels, threshold, top_k, seed):
+    generator = np.random.default_rng(seed)
+    logits = generator.choice([-90, -1, 0, 0.5, 3, 90], (count, labels)).astype(np.float32)
+    calibration = Calibration((1.5,) * labels, (0.1,) * labels)
+    whole = probabilities(logits, calibration)
+    thresholds = None if threshold is None else np.full(labels, threshold, np.float32)
+    rows = list(given_in_rows(whole, thresholds, top_k))
+    assert len(rows) == count
+    for row, (columns, values) in zip(logits, rows, strict=True):
+        alone = probabilities(row[None], calibration)[0]
+        expected = given_labels(alone, thresholds, top_k)
+        assert columns == expected.tolist()
+        assert values == alone[expected].tolist()

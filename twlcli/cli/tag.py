@@ -118,7 +118,7 @@ def tag(
         others.append(ScoreTable(scores))
     others += _pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
-    tables = _tables(out or (["-"] if only_errors else []), format_name, bom=bom)
+    tables = tables_of(out or (["-"] if only_errors else []), format_name, bom=bom)
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
@@ -169,7 +169,12 @@ def _refuse(wrong: dict[str, bool]) -> None:
             raise TwlError(sentence)
 
 
-def _tables(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
+def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
+    """The tables of the options `--out`, `--format` and `--bom`.
+
+    Raises:
+        TwlError: one cannot be written as it is named.
+    """
     from twlcli.tagging.outputs.csv import Csv
     from twlcli.tagging.outputs.tables import streamed_table, table
 

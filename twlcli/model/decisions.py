@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,6 +119,11 @@ def wish_text(wish: str | float | None) -> str:
     return BEST_F1 if wish is None else str(wish).strip()
 
 
+def wish_beside(threshold: str | float | None, top_k: int | None) -> str | None:
+    """What was asked of `thresholds_of`, as text; None where the `top_k` are given in any case."""
+    return None if top_k is not None and threshold is None else wish_text(threshold)
+
+
 def _fitted(spec: ModelSpec) -> Thresholds:
     if spec.thresholds is None:
         raise ModelError("the model carries no fitted thresholds; give a number in 0..1")
@@ -156,3 +164,32 @@ def given_labels(
     else:
         columns = np.flatnonzero(decide(probabilities, thresholds))
     return columns[np.argsort(-probabilities[columns], kind="stable")][:top_k]
+
+
+def given_in_rows(
+    probabilities: NDArray[np.float32],
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None,
+) -> Iterator[tuple[list[int], list[float]]]:
+    """As `given_labels` of many images at once: the columns of each, and their probabilities.
+
+    Args:
+        probabilities: (N, C), calibrated.
+        thresholds: (C,); None gives every label.
+        top_k: at most this many; None for any number.
+
+    Example:
+        >>> list(given_in_rows(np.array([[0.25, 0.5], [0, 0]]), np.array([0.1, 0.1]), None))
+        [([1, 0], [0.5, 0.25]), ([], [])]
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    given = np.ones(ranked.shape, dtype=np.bool_)
+    if thresholds is not None:
+        given = np.take_along_axis(decide(probabilities, thresholds), order, axis=1)
+    if top_k is not None:
+        given &= np.cumsum(given, axis=1) <= top_k
+    columns, values = order[given].tolist(), ranked[given].tolist()
+    ends = np.cumsum(given.sum(axis=1)).tolist()
+    for start, end in pairwise([0, *ends]):
+        yield columns[start:end], values[start:end]

@@ -167,7 +167,9 @@ def open_scores(path: Path) -> Iterator[StoredScores]:
     """
     with needs_extra("reading Parquet", "parquet"):
         import pyarrow  # noqa: F401
-    with closing(confined(_contents, path)) as items, _confinement_told(path):
+    # The other process may have begun in another folder.
+    items = confined(_contents, path.absolute(), path)
+    with closing(items), _confinement_told(path):
         text, model, images = next(items)
         spec = _spec_of(text, path)
         yield StoredScores(spec, model, images, _batches(path, items, len(spec.vocabulary)))
@@ -206,13 +208,16 @@ def _digest(spec: str) -> str:
 # --- read, in the other process -------------------------------------------------------------------
 
 
-def _contents(path: Path) -> Iterator[Any]:
-    """Spec, digest of the model and number of images; then names and logits of some at a time."""
+def _contents(file_path: Path, path: Path) -> Iterator[Any]:
+    """Spec, digest of the model and number of images; then names and logits of some at a time.
+
+    Errors name `path`.
+    """
     from pyarrow import parquet
 
     with _damage_told(path):
-        check_regular(path)
-        with parquet.ParquetFile(path) as file:
+        check_regular(file_path)
+        with parquet.ParquetFile(file_path) as file:
             text, model = _header(file.metadata.metadata or {}, path)
             label_count = len(_spec_of(text, path).vocabulary)
             _check_columns(file.schema_arrow, label_count)

@@ -17,7 +17,7 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model, model_path
-from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
+from twlcli.model.decisions import never_given_note, thresholds_of, wish_beside
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
@@ -217,7 +217,7 @@ def tag_files(
         retry_failed=retry_failed,
         model=chosen,
         provider=provider,
-        threshold=None if top_k is not None and threshold is None else wish_text(threshold),
+        threshold=wish_beside(threshold, top_k),
         top_k=top_k,
         rules=None if rules is None else Path(rules),
         decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),

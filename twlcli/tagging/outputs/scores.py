@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twlcli.errors import TwlError, needs_extra
 from twlcli.images.image_file import ImageFile
 from twlcli.io import open_partial
-from twlcli.scoring.score_table import SUFFIX, ScoreGroups, is_score_table, score_groups
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
+
+if TYPE_CHECKING:
+    from twlcli.scoring.score_table import ScoreGroups
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class ScoreTable:
     file: Path
 
     def __post_init__(self) -> None:
-        if not is_score_table(self.file):
-            raise TwlError(f"{self.file}: expected a name that ends in {SUFFIX} for scores")
+        if self.file.suffix.lower() != ".parquet":
+            raise TwlError(f"{self.file}: expected a name that ends in .parquet for scores")
 
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
+        from twlcli.scoring.score_table import score_groups  # most runs write no scores
+
         assert run.spec is not None, "scores are those of a model"
         with needs_extra("writing Parquet", "parquet"):
             import pyarrow.parquet  # noqa: F401  before the file is begun
