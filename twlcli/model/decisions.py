@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import some_of
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
+from twlcli.model.threshold_file import read_thresholds, threshold_file
 
 BEST_F1 = "best-f1"
-PRECISION = "precision="
+PRECISION, RECALL = "precision=", "recall="
+F_BETA = re.compile(r"f([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE | re.ASCII)
 SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
 
 
@@ -61,27 +64,47 @@ def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float
 
     Args:
         spec: the model's.
-        wish: `best-f1` or None for the fitted default, `precision=0.9` for the fitted thresholds
-            that reached this precision, or one number in 0..1 for all labels, perhaps as text.
+        wish: `best-f1` (or `f1`) or None for the fitted default; `precision=0.9` or `recall=0.9`
+            for the fitted thresholds that reached this precision or recall; `f2` or `f0.5` for
+            those with the best F-beta; one number in 0..1 for all labels, perhaps as text; or
+            `@FILE` or a name that ends in `.toml`, for a file with a number for each label, see
+            `read_thresholds`.
 
     Raises:
         ModelError: the model carries no such thresholds; lists those that it does.
-        TwlError: the wish is not understood; says what is accepted.
+        TwlError: the wish is not understood, says what is accepted; or the file is wrong.
     """
     text = wish_text(wish)
-    if text == BEST_F1:
+    if path := threshold_file(text):
+        return read_thresholds(path, spec.vocabulary)
+    beta = F_BETA.fullmatch(text)
+    if text == BEST_F1 or (beta and float(beta[1]) == 1):
         return np.array(_fitted(spec).best_f1, dtype=np.float32)
-    if text.startswith(PRECISION):
-        target = _number(text.removeprefix(PRECISION), text)
-        stored = _fitted(spec).precision
-        for key, values in stored.items():
-            if float(key) == target:
-                return np.array(values, dtype=np.float32)
-        raise ModelError(
-            f"the model has no thresholds for precision={target:g} "
-            f"(it has: {', '.join(stored) or 'none'})"
-        )
+    if beta:
+        return _stored(_fitted(spec), "f_beta", float(beta[1]))
+    for prefix in (PRECISION, RECALL):
+        if text.startswith(prefix):
+            target = _number(text.removeprefix(prefix), text)
+            return _stored(_fitted(spec), prefix.removesuffix("="), target)
     return np.full(len(spec.vocabulary), _number(text, text), dtype=np.float32)
+
+
+_SHOWN = {"precision": PRECISION, "recall": RECALL, "f_beta": "f"}  # before a target
+
+
+def _stored(thresholds: Thresholds, kind: str, target: float) -> NDArray[np.float32]:
+    """Those of a kind, a name of an attribute, that were fitted for a target."""
+    stored: Mapping[str, tuple[float, ...]] = getattr(thresholds, kind)
+    for key, values in stored.items():
+        if float(key) == target:
+            return np.array(values, dtype=np.float32)
+    there = ", ".join(stored)
+    if not there:  # as in older models
+        others = [
+            f"{prefix}{key}" for each, prefix in _SHOWN.items() for key in getattr(thresholds, each)
+        ]
+        there = ", ".join((BEST_F1, *others))
+    raise ModelError(f"the model has no thresholds for {_SHOWN[kind]}{target:g} (it has: {there})")
 
 
 def never_given_note(spec: ModelSpec, wish: str | float | None) -> str:
@@ -137,8 +160,8 @@ def _number(text: str, whole: str) -> float:
         number = float("nan")
     if not 0 <= number <= 1:
         raise TwlError(
-            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9' or the like, "
-            f"or '{BEST_F1}'"
+            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9', '{RECALL}0.9', "
+            f"'f2' or the like, '{BEST_F1}', or a .toml file"
         )
     return number
 

@@ -57,9 +57,7 @@ class Choice:
         self.keeps_logits = logits
         self._names = spec.vocabulary.names
         self._top_k = top_k
-        fitted = [] if spec.thresholds is None else list(spec.thresholds.precision.values())
-        if spec.thresholds is not None:
-            fitted.append(spec.thresholds.best_f1)
+        fitted = () if spec.thresholds is None else spec.thresholds.lists()
         kept = np.full(len(self._names), KEPT_ABOVE, dtype=np.float32)
         for values in fitted:
             np.minimum(kept, np.array(values, dtype=np.float32), out=kept)

@@ -17,7 +17,9 @@ from twlcli.model.decisions import (
     probabilities,
     thresholds_of,
     wish_beside,
+    wish_text,
 )
+from twlcli.model.threshold_file import threshold_file
 from twlcli.scoring.score_table import StoredScores, open_scores
 from twlcli.tagging.chunks import Item
 from twlcli.tagging.outputs.fan_out import FanOut, open_outputs
@@ -75,7 +77,7 @@ def retag(
     written = [
         table(Path(each)) if isinstance(each, Path | str) else each for each in listed(outputs)
     ]
-    read = [path, *(() if rules is None else (Path(rules),))]
+    read = [Path(each) for each in (path, rules, threshold_file(wish_text(threshold))) if each]
     files = _checked(written, read, force=force)
     wish = wish_beside(threshold, top_k)
     try:

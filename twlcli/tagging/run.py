@@ -17,8 +17,9 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model, model_path
-from twlcli.model.decisions import never_given_note, thresholds_of, wish_beside
+from twlcli.model.decisions import never_given_note, thresholds_of, wish_beside, wish_text
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
+from twlcli.model.threshold_file import threshold_file
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
@@ -135,7 +136,8 @@ def tag_files(
         exclude: .gitignore-style patterns; matching images are skipped.
         hidden: include hidden files in folders, globs and tars.
         shard: `2/8` for the second of eight parts, which `merge` joins; the tables need files.
-        threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
+        threshold: `best-f1` (None), `precision=0.9`, `recall=0.9`, `f2`, one number in 0..1 for all
+            labels, or a `.toml` file with a number for each; see `decisions.thresholds_of`.
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
         exact: decode JPEG at full size: slower, and scores barely change.
@@ -189,6 +191,7 @@ def tag_files(
         raise TwlError(f"{what} needs a journal", hint=hint)
     if shard is not None and not ordered:
         raise TwlError("shards are joined in the order of the files, and need rows in that order")
+    own_thresholds = threshold_file(wish_text(threshold))
     run = _Run(
         scan=partial(
             scan,
@@ -205,7 +208,7 @@ def tag_files(
         shard=_parsed_shard(shard),
         inputs=[
             path
-            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules))))
+            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules, own_thresholds))))
             if path.is_file()
         ],
         outputs=written,
