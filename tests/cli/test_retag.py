@@ -83,3 +83,38 @@ def test_scores_beside_other_outputs_and_a_second_run(folder):
         "tag", "photos", "--model", "model.onnx", "--out", "a.parquet", "--scores", "a.parquet"
     )
     assert "two outputs name the same file" in same.stderr
+
+
+def test_eval_of_scores_prints_what_eval_of_the_model_prints(folder):
+    Path("photos/labels.csv").write_text("image,labels\na.jpg,red\nb.jpg,green\n")
+    twl("tag", "photos", "--model", "model.onnx", "--scores", "scores.parquet")
+    for options in ([], ["--threshold", "0.3"], ["--json"]):
+        model = twl("eval", "model.onnx", "photos/labels.csv", *options)
+        scores = twl("eval", "scores.parquet", "photos/labels.csv", *options)
+        assert scores.exit_code == 0, scores.stderr
+        assert scores.stdout == model.stdout.replace("model.onnx", "scores.parquet")
+
+
+def test_thresholds_of_a_file(folder):
+    Path("mine.toml").write_text("red = 0.01\ndefault = 1\n")
+    run = ("photos", "--model", "model.onnx", "--no-journal")
+    twl("tag", *run, "--scores", "scores.parquet")
+    tags = twl("tag", *run, "--threshold", "mine.toml")
+    assert {line.split(",")[1] for line in tags.stdout.splitlines()[1:]} == {"red"}
+    assert twl("retag", "scores.parquet", "--threshold", "@mine.toml").stdout == tags.stdout
+    over = twl("tag", *run, "--threshold", "mine.toml", "--out", "mine.toml", "--format", "csv")
+    assert "mine.toml: is read by this run, and cannot be an output" in over.stderr
+    over = twl("retag", "scores.parquet", "--threshold", "mine.toml", "--out", "mine.toml")
+    assert over.exit_code == 2
+    Path("mine.toml").write_text("rde = 0.01\ndefault = 1\n")
+    for command in (
+        ("tag", *run),
+        ("retag", "scores.parquet"),
+        ("eval", "scores.parquet", "photos"),
+    ):
+        wrong = twl(*command, "--threshold", "mine.toml")
+        assert wrong.exit_code == 2
+        assert wrong.stderr.startswith(
+            "twl: error: mine.toml: label 'rde' is not one of the model's"
+        )
+        assert wrong.stderr.count("\n") == 1
