@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tagging.models import SPEC, spec_with_labels
+from twlcli.confined import ConfinedError, confined
 from twlcli.errors import MissingExtraError, ModelError, TwlError
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 from twlcli.scoring import score_table
@@ -173,6 +176,43 @@ def test_files_that_are_no_parquet_or_not_there(tmp_path):
             read(path)
     with pytest.raises(TwlError, match="cannot be read as scores"):
         read(tmp_path)
+
+
+def test_endless_names_and_rows_that_take_no_room(tmp_path):
+    path = tmp_path / "scores.parquet"
+    with pytest.raises(TwlError, match="name has more than 32,768 characters"):
+        read(written(path, ["x" * 40_000], drawn(1)))
+    written(path, ["a.jpg"], drawn(1))
+    # So many rows in a kilobyte or two, as one value repeated: bounded, row group by row group.
+    count = 3_000_000
+    zeros = pyarrow.FixedSizeListArray.from_arrays(
+        pyarrow.array(np.zeros(3 * count, np.float32)), 3
+    )
+    table = pyarrow.table(
+        {
+            "image": pyarrow.array([""] * count, "string"),
+            "image_bytes": pyarrow.nulls(count, "binary"),
+            "logits": zeros,
+        }
+    )
+    assert changed(path, table=table).stat().st_size < 1_000_000
+    with open_scores(path) as stored:
+        assert stored.images == count
+        names, logits = next(stored.batches)
+        assert len(names) == len(logits) == 4096
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_file_that_takes_too_much_is_told(tmp_path, monkeypatch, whole):
+    path = written(tmp_path / "scores.parquet", ["a.jpg"], drawn(1))
+
+    def exhausted(*arguments: Any) -> Iterator[Any]:
+        yield from islice(confined(*arguments), whole)
+        raise ConfinedError("takes more than 4,096 MB of memory to read")
+
+    monkeypatch.setattr(score_table, "confined", exhausted)
+    with pytest.raises(TwlError, match=r"4,096 MB of memory to read; is it a file of scores\?"):
+        read(path)
 
 
 def test_a_damaged_file_is_told_or_reads_as_finite_numbers(tmp_path):

@@ -18,7 +18,7 @@ SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metad
 SPEC_FORMAT = FileFormat("spec", 2)  # 2: thresholds for recalls and F-betas
 MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
 MAX_LABELS = 1_000_000
-_MAX_TEXT = 1 << 28  # characters; what a million labels with calibration and thresholds need
+_MAX_TEXT = 1 << 29  # characters; what a million labels with calibration and thresholds need
 MAX_BETA = 1000  # of F-beta
 MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
 

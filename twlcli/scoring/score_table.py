@@ -33,6 +33,8 @@ _COLUMNS = ["image", "image_bytes", "logits"]
 GROUP_ROWS = 8_192
 GROUP_ENTRIES = 1 << 20
 _ROWS_AT_ONCE = 4_096  # read, with the same bound on entries
+_MOST_IMAGES = 100_000_000
+_LONGEST_NAME = 1 << 15  # characters; no system has longer paths
 
 
 def is_score_table(path: Path) -> bool:
@@ -221,6 +223,8 @@ def _contents(file_path: Path, path: Path) -> Iterator[Any]:
             text, model = _header(file.metadata.metadata or {}, path)
             label_count = len(_spec_of(text, path).vocabulary)
             _check_columns(file.schema_arrow, label_count)
+            if file.metadata.num_rows > _MOST_IMAGES:
+                raise ValueError(f"has more than {_MOST_IMAGES:,} images")
             yield text, model, file.metadata.num_rows
             size = max(1, min(_ROWS_AT_ONCE, GROUP_ENTRIES // label_count))
             row = 1
@@ -290,4 +294,6 @@ def _names(batch: Any) -> list[str]:
         names = [
             os.fsdecode(own) if name is None else name for name, own in zip(names, raw, strict=True)
         ]
+    if max(map(len, names), default=0) > _LONGEST_NAME:
+        raise ValueError(f"an image's name has more than {_LONGEST_NAME:,} characters")
     return names
