@@ -96,8 +96,8 @@ def test_what_cannot_be_written_is_told_before_anything_is(folder, tmp_path):
         ([TxtSidecars()], "tables alone"),
         ([Gallery(tmp_path / "a.html")], "tables alone"),
         ([ScoreTable(tmp_path / "a.parquet")], "tables alone"),
-        ([scores], "is read, or written twice"),
-        ([out, out], "is read, or written twice"),
+        ([scores], "is read by this run"),
+        ([out, out], "two outputs name the same file"),
         ([tmp_path / "no" / "tags.csv"], "there is no folder"),
         ([tmp_path / "tags.xml"], r"\.xml"),
     ]
@@ -111,6 +111,11 @@ def test_what_cannot_be_written_is_told_before_anything_is(folder, tmp_path):
     with pytest.raises(TwlError, match="top_k is 0"):
         twlcli.retag(scores, out, top_k=0)
     assert not list(tmp_path.iterdir())
+    partial = tmp_path / "tags.csv.partial"  # the rows so far of a run that was stopped
+    partial.write_text("precious")
+    with pytest.raises(TwlError, match="expected a number"):
+        twlcli.retag(scores, out, threshold="much")
+    assert partial.read_text() == "precious"
     out.write_text("precious")
     with pytest.raises(TwlError, match="exists already"):
         twlcli.retag(scores, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from twlcli.errors import ModelError, TwlError
 from twlcli.labels import some_of
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
-from twlcli.model.threshold_file import read_thresholds, threshold_file
 
 BEST_F1 = "best-f1"
 PRECISION, RECALL = "precision=", "recall="
@@ -76,6 +76,8 @@ def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float
     """
     text = wish_text(wish)
     if path := threshold_file(text):
+        from twlcli.model.threshold_file import read_thresholds  # most runs read none
+
         return read_thresholds(path, spec.vocabulary)
     beta = F_BETA.fullmatch(text)
     if text == BEST_F1 or (beta and float(beta[1]) == 1):
@@ -140,6 +142,18 @@ def decide(
 def wish_text(wish: str | float | None) -> str:
     """What was asked of `thresholds_of`, as text."""
     return BEST_F1 if wish is None else str(wish).strip()
+
+
+def threshold_file(wish: str) -> Path | None:
+    """The file that is asked for: `@FILE`, or a name that ends in `.toml`; None if none is.
+
+    Example:
+        >>> threshold_file("0.5") is None, str(threshold_file("@mine")), str(threshold_file("a.toml"))
+        (True, 'mine', 'a.toml')
+    """  # noqa: E501 (an example is one line)
+    if wish.startswith("@"):
+        return Path(wish[1:])
+    return Path(wish) if wish.lower().endswith(".toml") else None
 
 
 def wish_beside(threshold: str | float | None, top_k: int | None) -> str | None:

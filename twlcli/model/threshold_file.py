@@ -17,18 +17,6 @@ from twlcli.labels import Vocabulary, some_of
 DEFAULT = "default"
 
 
-def threshold_file(wish: str) -> Path | None:
-    """The file that is asked for: `@FILE`, or a name that ends in `.toml`; None if none is.
-
-    Example:
-        >>> threshold_file("0.5") is None, str(threshold_file("@mine")), str(threshold_file("a.toml"))
-        (True, 'mine', 'a.toml')
-    """  # noqa: E501 (an example is one line)
-    if wish.startswith("@"):
-        return Path(wish[1:])
-    return Path(wish) if wish.lower().endswith(".toml") else None
-
-
 def read_thresholds(path: Path, vocabulary: Vocabulary) -> NDArray[np.float32]:
     """The threshold of each label, (C,) float32.
 

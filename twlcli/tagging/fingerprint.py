@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import ImageFile
-from twlcli.model.threshold_file import threshold_file
+from twlcli.model.decisions import threshold_file
 from twlcli.parallel import in_threads, usable_cores
 
 ROWS = 2  # to be raised when another twl would decode or decide the same image differently

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ImageFile
 from twlcli.io import check_count, check_free, discard_partial, listed, partial_path
@@ -15,11 +18,11 @@ from twlcli.model.decisions import (
     given_in_rows,
     never_given_note,
     probabilities,
+    threshold_file,
     thresholds_of,
     wish_beside,
     wish_text,
 )
-from twlcli.model.threshold_file import threshold_file
 from twlcli.scoring.score_table import StoredScores, open_scores
 from twlcli.tagging.chunks import Item
 from twlcli.tagging.outputs.fan_out import FanOut, open_outputs
@@ -80,20 +83,21 @@ def retag(
     read = [Path(each) for each in (path, rules, threshold_file(wish_text(threshold))) if each]
     files = _checked(written, read, force=force)
     wish = wish_beside(threshold, top_k)
-    try:
-        with open_scores(path) as stored:
-            spec = stored.spec
-            tag_rules = None if rules is None else TagRules.read(Path(rules), spec.vocabulary)
-            names = spec.vocabulary if tag_rules is None else tag_rules.vocabulary
-            facts = RunFacts(names, lambda: stored.model, force, spec=spec)
-            never_given = "" if wish is None else never_given_note(spec, wish)
+    with open_scores(path) as stored:
+        spec = stored.spec
+        tag_rules = None if rules is None else TagRules.read(Path(rules), spec.vocabulary)
+        names = spec.vocabulary if tag_rules is None else tag_rules.vocabulary
+        facts = RunFacts(names, lambda: stored.model, force, spec=spec)
+        never_given = "" if wish is None else never_given_note(spec, wish)
+        thresholds = None if wish is None else thresholds_of(spec, wish)
+        try:
             with open_outputs(written, facts, rules=tag_rules) as opened:
-                _tag(path, stored, opened, wish, top_k)
+                _tag(path, stored, opened, thresholds, top_k)
                 images = opened.tally(0.0).tagged
-    except BaseException:
-        for file in files:
-            discard_partial(file)  # nothing goes on from it
-        raise
+        except BaseException:
+            for file in files:
+                discard_partial(file)  # nothing goes on from it
+            raise
     return Retagged(images, time.perf_counter() - start, never_given)
 
 
@@ -104,21 +108,26 @@ def _checked(outputs: Sequence[Output], read: Sequence[Path], *, force: bool) ->
     if not all(map(is_table, outputs)):
         raise TwlError("scores can be made tables alone; sidecars and pages need the images")
     files = [output.file for output in outputs if output.file is not None]
-    taken = {each.resolve() for each in read}
+    taken, needed = {each.resolve() for each in read}, set[Path]()
     for file in files:
-        if file.resolve() in taken:
-            raise TwlError(f"{file}: is read, or written twice, and cannot be an output")
-        taken |= {file.resolve(), partial_path(file).resolve()}
+        names = {file.resolve(), partial_path(file).resolve()}
+        if names & needed:
+            raise TwlError(f"{file}: two outputs name the same file")
+        if names & taken:
+            raise TwlError(f"{file}: is read by this run, and cannot be an output")
+        needed |= names
         check_free(file, force=force)
     return files
 
 
 def _tag(
-    path: Path, stored: StoredScores, outputs: FanOut, wish: str | None, top_k: int | None
+    path: Path,
+    stored: StoredScores,
+    outputs: FanOut,
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None,
 ) -> None:
-    spec = stored.spec
-    calibration, labels = calibration_of(spec), spec.vocabulary.names
-    thresholds = None if wish is None else thresholds_of(spec, wish)
+    calibration, labels = calibration_of(stored.spec), stored.spec.vocabulary.names
     for names, logits in stored.batches:
         given = given_in_rows(probabilities(logits, calibration), thresholds, top_k)
         for name, (columns, values) in zip(names, given, strict=True):

@@ -17,9 +17,14 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model, model_path
-from twlcli.model.decisions import never_given_note, thresholds_of, wish_beside, wish_text
+from twlcli.model.decisions import (
+    never_given_note,
+    threshold_file,
+    thresholds_of,
+    wish_beside,
+    wish_text,
+)
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
-from twlcli.model.threshold_file import threshold_file
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
