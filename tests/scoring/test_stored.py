@@ -1,6 +1,7 @@
 """An evaluation of scores on disk is that of the model itself."""
 
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,13 @@ def test_images_without_scores_are_listed(tmp_path):
 
 
 def test_the_same_name_counts_before_the_end_of_a_path(tmp_path):
-    scores = written(tmp_path / "scores.parquet", "x/a.jpg", "y/a.jpg", "b.jpg")
+    labels = labels_of(tmp_path, "a.jpg", "b.jpg")
+    for names in permutations(("x/a.jpg", "y/a.jpg", "b.jpg")):
+        evaluation = twlcli.evaluate(written(tmp_path / "scores.parquet", *names), labels)
+        assert [each.image for each in evaluation.unreadable] == ["a.jpg"]
+    scores = written(tmp_path / "scores.parquet", "x/a.jpg", "y/a.jpg", "x/b.jpg")
     with pytest.raises(AnnotationError, match=r"'a\.jpg' may be 'x/a\.jpg' or 'y/a\.jpg'"):
-        twlcli.evaluate(scores, labels_of(tmp_path, "a.jpg", "b.jpg"))
-    scores = written(tmp_path / "scores.parquet", "x/a.jpg", "b.jpg", "y/a.jpg")
-    evaluation = twlcli.evaluate(scores, labels_of(tmp_path, "a.jpg", "b.jpg"))
-    assert [each.image for each in evaluation.unreadable] == ["a.jpg"]
+        twlcli.evaluate(scores, labels)
 
 
 def test_what_is_wrong_is_one_line(tmp_path, photographs):

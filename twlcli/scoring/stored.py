@@ -38,6 +38,7 @@ def scores_of(annotations: Annotations, stored: StoredScores, path: Path) -> Sco
     by_ends = _Ends(annotations)
     found: dict[int, str] = {}
     exact, first = False, ""
+    doubt: AnnotationError | None = None  # of the ends of paths, which may turn out not to count
     for names, batch in stored.batches:
         first = first or names[0]
         for name, values in zip(names, batch, strict=True):
@@ -45,11 +46,16 @@ def scores_of(annotations: Annotations, stored: StoredScores, path: Path) -> Sco
             if row is not None and not exact:
                 exact = True
                 logits[list(found)] = np.nan
-            if row is None and not exact:
-                row = by_ends.row_of(name, path, found)
+            if row is None and not exact and doubt is None:
+                try:
+                    row = by_ends.row_of(name, path, found)
+                except AnnotationError as error:
+                    doubt = error
             if row is not None:
                 logits[row] = values
                 found[row] = name
+    if doubt is not None and not exact:
+        raise doubt
     unscored = np.flatnonzero(np.isnan(logits).any(axis=1)).tolist()
     if not len(annotations):
         raise AnnotationError(f"{annotations.source}: there are no images to evaluate")
