@@ -178,6 +178,18 @@ def test_files_that_are_no_parquet_or_not_there(tmp_path):
         read(tmp_path)
 
 
+def test_row_groups_that_were_read_are_let_go(tmp_path):
+    logits = drawn(40_000, 8)
+    spec = replace(
+        spec_with_labels(*"abcdefgh"), calibration=replace_calibration(8), thresholds=None
+    )
+    path = written(tmp_path / "scores.parquet", ["a.jpg"] * len(logits), logits, spec)
+    before = pyarrow.total_allocated_bytes()
+    held = [pyarrow.total_allocated_bytes() - before for _ in score_table._contents(path, path)]
+    assert len(held) > 9
+    assert max(held) < logits.nbytes
+
+
 def test_endless_names_and_rows_that_take_no_room(tmp_path):
     path = tmp_path / "scores.parquet"
     with pytest.raises(TwlError, match="name has more than 32,768 characters"):

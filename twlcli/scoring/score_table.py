@@ -228,7 +228,7 @@ def _contents(file_path: Path, path: Path) -> Iterator[Any]:
             yield text, model, file.metadata.num_rows
             size = max(1, min(_ROWS_AT_ONCE, GROUP_ENTRIES // label_count))
             row = 1
-            for batch in file.iter_batches(batch_size=size, use_threads=False):
+            for batch in _record_batches(file, size):
                 names = _names(batch)
                 logits = batch.column("logits").flatten().to_numpy(zero_copy_only=False)
                 logits = logits.reshape(len(names), label_count)
@@ -238,6 +238,12 @@ def _contents(file_path: Path, path: Path) -> Iterator[Any]:
                     raise ValueError(f"row {row + bad:,}: a logit of {names[bad]!a} is not finite")
                 row += len(names)
                 yield names, base64.b64encode(logits.astype("<f4").tobytes()).decode()
+
+
+def _record_batches(file: Any, size: int) -> Iterator[Any]:
+    """The rows, at most `size` at a time; read at once, the row groups would all stay in memory."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=size, row_groups=[group], use_threads=False)
 
 
 @contextmanager
