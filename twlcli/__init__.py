@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from twlcli.recipe import Recipe, read_recipe
     from twlcli.report.run import evaluate
     from twlcli.tagging.merge import merge
+    from twlcli.tagging.retag import retag
     from twlcli.tagging.run import tag_files
     from twlcli.tagging.untag import untag
     from twlcli.training.run import resume, train
@@ -58,6 +59,7 @@ _HOMES = {
     "read_labels": "annotations.detect",
     "read_recipe": "recipe",
     "resume": "training.run",
+    "retag": "tagging.retag",
     "split_labels": "checking.split",
     "tag_files": "tagging.run",
     "train": "training.run",
@@ -87,6 +89,7 @@ __all__ = [
     "read_labels",
     "read_recipe",
     "resume",
+    "retag",
     "split_labels",
     "tag_files",
     "train",

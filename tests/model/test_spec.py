@@ -17,7 +17,22 @@ SPEC = ModelSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [SPEC, ModelSpec(SPEC.vocabulary, "vit_b_16", Preprocessing())])
+ALL_KINDS = Thresholds((0.5, 0.2), {"0.9": (0.8, 1.01)}, {"0.8": (0.1, 1.01)}, {"2": (0.2, 0.1)})
+
+
+def test_a_spec_without_the_newer_thresholds_has_the_keys_of_older_files():
+    keys = json.loads(SPEC.to_json())["thresholds"]
+    assert list(keys) == ["best_f1", "precision"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SPEC,
+        ModelSpec(SPEC.vocabulary, "vit_b_16", Preprocessing()),
+        ModelSpec(SPEC.vocabulary, "vit_b_16", Preprocessing(), thresholds=ALL_KINDS),
+    ],
+)
 def test_json_round_trip_is_exact(spec):
     assert ModelSpec.from_json(spec.to_json(), source="model.onnx") == spec
 
@@ -40,8 +55,8 @@ def changed(**values: object) -> str:
         ("[]", "'twl.spec' metadata is damaged"),
         ("{}", "'twl.spec' metadata is damaged"),
         (changed(preprocessing={"rezise": 3}), "damaged .unknown keys: preprocessing.rezise"),
-        (changed(version=NEWER, tilt=1), "spec version 2; this one reads 1.; unknown keys: tilt"),
-        (changed(version=NEWER, labels=None), "by a newer twl .* reads 1.; upgrade twlcli$"),
+        (changed(version=NEWER, tilt=1), "spec version 3; this one reads 2.; unknown keys: tilt"),
+        (changed(version=NEWER, labels=None), "by a newer twl .* reads 2.; upgrade twlcli$"),
         (changed(version="1"), "version is '1', expected a whole number"),
         (changed(tilt=1), "metadata is damaged .unknown keys: tilt"),
         (changed(labels=["a", "b", "c"]), "do not fit 3 labels"),
@@ -65,6 +80,22 @@ def changed(**values: object) -> str:
             "precision that is not between 0 and 1",
         ),
         (changed(thresholds={"best_f1": [0, 0], "precision": {"x": [0, 0]}}), "convert string"),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {}, "recall": {"1.5": [0, 0]}}),
+            "recall that is not between 0 and 1",
+        ),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {}, "f_beta": {"-1": [0, 0]}}),
+            "beta that is not between 0 and 1000",
+        ),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {}, "f_beta": {"2": [0]}}),
+            "do not fit 2 labels",
+        ),
+        (
+            changed(thresholds={"best_f1": [0, 0], "precision": {}, "tilt": {}}),
+            "unknown keys: thresholds.tilt",
+        ),
         (changed(calibration={"slope": [1, -1], "offset": [0, 0]}), "slope of -1, expected one ab"),
         (changed(labels="ab"), "expected list, found 'ab'"),
         (changed(labels=[]), "0 labels, expected 1 to 1,000,000"),

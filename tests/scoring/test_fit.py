@@ -9,8 +9,8 @@ from twlcli.model.spec import ModelSpec
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.fit import fit
 from twlcli.scoring.metrics import count_decisions
-from twlcli.scoring.pooled import pooled_thresholds
-from twlcli.scoring.thresholds import fit_thresholds
+from twlcli.scoring.pooled import pooled_by_beta
+from twlcli.scoring.thresholds import BETAS, fit_thresholds
 
 SPEC = ModelSpec(Vocabulary(tuple("abcdef")), "drawn", Preprocessing(), provenance={"twl": "test"})
 
@@ -19,9 +19,12 @@ def test_fit_gives_the_spec_with_calibration_and_thresholds():
     logits, targets = draw_logits(images=100)
     spec = fit(logits, targets, SPEC)
     assert spec.calibration == fit_calibration(logits, targets)
-    pooled = pooled_thresholds(logits, targets, spec.calibration)
+    assert spec.thresholds is not None
+    pooled = pooled_by_beta(logits, targets, spec.calibration, (1.0, *BETAS))
     certain = probabilities(logits, spec.calibration)
-    assert spec.thresholds == fit_thresholds(certain, targets, pooled)
+    assert spec.thresholds == fit_thresholds(certain, targets, pooled.pop(1.0), by_beta=pooled)
+    assert list(spec.thresholds.recall) == ["0.5", "0.6", "0.7", "0.8", "0.9", "0.95"]
+    assert list(spec.thresholds.f_beta) == ["0.5", "2"]
     assert (spec.vocabulary, spec.provenance) == (SPEC.vocabulary, SPEC.provenance)
     assert SPEC.calibration is None
     assert ModelSpec.from_json(spec.to_json(), source="test") == spec

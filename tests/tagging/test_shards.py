@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ImageFile
+from twlcli.tagging.fingerprint import Decision
 from twlcli.tagging.shards import (
     Shard,
     ShardRecord,
@@ -203,3 +205,12 @@ def test_a_record_that_is_damaged_is_named(tmp_path, lines, message):
     record_path(output).write_bytes(b"".join([first, *lines]))
     with pytest.raises(TwlError, match=message):
         list(read_images(output, read_summary(output)))
+
+
+def test_thresholds_of_a_file_are_the_same_on_every_machine_by_their_numbers():
+    def conditions(name: str, *values: float):
+        return Decision("model", name, np.array(values, np.float32)).conditions
+
+    assert conditions("a.toml", 0.5, 0.25) == conditions("/other/b.toml", 0.5, 0.25)
+    assert conditions("a.toml", 0.5, 0.25) != conditions("a.toml", 0.5, 0.75)
+    assert conditions("0.5", 0.5, 0.5)["threshold"] == "0.5"

@@ -36,6 +36,7 @@ COMMANDS = {
     "probe": ("probe:probe", "Measure frozen networks by linear classifiers on image sets."),
     "export": ("export:export", "Write a model as one ONNX file."),
     "tag": ("tag:tag", "Tag images with a model."),
+    "retag": ("retag:retag", "Make tags of scores again, without model and images."),
     "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect, check, convert and split labels, draw a sample set."),

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="An exported .onnx model, a run folder or a .safetensors checkpoint."
+        metavar="MODEL",
+        help="An exported .onnx model, a run folder, a .safetensors checkpoint, or scores of "
+        "`twl tag --scores`.",
     ),
 ]
 Data = Annotated[

@@ -132,12 +132,17 @@ def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool)
 
 
 def _print_never_given(spec: ModelSpec) -> None:
-    """Say how many labels each of the precisions leaves out."""
+    """Say how many labels each of the precisions and recalls leaves out."""
     from twlcli.cli.console import err
 
-    stored = spec.thresholds.precision.items() if spec.thresholds else ()
-    counts = {key: sum(value > 1 for value in values) for key, values in stored}
-    left = [f"{count} at precision={float(key):g}" for key, count in counts.items() if count]
+    if spec.thresholds is None:
+        return
+    left = [
+        f"{count} at {what}={float(key):g}"
+        for what in ("precision", "recall")
+        for key, values in getattr(spec.thresholds, what).items()
+        if (count := sum(value > 1 for value in values))
+    ]
     if left:
         err.print(f"of {len(spec.vocabulary)} labels some are never given: {', '.join(left)}")
 

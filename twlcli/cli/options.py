@@ -27,9 +27,10 @@ Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="T",
-        help="One number for all labels; precision=P, for P 0.5, 0.6, 0.7, 0.8, 0.9, 0.95 or 0.99, "
-        "for thresholds that reach this precision with confidence; or best-f1 for those with the "
-        "best F1 of each label [default: best-f1]",
+        help="One number for all labels; precision=P or recall=R, for 0.5, 0.6, 0.7, 0.8, 0.9 or "
+        "0.95 (and precision=0.99), for thresholds that reach this precision or recall with "
+        "confidence; best-f1, f2 or f0.5 for those with the best F score of each label; or a .toml "
+        "file with a number for each label [default: best-f1]",
     ),
 ]
 Provider = Annotated[

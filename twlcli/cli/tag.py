@@ -39,6 +39,7 @@ def tag(
     sidecar_names: options.SidecarNaming = None,
     hierarchy: options.Hierarchy = None,
     gallery: options.Gallery = None,
+    scores: options.ScoresFile = None,
     errors: options.Errors = None,
     bom: options.Bom = False,
     unordered: options.Unordered = False,
@@ -111,9 +112,13 @@ def tag(
         from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
 
         others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    if scores is not None:
+        from twlcli.tagging.outputs.scores import ScoreTable
+
+        others.append(ScoreTable(scores))
     others += _pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
-    tables = _tables(out or (["-"] if only_errors else []), format_name, bom=bom)
+    tables = tables_of(out or (["-"] if only_errors else []), format_name, bom=bom)
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
@@ -164,7 +169,12 @@ def _refuse(wrong: dict[str, bool]) -> None:
             raise TwlError(sentence)
 
 
-def _tables(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
+def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
+    """The tables of the options `--out`, `--format` and `--bom`.
+
+    Raises:
+        TwlError: one cannot be written as it is named.
+    """
     from twlcli.tagging.outputs.csv import Csv
     from twlcli.tagging.outputs.tables import streamed_table, table
 

@@ -150,6 +150,15 @@ Gallery = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write an HTML page of thumbnails with their tags."),
 ]
+ScoresFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores",
+        metavar="FILE",
+        help="Also write the scores of all labels to a .parquet file, from which `twl retag` makes "
+        "tags at other thresholds, without the images.",
+    ),
+]
 Unordered = Annotated[
     bool,
     typer.Option(

@@ -98,9 +98,26 @@ def score_images(
                     unreadable[row] = Failure(annotations.images[row], str(error))
             if progress is not None:
                 progress(len(chunk.group))
-    readable = [row for row in range(len(annotations)) if row not in unreadable]
-    if not readable and not none_will_do:
+    if len(unreadable) == len(annotations) and not none_will_do:
         _raise_nothing_readable(annotations, unreadable)
+    return assembled(annotations, logits, unreadable, caveats)
+
+
+def assembled(
+    annotations: Annotations,
+    logits: NDArray[np.float32],
+    unreadable: Mapping[int, Failure],
+    caveats: Mapping[Caveat, int] | None = None,
+) -> ScoredImages:
+    """Logits (N, C) with the targets of the images; the rows that are not `unreadable`.
+
+    Args:
+        annotations: N images, with labels in the model's order.
+        logits: of all of them.
+        unreadable: those that are left out, by their rows.
+        caveats: as of `ScoredImages`.
+    """
+    readable = [row for row in range(len(annotations)) if row not in unreadable]
     targets = annotations.labels.dense(readable)
     targets[:, [annotations.vocabulary.column(name) for name in annotations.unlisted]] = UNKNOWN
     return ScoredImages(
@@ -108,7 +125,7 @@ def score_images(
         logits[readable] if unreadable else logits,
         targets,
         tuple(unreadable.values()),
-        caveats,
+        caveats or {},
     )
 
 

@@ -230,7 +230,8 @@ def load_model(
         source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
         provider: what runs an `.onnx`, such as `cpu` or `cuda`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
-        threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
+        threshold: `best-f1` (None), `precision=0.9`, `recall=0.9`, `f2`, one number in 0..1 for all
+            labels, or a `.toml` file with a number for each.
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         exact: decode JPEG at full size: slower, and scores barely change.
         max_pixels: refuse larger images, of JPEG by the size that is decoded; None is 178,956,970.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +15,8 @@ from twlcli.labels import some_of
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
 BEST_F1 = "best-f1"
-PRECISION = "precision="
+PRECISION, RECALL = "precision=", "recall="
+F_BETA = re.compile(r"f([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE | re.ASCII)
 SMALLEST_EXPONENT = -87.0  # exp(87) is still a float32
 
 
@@ -58,27 +64,49 @@ def thresholds_of(spec: ModelSpec, wish: str | float | None) -> NDArray[np.float
 
     Args:
         spec: the model's.
-        wish: `best-f1` or None for the fitted default, `precision=0.9` for the fitted thresholds
-            that reached this precision, or one number in 0..1 for all labels, perhaps as text.
+        wish: `best-f1` (or `f1`) or None for the fitted default; `precision=0.9` or `recall=0.9`
+            for the fitted thresholds that reached this precision or recall; `f2` or `f0.5` for
+            those with the best F-beta; one number in 0..1 for all labels, perhaps as text; or
+            `@FILE` or a name that ends in `.toml`, for a file with a number for each label, see
+            `read_thresholds`.
 
     Raises:
         ModelError: the model carries no such thresholds; lists those that it does.
-        TwlError: the wish is not understood; says what is accepted.
+        TwlError: the wish is not understood, says what is accepted; or the file is wrong.
     """
     text = wish_text(wish)
-    if text == BEST_F1:
+    if path := threshold_file(text):
+        from twlcli.model.threshold_file import read_thresholds  # most runs read none
+
+        return read_thresholds(path, spec.vocabulary)
+    beta = F_BETA.fullmatch(text)
+    if text == BEST_F1 or (beta and float(beta[1]) == 1):
         return np.array(_fitted(spec).best_f1, dtype=np.float32)
-    if text.startswith(PRECISION):
-        target = _number(text.removeprefix(PRECISION), text)
-        stored = _fitted(spec).precision
-        for key, values in stored.items():
-            if float(key) == target:
-                return np.array(values, dtype=np.float32)
-        raise ModelError(
-            f"the model has no thresholds for precision={target:g} "
-            f"(it has: {', '.join(stored) or 'none'})"
-        )
+    if beta:
+        return _stored(_fitted(spec), "f_beta", float(beta[1]))
+    for prefix in (PRECISION, RECALL):
+        if text.startswith(prefix):
+            target = _number(text.removeprefix(prefix), text)
+            return _stored(_fitted(spec), prefix.removesuffix("="), target)
     return np.full(len(spec.vocabulary), _number(text, text), dtype=np.float32)
+
+
+_SHOWN = {"precision": PRECISION, "recall": RECALL, "f_beta": "f"}  # before a target
+
+
+def _stored(thresholds: Thresholds, kind: str, target: float) -> NDArray[np.float32]:
+    """Those of a kind, a name of an attribute, that were fitted for a target."""
+    stored: Mapping[str, tuple[float, ...]] = getattr(thresholds, kind)
+    for key, values in stored.items():
+        if float(key) == target:
+            return np.array(values, dtype=np.float32)
+    there = ", ".join(stored)
+    if not there:  # as in older models
+        others = [
+            f"{prefix}{key}" for each, prefix in _SHOWN.items() for key in getattr(thresholds, each)
+        ]
+        there = ", ".join((BEST_F1, *others))
+    raise ModelError(f"the model has no thresholds for {_SHOWN[kind]}{target:g} (it has: {there})")
 
 
 def never_given_note(spec: ModelSpec, wish: str | float | None) -> str:
@@ -116,6 +144,23 @@ def wish_text(wish: str | float | None) -> str:
     return BEST_F1 if wish is None else str(wish).strip()
 
 
+def threshold_file(wish: str) -> Path | None:
+    """The file that is asked for: `@FILE`, or a name that ends in `.toml`; None if none is.
+
+    Example:
+        >>> threshold_file("0.5") is None, str(threshold_file("@mine")), str(threshold_file("a.toml"))
+        (True, 'mine', 'a.toml')
+    """  # noqa: E501 (an example is one line)
+    if wish.startswith("@"):
+        return Path(wish[1:])
+    return Path(wish) if wish.lower().endswith(".toml") else None
+
+
+def wish_beside(threshold: str | float | None, top_k: int | None) -> str | None:
+    """What was asked of `thresholds_of`, as text; None where the `top_k` are given in any case."""
+    return None if top_k is not None and threshold is None else wish_text(threshold)
+
+
 def _fitted(spec: ModelSpec) -> Thresholds:
     if spec.thresholds is None:
         raise ModelError("the model carries no fitted thresholds; give a number in 0..1")
@@ -129,8 +174,8 @@ def _number(text: str, whole: str) -> float:
         number = float("nan")
     if not 0 <= number <= 1:
         raise TwlError(
-            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9' or the like, "
-            f"or '{BEST_F1}'"
+            f"threshold '{whole}': expected a number in 0..1, '{PRECISION}0.9', '{RECALL}0.9', "
+            f"'f2' or the like, '{BEST_F1}', or a .toml file"
         )
     return number
 
@@ -156,3 +201,32 @@ def given_labels(
     else:
         columns = np.flatnonzero(decide(probabilities, thresholds))
     return columns[np.argsort(-probabilities[columns], kind="stable")][:top_k]
+
+
+def given_in_rows(
+    probabilities: NDArray[np.float32],
+    thresholds: NDArray[np.float32] | None,
+    top_k: int | None,
+) -> Iterator[tuple[list[int], list[float]]]:
+    """As `given_labels` of many images at once: the columns of each, and their probabilities.
+
+    Args:
+        probabilities: (N, C), calibrated.
+        thresholds: (C,); None gives every label.
+        top_k: at most this many; None for any number.
+
+    Example:
+        >>> list(given_in_rows(np.array([[0.25, 0.5], [0, 0]]), np.array([0.1, 0.1]), None))
+        [([1, 0], [0.5, 0.25]), ([], [])]
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    given = np.ones(ranked.shape, dtype=np.bool_)
+    if thresholds is not None:
+        given = np.take_along_axis(decide(probabilities, thresholds), order, axis=1)
+    if top_k is not None:
+        given &= np.cumsum(given, axis=1) <= top_k
+    columns, values = order[given].tolist(), ranked[given].tolist()
+    ends = np.cumsum(given.sum(axis=1)).tolist()
+    for start, end in pairwise([0, *ends]):
+        yield columns[start:end], values[start:end]

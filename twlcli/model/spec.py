@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,10 +15,11 @@ from twlcli.recipe.names import HEAD_NAMES, HeadName
 from twlcli.versions import FileFormat, unknown_keys
 
 SPEC_KEY = "twl.spec"  # the key in the safetensors header and in the ONNX metadata
-SPEC_FORMAT = FileFormat("spec", 1)
+SPEC_FORMAT = FileFormat("spec", 2)  # 2: thresholds for recalls and F-betas
 MAX_SIZE = 8192  # pixels of the model's input; the largest that a recipe takes
 MAX_LABELS = 1_000_000
-_MAX_TEXT = 1 << 27  # characters; what a million labels with calibration and thresholds need
+_MAX_TEXT = 1 << 29  # characters; what a million labels with calibration and thresholds need
+MAX_BETA = 1000  # of F-beta
 MAX_NUMBER = 1e30  # of calibration and thresholds; float32 ends at 3e38
 
 Kind = TypeVar("Kind")
@@ -40,10 +41,21 @@ class Thresholds:
         best_f1: the fitted default, C values.
         precision: for each fitted target such as `0.9`, the C lowest thresholds that reach it
             with confidence on the validation split; above 1 where a label never does.
+        recall: likewise the C highest thresholds that reach a recall; above 1 where a label has too
+            few positives for that.
+        f_beta: for each beta such as `2`, the C thresholds with the best F-beta.
     """
 
     best_f1: tuple[float, ...]
     precision: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    recall: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    f_beta: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def lists(self) -> Iterator[tuple[float, ...]]:
+        """All of them, each with C values."""
+        yield self.best_f1
+        for each in (self.precision, self.recall, self.f_beta):
+            yield from each.values()
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,10 @@ class ModelSpec:
         fields["labels"] = list(fields.pop("vocabulary")["names"])
         if self.head == "linear":  # as in files before there was another
             del fields["head"]
+        if self.thresholds is not None:
+            for name in ("recall", "f_beta"):
+                if not fields["thresholds"][name]:
+                    del fields["thresholds"][name]
         return json.dumps({"version": SPEC_FORMAT.version, **fields}, ensure_ascii=False)
 
     @classmethod
@@ -112,7 +128,7 @@ class ModelSpec:
         if self.calibration is not None:
             lists += [self.calibration.slope, self.calibration.offset]
         if self.thresholds is not None:
-            lists += [self.thresholds.best_f1, *self.thresholds.precision.values()]
+            lists += self.thresholds.lists()
         if any(len(values) != label_count for values in lists):
             raise ModelError(
                 f"{source}: calibration and thresholds do not fit {label_count} labels"
@@ -167,13 +183,25 @@ def _optional_calibration(fields: Mapping[str, Any] | None) -> Calibration | Non
 def _optional_thresholds(fields: Mapping[str, Any] | None) -> Thresholds | None:
     if fields is None:
         return None
-    precision = _of_kind(dict, fields["precision"])
-    thresholds = {str(float(key)): _numbers(values) for key, values in precision.items()}
-    if len(thresholds) < len(precision):
-        raise ValueError("thresholds for a precision are there twice")
-    if not all(0 <= float(key) <= 1 for key in thresholds):
-        raise ValueError("thresholds for a precision that is not between 0 and 1")
-    return Thresholds(_numbers(fields["best_f1"]), thresholds)
+    return Thresholds(
+        _numbers(fields["best_f1"]),
+        _by_target(fields["precision"], "precision", 1),
+        _by_target(fields.get("recall", {}), "recall", 1),
+        _by_target(fields.get("f_beta", {}), "beta", MAX_BETA),
+    )
+
+
+def _by_target(fields: Any, what: str, most: int) -> dict[str, tuple[float, ...]]:
+    """Thresholds for each of several targets of 0..`most`."""
+    given = _of_kind(dict, fields)
+    thresholds = {
+        str(float(key)).removesuffix(".0"): _numbers(values) for key, values in given.items()
+    }
+    if len(thresholds) < len(given):
+        raise ValueError(f"thresholds for a {what} are there twice")
+    if not all(0 <= float(key) <= most for key in thresholds):
+        raise ValueError(f"thresholds for a {what} that is not between 0 and {most}")
+    return thresholds
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

@@ -14,11 +14,14 @@ from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.inference.scored import score_images
 from twlcli.io import check_count, check_free
 from twlcli.model.load import load_predictor
+from twlcli.model.spec import ModelSpec
 from twlcli.report.evaluated import Evaluated
-from twlcli.runs.labelled import open_labelled
+from twlcli.runs.labelled import Labelled, open_labelled
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import Evaluation, check_scorable, score, with_intervals
+from twlcli.scoring.score_table import is_score_table, open_scores
 from twlcli.scoring.scores_file import check_suffix, write_scores
+from twlcli.scoring.stored import scores_of
 
 
 def evaluate(
@@ -48,7 +51,9 @@ def evaluate(
     Images that cannot be read are left out of the scores and listed in the result.
 
     Args:
-        model: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        model: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, or what
+            `twlcli.outputs.ScoreTable` has written of a model: then no image is read, and those
+            without scores are listed as unreadable.
         data: a label file or folder; None for what the run was trained on.
         split: a split of the data, or `all`; None for the run's validation split, of data for
             `val`, and for all where there are no splits.
@@ -89,40 +94,56 @@ def evaluate(
             raise TwlError(f"{report}: is wanted both for the scores and for the report")
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
-    predictor = load_predictor(Path(model), provider=provider, device=device, allow_code=allow_code)
-    check_scorable(predictor.spec, threshold)
-    labelled = open_labelled(
-        Path(model),
-        data,
-        split,
-        predictor.spec.vocabulary,
-        ReadOptions(**options),
-        splits=splits,
-        ignore_unknown_labels=ignore_unknown_labels,
-    )
     decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
-    with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
-        scored = score_images(
-            predictor,
-            labelled.annotations,
-            batch_size=batch_size,
-            workers=workers,
-            decoding=decoding,
-            progress=progress,
+
+    def labelled_for(spec: ModelSpec) -> Labelled:
+        check_scorable(spec, threshold)
+        return open_labelled(
+            Path(model),
+            data,
+            split,
+            spec.vocabulary,
+            ReadOptions(**options),
+            splits=splits,
+            ignore_unknown_labels=ignore_unknown_labels,
         )
-    evaluation = score(scored, predictor.spec, threshold=threshold)
+
+    if is_score_table(Path(model)) and not Path(model).is_dir():
+        for name, value in {"provider": provider, "device": device}.items():
+            if value is not None:
+                raise TwlError(f"{model}: no model runs, and {name} has no meaning")
+        with open_scores(Path(model)) as stored:
+            spec = stored.spec
+            labelled = labelled_for(spec)
+            scored = scores_of(labelled.annotations, stored, Path(model))
+    else:
+        predictor = load_predictor(
+            Path(model), provider=provider, device=device, allow_code=allow_code
+        )
+        spec = predictor.spec
+        labelled = labelled_for(spec)
+        with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
+            scored = score_images(
+                predictor,
+                labelled.annotations,
+                batch_size=batch_size,
+                workers=workers,
+                decoding=decoding,
+                progress=progress,
+            )
+    evaluation = score(scored, spec, threshold=threshold)
     evaluation = replace(evaluation, notes=labelled.annotations.notes)
-    seen = seen_among(predictor.spec.provenance, hashes_of(labelled.annotations))
+    seen = seen_among(spec.provenance, hashes_of(labelled.annotations))
     evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
-    evaluation = with_intervals(evaluation, scored, predictor.spec, threshold=threshold)
+    evaluation = with_intervals(evaluation, scored, spec, threshold=threshold)
     evaluation = replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
     if scores is not None:
-        write_scores(scored, predictor.spec, Path(scores))
+        write_scores(scored, spec, Path(scores))
     if report is not None:
         from twlcli.report.page import write_report  # templates, which nothing else here needs
 
         write_report(
-            Evaluated(str(model), evaluation, scored, predictor.spec, labelled.annotations),
+            Evaluated(str(model), evaluation, scored, spec, labelled.annotations),
             Path(report),
             decoding=decoding,
             workers=workers,

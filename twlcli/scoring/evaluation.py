@@ -97,7 +97,7 @@ class Evaluation:
         unreadable: images that could not be read and are in no score.
         profiles_ignored: images whose colour profile could not be used.
         damaged: images that were read as far as possible.
-        threshold: what the decisions were made at: `best-f1`, `precision=0.9` or a number.
+        threshold: what the decisions were made at: as `thresholds_of` has it, such as `best-f1`.
         map_class: mAP@class, of the logits.
         map_sample: mAP@sample, of the logits.
         at_threshold: scores of the decisions at the thresholds.

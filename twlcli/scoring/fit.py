@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from twlcli.model.decisions import probabilities
 from twlcli.model.spec import ModelSpec
 from twlcli.scoring.calibration import fit_calibration
-from twlcli.scoring.pooled import pooled_thresholds
-from twlcli.scoring.thresholds import fit_thresholds
+from twlcli.scoring.pooled import pooled_by_beta
+from twlcli.scoring.thresholds import BETAS, fit_thresholds
 
 
 def fit(logits: NDArray[np.floating], targets: NDArray[np.int8], spec: ModelSpec) -> ModelSpec:
@@ -29,6 +29,8 @@ def fit(logits: NDArray[np.floating], targets: NDArray[np.int8], spec: ModelSpec
     if targets.shape[1:] != (len(spec.vocabulary),):
         raise ValueError(f"targets {targets.shape} are not (N, {len(spec.vocabulary)})")
     calibration = fit_calibration(logits, targets)
-    pooled = pooled_thresholds(logits, targets, calibration)
-    thresholds = fit_thresholds(probabilities(logits, calibration), targets, pooled)
+    pooled = pooled_by_beta(logits, targets, calibration, (1.0, *BETAS))
+    thresholds = fit_thresholds(
+        probabilities(logits, calibration), targets, pooled.pop(1.0), by_beta=pooled
+    )
     return replace(spec, calibration=calibration, thresholds=thresholds)

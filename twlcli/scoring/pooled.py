@@ -7,6 +7,8 @@ useless. Which of the two counts, and how much, is cross-validated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from twlcli.model.spec import Calibration
 from twlcli.scoring.average_precision import blocks
 from twlcli.scoring.calibration import fit_calibration
 from twlcli.scoring.metrics import Counts, count_decisions
-from twlcli.scoring.thresholds import best_f1_thresholds, log_odds
+from twlcli.scoring.thresholds import best_f1_thresholds, f_score, log_odds
 
 STEPS = 100  # thresholds tried
 _FOLDS = 5
@@ -42,34 +44,57 @@ def pooled_thresholds(
         targets: (N, C) of 1 present, 0 absent, -1 unknown.
         calibration: fitted to them.
     """
+    return pooled_by_beta(logits, targets, calibration, (1.0,))[1.0]
+
+
+def pooled_by_beta(
+    logits: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    calibration: Calibration,
+    betas: Sequence[float],
+) -> dict[float, NDArray[np.float64]]:
+    """As `pooled_thresholds`, with p and z best in the mean F-beta, for each of several betas.
+
+    Which of the two counts is cross-validated for F1 alone: it is a matter of the logits' scale.
+    """
     weight = _weight_of_logits(logits, targets)
-    by_probability, by_logit = _anchors(logits, targets, calibration)
-    return _probability(weight * by_logit + (1 - weight) * by_probability)
+    pooled = {}
+    for beta in betas:
+        by_probability, by_logit = _anchors(logits, targets, calibration, beta)
+        pooled[beta] = _probability(weight * by_logit + (1 - weight) * by_probability)
+    return pooled
 
 
-def pooled_probability(certain: NDArray[np.float32], targets: NDArray[np.int8]) -> float:
-    """The multiple of 1 / `STEPS` with the best mean F1 of all labels; 0.5 without positives."""
+def pooled_probability(
+    certain: NDArray[np.float32], targets: NDArray[np.int8], beta: float = 1.0
+) -> float:
+    """The multiple of 1 / `STEPS` with the labels' best mean F-beta; 0.5 without positives."""
     steps = np.minimum(certain * STEPS, STEPS - 1).astype(np.int64)
-    best = _best_step(steps, targets)
+    best = _best_step(steps, targets, beta)
     return 0.5 if best is None else best / STEPS
 
 
-def pooled_logit(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> float | None:
-    """The logit with the best mean F1 of all labels; None where none is present."""
+def pooled_logit(
+    logits: NDArray[np.floating], targets: NDArray[np.int8], beta: float = 1.0
+) -> float | None:
+    """The logit with the best mean F-beta of all labels; None where none is present."""
     every = -(-logits.size // _POOLED_ENTRIES)
     levels = 1 - np.geomspace(0.7, 0.001, STEPS - 1)
     edges = np.quantile(logits[::every].astype(np.float64), levels)
-    best = _best_step(np.searchsorted(edges, logits, side="right"), targets)
+    best = _best_step(np.searchsorted(edges, logits, side="right"), targets, beta)
     return None if best is None else float(edges[best - 1])
 
 
 def _anchors(
-    logits: NDArray[np.floating], targets: NDArray[np.int8], calibration: Calibration
+    logits: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    calibration: Calibration,
+    beta: float = 1.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The log odds (C,) of each label at the best probability and at the best logit for all."""
-    best = pooled_probability(probabilities(logits, calibration), targets)
+    best = pooled_probability(probabilities(logits, calibration), targets, beta)
     by_probability = np.full(logits.shape[1], float(log_odds(np.array(best))))
-    logit = pooled_logit(logits, targets)
+    logit = pooled_logit(logits, targets, beta)
     if logit is None:
         return by_probability, by_probability
     return by_probability, np.array(calibration.slope) * logit + np.array(calibration.offset)
@@ -106,17 +131,18 @@ def _reached(counts: list[Counts]) -> float:
 _COUNTED = ("correct", "given", "present", "unknown")
 
 
-def _best_step(steps: NDArray[np.int64], targets: NDArray[np.int8]) -> int | None:
-    """From which step in 1..STEPS - 1 on giving a label has the best mean F1 of all labels."""
-    f1 = np.zeros(STEPS)
+def _best_step(steps: NDArray[np.int64], targets: NDArray[np.int8], beta: float) -> int | None:
+    """From which step in 1..STEPS - 1 on giving a label has the best mean F-beta of all labels."""
+    f_beta = np.zeros(STEPS)
     for block in blocks(targets.shape[1], len(targets)):
         part, known = targets[:, block], targets[:, block] != UNKNOWN
         placed = steps[:, block] + STEPS * np.arange(part.shape[1])  # a bin for each label and step
         given = _at_least(placed[known], part.shape[1])
         correct = _at_least(placed[part == PRESENT], part.shape[1])
         has_positive = correct[:, 0] > 0
-        f1 += (2 * correct / np.maximum(1, given + correct[:, :1]))[has_positive].sum(axis=0)
-    return int(np.argmax(f1[1:])) + 1 if f1.any() else None
+        scores = f_score(correct, given, correct[:, :1], beta)
+        f_beta += scores[has_positive].sum(axis=0)
+    return int(np.argmax(f_beta[1:])) + 1 if f_beta.any() else None
 
 
 def _at_least(steps: NDArray[np.int64], label_count: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,8 @@ from twlcli.model.spec import Thresholds
 from twlcli.scoring.average_precision import blocks, check_scores
 
 PRECISION_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+RECALL_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+BETAS = (0.5, 2.0)  # of F-beta, beside F1
 NEVER = float(np.float32(1.01))  # above every probability
 
 # Measured: how sure a threshold must be of its precision. On VOC2007, fitted to 100, 250 and 1,254
@@ -29,6 +32,8 @@ def fit_thresholds(
     probabilities: NDArray[np.float32],
     targets: NDArray[np.int8],
     pooled: NDArray[np.float64],
+    *,
+    by_beta: Mapping[float, NDArray[np.float64]] | None = None,
 ) -> Thresholds:
     """Fit the thresholds of each label on held-out data.
 
@@ -38,6 +43,12 @@ def fit_thresholds(
     bound of correct / given (Clopper and Pearson, one-sided, `CONFIDENCE`) is at least the target;
     `NEVER` where there is none, as always where too few images have the label.
 
+    `recall`: for each of `RECALL_TARGETS` the highest threshold at which the same bound of correct
+    / present is at least the target; `NEVER` where too few images have the label: of 8 all must be
+    correct for 0.8, and of 16 for 0.9.
+
+    `f_beta`: as `best_f1`, for the betas of `by_beta`.
+
     Thresholds lie between neighbouring probabilities of the data, not on one of them, so that
     another machine's rounding decides alike.
 
@@ -45,6 +56,7 @@ def fit_thresholds(
         probabilities: (N, C), calibrated, in 0..1.
         targets: (N, C) of 1 present, 0 absent, -1 unknown; unknown entries are left out.
         pooled: (C,), of `pooled_thresholds`.
+        by_beta: (C,) for each beta, of `pooled_by_beta`.
 
     Returns:
         Thresholds that are exact in float32.
@@ -54,18 +66,26 @@ def fit_thresholds(
         ValueError: the shapes differ.
     """
     best_f1 = best_f1_thresholds(probabilities, targets, pooled)
+    anchors = by_beta or {}
     precision = np.full((len(PRECISION_TARGETS), targets.shape[1]), NEVER)
+    recall = np.full((len(RECALL_TARGETS), targets.shape[1]), NEVER)
+    f_beta = np.array([*anchors.values()]).reshape(len(anchors), targets.shape[1])
     if len(targets):
-        needed = [least_correct(target, len(targets)) for target in PRECISION_TARGETS]
+        needed = {
+            target: least_correct(target, len(targets))
+            for target in {*PRECISION_TARGETS, *RECALL_TARGETS}
+        }
         for block in blocks(targets.shape[1], len(targets)):
             ranking = _Ranking.of(probabilities[:, block], targets[:, block])
-            precision[:, block] = [ranking.precise(least) for least in needed]
+            precision[:, block] = [ranking.precise(needed[each]) for each in PRECISION_TARGETS]
+            recall[:, block] = [ranking.complete(needed[each]) for each in RECALL_TARGETS]
+            for row, (beta, anchor) in enumerate(anchors.items()):
+                f_beta[row, block] = ranking.best(anchor[block], beta)
     return Thresholds(
         _float32_values(best_f1),
-        {
-            f"{target:g}": _float32_values(row)
-            for target, row in zip(PRECISION_TARGETS, precision, strict=True)
-        },
+        _by_target(PRECISION_TARGETS, precision),
+        _by_target(RECALL_TARGETS, recall),
+        _by_target([*anchors], f_beta),
     )
 
 
@@ -94,8 +114,24 @@ def best_f1_thresholds(
     if len(targets):
         for block in blocks(targets.shape[1], len(targets)):
             ranking = _Ranking.of(probabilities[:, block], targets[:, block])
-            best[block] = ranking.best_f1(pooled[block])
+            best[block] = ranking.best(pooled[block])
     return best.astype(np.float32)
+
+
+def f_score(
+    correct: NDArray[np.int64], given: NDArray[np.int64], present: NDArray[np.int64], beta: float
+) -> NDArray[np.float64]:
+    """F-beta = (1 + beta²) correct / (given + beta² present); 0 where nothing is either.
+
+    Recall counts beta times as much as precision (van Rijsbergen, "Information Retrieval", 1979).
+
+    Example:
+        >>> f_score(np.array([2]), np.array([2]), np.array([4]), 2.0).round(3).tolist()
+        [0.556]
+    """
+    weight = beta * beta
+    result: NDArray[np.float64] = (1 + weight) * correct / np.maximum(1, given + weight * present)
+    return result
 
 
 @lru_cache(maxsize=32)
@@ -156,10 +192,10 @@ class _Ranking:
         given = np.arange(1, ranked.shape[1] + 1)
         return cls(ranked, correct, given, is_cut, correct[:, -1])
 
-    def best_f1(self, pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The thresholds with the best F1, the highest of equals, shrunk toward the pooled ones."""
-        f1 = 2 * self.correct / (self.given + self.present[:, None])
-        own = self._threshold_after(np.where(self.is_cut, f1, -1.0).argmax(axis=1))
+    def best(self, pooled: NDArray[np.float64], beta: float = 1.0) -> NDArray[np.float64]:
+        """Thresholds with the best F-beta, the highest of equals, shrunk toward the pooled ones."""
+        scores = f_score(self.correct, self.given, self.present[:, None], beta)
+        own = self._threshold_after(np.where(self.is_cut, scores, -1.0).argmax(axis=1))
         weight = self.present / (self.present + POOLED_POSITIVES)
         shrunk = weight * log_odds(own) + (1 - weight) * log_odds(pooled)
         return self._clear_of_data(1 / (1 + np.exp(-shrunk)))
@@ -169,6 +205,11 @@ class _Ranking:
         reached = self.is_cut & (self.correct >= needed[self.given])
         last = reached.shape[1] - 1 - reached[:, ::-1].argmax(axis=1)
         return np.where(reached.any(axis=1), self._threshold_after(last), NEVER)
+
+    def complete(self, needed: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The highest thresholds at which enough of those present are given; as `precise`."""
+        reached = self.is_cut & (self.correct >= needed[self.present][:, None])
+        return np.where(reached.any(axis=1), self._threshold_after(reached.argmax(axis=1)), NEVER)
 
     def _threshold_after(self, entry: NDArray[np.int64]) -> NDArray[np.float64]:
         """Midway between the `entry`-th probability of each label and the next lower one."""
@@ -201,6 +242,10 @@ def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
 def _float32(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The nearest values that float32 holds."""
     return values.astype(np.float32).astype(np.float64)
+
+
+def _by_target(targets: Sequence[float], rows: NDArray[np.float64]) -> dict[str, tuple[float, ...]]:
+    return {f"{target:g}": _float32_values(row) for target, row in zip(targets, rows, strict=True)}
 
 
 def _float32_values(values: NDArray[np.floating]) -> tuple[float, ...]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure, ImageFile
+from twlcli.model.decisions import calibration_of, given_labels, probabilities
 from twlcli.model.spec import ModelSpec
 from twlcli.tagging.fingerprint import identities
-from twlcli.tagging.tags import Row, Scores, Tags
+from twlcli.tagging.tags import Logits, Row, Scores, Tags
 
 if TYPE_CHECKING:  # it brings sqlite3, which a run without a journal does without
     from twlcli.tagging.journal import Journal
@@ -36,18 +37,27 @@ class Choice:
 
     Of large vocabularies the journal keeps the scores of the most probable labels, so many that no
     label is missing which is above `KEPT_ABOVE`, which the run gives, or which reaches a threshold
-    that was fitted to the model.
+    that was fitted to the model. For a run that writes scores it keeps all logits instead.
     """
 
     def __init__(
-        self, spec: ModelSpec, thresholds: NDArray[np.float32] | None, top_k: int | None
+        self,
+        spec: ModelSpec,
+        thresholds: NDArray[np.float32] | None,
+        top_k: int | None,
+        *,
+        logits: bool = False,
     ) -> None:
-        """Set the thresholds (C,) and the number of labels, as for `given_labels`."""
+        """Set the thresholds (C,) and the number of labels, as for `given_labels`.
+
+        `logits` keeps these.
+        """
+        self._spec = spec
+        self._given_at = thresholds
+        self.keeps_logits = logits
         self._names = spec.vocabulary.names
         self._top_k = top_k
-        fitted = [] if spec.thresholds is None else list(spec.thresholds.precision.values())
-        if spec.thresholds is not None:
-            fitted.append(spec.thresholds.best_f1)
+        fitted = () if spec.thresholds is None else spec.thresholds.lists()
         kept = np.full(len(self._names), KEPT_ABOVE, dtype=np.float32)
         for values in fitted:
             np.minimum(kept, np.array(values, dtype=np.float32), out=kept)
@@ -58,8 +68,14 @@ class Choice:
         if thresholds is not None:
             self._thresholds = dict(zip(self._names, thresholds.tolist(), strict=True))
 
+    def entry(
+        self, image: str, probabilities: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> Scores | Logits:
+        """What the journal keeps of the probabilities and logits (C,) of an image."""
+        return Logits(image, logits) if self.keeps_logits else self.scores(image, probabilities)
+
     def scores(self, image: str, probabilities: NDArray[np.float32]) -> Scores:
-        """What the journal keeps of the probabilities (C,) of an image."""
+        """What the journal keeps of the probabilities (C,) of an image, without its logits."""
         order = np.argsort(-probabilities, kind="stable")
         most = len(order)
         if most > ALWAYS_KEPT:
@@ -71,8 +87,11 @@ class Choice:
         labels = tuple(self._names[column] for column in columns)
         return Scores(image, labels, tuple(probabilities[columns].tolist()), rest)
 
-    def tags(self, scores: Scores) -> Tags | None:
+    def tags(self, scores: Scores | Logits) -> Tags | None:
         """The tags of an image; None where they hang on labels whose scores were not kept."""
+        if isinstance(scores, Logits):
+            row = probabilities(scores.values[None], calibration_of(self._spec))[0]
+            return self.given(scores.image, row, scores.values)
         pairs = list(zip(scores.labels, scores.probabilities, strict=True))
         if self._thresholds is not None:
             thresholds = self._thresholds
@@ -83,6 +102,15 @@ class Choice:
             return None
         labels = tuple(label for label, _ in pairs)
         return Tags(scores.image, labels, tuple(probability for _, probability in pairs))
+
+    def given(
+        self, image: str, probabilities: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> Tags:
+        """The tags of an image of which everything is known."""
+        columns = given_labels(probabilities, self._given_at, self._top_k)
+        labels = tuple(self._names[column] for column in columns)
+        kept = logits if self.keeps_logits else None
+        return Tags(image, labels, tuple(probabilities[columns].tolist()), kept)
 
 
 @dataclass(frozen=True)
@@ -107,7 +135,7 @@ class JournalLookup:
         """The rows of files that need no model: what is stored suffices, and no file changed."""
         names = (file.name for file in files)
         rows: list[Row | None] = [
-            self.choice.tags(found) if isinstance(found, Scores) else found
+            found if found is None or isinstance(found, Failure) else self.choice.tags(found)
             for found in self.journal.find(list(zip(names, identities, strict=True)))
         ]
         if self.retry_failed:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.identity import Identity, identify
 from twlcli.images.image_file import ImageFile
+from twlcli.model.decisions import threshold_file
 from twlcli.parallel import in_threads, usable_cores
 
 ROWS = 2  # to be raised when another twl would decode or decide the same image differently
@@ -82,6 +83,11 @@ class Decision:
         return hashlib.sha256(text.encode()).digest()
 
     @property
+    def logits_key(self) -> bytes:
+        """As `scores_key`, for the rows of runs that write scores: they hold the logits."""
+        return hashlib.sha256(b"logits" + self.scores_key).digest()
+
+    @property
     def key(self) -> bytes:
         """A digest by which a journal knows its outputs; other tag rules write them anew."""
         given = "all" if self.thresholds is None else self.thresholds.tobytes().hex()
@@ -93,8 +99,14 @@ class Decision:
         """What has to be the same in all shards of a run, in the words of their records."""
         return {
             "model": self.model,
-            "threshold": self.threshold,
+            "threshold": self._threshold_in_words(),
             "top_k": self.top_k,
             **asdict(self.decoding),
             "policy": self.rules,
         }
+
+    def _threshold_in_words(self) -> str | None:
+        """What was asked for; of a file, whose name may differ between machines, a digest."""
+        if self.threshold is None or self.thresholds is None or not threshold_file(self.threshold):
+            return self.threshold
+        return f"file {hashlib.sha256(self.thresholds.tobytes()).hexdigest()[:16]}"

@@ -20,13 +20,15 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from twlcli.errors import TwlError
 from twlcli.images.identity import Identity
 from twlcli.images.image_file import Failure
 from twlcli.labels import Vocabulary
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.journal_file import JournalFile
-from twlcli.tagging.tags import Scores
+from twlcli.tagging.tags import Logits, Scores
 
 _FIND = "SELECT name, size, mtime_ns, offset, sha256, tags, reason FROM rows WHERE run = ? AND name"
 _NOTES = "SELECT name, kind, content, size, mtime_ns FROM sidecars"
@@ -36,7 +38,7 @@ _BESIDE = "INSERT OR REPLACE INTO sidecars VALUES"
 _LONGEST = 1 << 20  # bytes of a row, apart from the labels in it
 _LONGEST_NOTE = 16 << 20  # of what stands beside an image, where no vocabulary says more
 
-Entry = Scores | Failure
+Entry = Scores | Logits | Failure
 
 # Rows in one statement. Each call of SQLite gives the interpreter away and has to wait for it while
 # the workers are busy: with a call for each row 20,000 tiny images took twice as long.
@@ -52,6 +54,7 @@ def open_journal(
     outputs_key: bytes | None = None,
     model: str = "",
     own: bool = False,
+    logits: bool = False,
 ) -> Iterator[Journal]:
     """The journal at `path`, made where there is none, and locked until the block ends.
 
@@ -64,6 +67,7 @@ def open_journal(
         outputs_key: of what decides the outputs too; None for `key`.
         model: what the run is called in the file, for people who look into it.
         own: refuse a journal of another user's; for one that the user has not named.
+        logits: the rows of this key are all logits, in place of `Scores`.
 
     Raises:
         TwlError: the file is not a journal, is one of another twl or user, is in use, or cannot be
@@ -73,7 +77,7 @@ def open_journal(
     with closing(JournalFile(path, longest=longest, own=own)) as file:
         run = _run(file, key, model)
         output_run = run if outputs_key is None else _run(file, outputs_key, model)
-        journal = Journal(file, run, vocabulary, output_run=output_run)
+        journal = Journal(file, run, vocabulary, output_run=output_run, logits=logits)
         try:
             yield journal
         except TwlError:
@@ -104,8 +108,15 @@ class Journal:
     """The rows of one run in an open journal; see `open_journal`. For one thread."""
 
     def __init__(
-        self, file: JournalFile, run: int, vocabulary: Vocabulary, *, output_run: int
+        self,
+        file: JournalFile,
+        run: int,
+        vocabulary: Vocabulary,
+        *,
+        output_run: int,
+        logits: bool = False,
     ) -> None:
+        self._holds_logits = logits
         self._file = file
         self._run = run
         self._output_run = output_run
@@ -146,7 +157,7 @@ class Journal:
             return None
         try:
             if tags is not None:
-                return self._unpack(name, tags)
+                return self._logits(name, tags) if self._holds_logits else self._unpack(name, tags)
             return Failure(name, (reason or b"").decode("utf-8", "surrogatepass"))
         except (
             struct.error,
@@ -250,6 +261,8 @@ class Journal:
         tags, reason = None, None
         if isinstance(row, Failure):
             reason = row.reason.encode("utf-8", "surrogatepass")
+        elif isinstance(row, Logits):
+            tags = zlib.compress(row.values.astype("<f4").tobytes(), 1)
         else:
             tags = self._pack(row)
         numbers = now.size, now.mtime_ns, now.offset, now.sha256
@@ -262,6 +275,13 @@ class Journal:
         rest = () if scores.rest is None else (scores.rest,)
         form = f"<{count}I{count + len(rest)}f"
         return zlib.compress(struct.pack(form, *columns, *scores.probabilities, *rest), 1)
+
+    def _logits(self, name: str, data: bytes) -> Logits:
+        unpacking = zlib.decompressobj()
+        values = np.frombuffer(unpacking.decompress(data, 4 * len(self._labels) + 1), "<f4")
+        if not (unpacking.eof and len(values) == len(self._labels) and np.isfinite(values).all()):
+            raise ValueError("no logits of a model")
+        return Logits(name, values)
 
     def _unpack(self, name: str, data: bytes) -> Scores:
         unpacking = zlib.decompressobj()

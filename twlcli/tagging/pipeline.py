@@ -16,13 +16,13 @@ from twlcli.images.decoding import USUAL, Caveat, Decoding
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder
 from twlcli.inference.stream import Chunk, stream
-from twlcli.model.decisions import calibration_of, given_labels, probabilities
+from twlcli.model.decisions import calibration_of, probabilities
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.parallel import usable_cores
 from twlcli.tagging.chunks import Choice, Item, JournalLookup, chunked
 from twlcli.tagging.outputs.fan_out import FanOut, Tally
-from twlcli.tagging.tags import Row, Scores, Tags
+from twlcli.tagging.tags import Logits, Row, Scores
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def tag(
     decoding: Decoding = USUAL,
     ordered: bool = True,
     lookup: JournalLookup | None = None,
+    logits: bool = False,
     progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Tag images and hand each one's row to every output.
@@ -82,6 +83,8 @@ def tag(
         ordered: hand rows over in the order of the files; otherwise as they come.
         lookup: the journal; what is there already is not computed again, and the others are
             there once the outputs have them.
+        logits: whether rows carry them, for outputs of scores; those of the journal as it keeps
+            them.
         progress: told now and then how far the run has come.
 
     Returns:
@@ -94,6 +97,9 @@ def tag(
     """
     calibration_of(predictor.spec)  # before the first image
     start = time.perf_counter()
+    choice = Choice(predictor.spec, thresholds, top_k, logits=logits)
+    if lookup is not None:
+        choice = lookup.choice
     size = batch_size or predictor.batch_size
     chunks = stream(
         chunked(files, lookup, batch_size=size, workers=len(decoders)),
@@ -107,8 +113,7 @@ def tag(
     caveats: Counter[Caveat] = Counter()
     with closing(chunks):
         for chunk in chunks:
-            choice = None if lookup is None else lookup.choice
-            rows = _rows(chunk, predictor.spec, thresholds, top_k, choice)
+            rows = _rows(chunk, predictor.spec, choice, keep=lookup is not None)
             for item in chunk.group:
                 row, scores = next(rows) if item.stored is None else (item.stored, None)
                 outputs.take(item, row, scores)
@@ -131,20 +136,18 @@ def _missing(items: Sequence[Item]) -> list[ImageFile]:
 def _rows(
     chunk: Chunk[tuple[Item, ...]],
     spec: ModelSpec,
-    thresholds: NDArray[np.float32] | None,
-    top_k: int | None,
-    choice: Choice | None,
-) -> Iterator[tuple[Row, Scores | None]]:
-    """The rows of the files of `_missing`, in their order, with what the journal keeps of them."""
+    choice: Choice,
+    *,
+    keep: bool,
+) -> Iterator[tuple[Row, Scores | Logits | None]]:
+    """The rows of the files of `_missing`, in their order, with what a journal keeps of them."""
     good = np.array([error is None for error in chunk.errors], dtype=bool)
     certain = np.full(chunk.logits.shape, np.nan, dtype=np.float32)
     certain[good] = probabilities(chunk.logits[good], calibration_of(spec))
-    names = spec.vocabulary.names
-    for file, error, row in zip(_missing(chunk.group), chunk.errors, certain, strict=True):
+    computed = zip(_missing(chunk.group), chunk.errors, certain, chunk.logits, strict=True)
+    for file, error, row, logits in computed:
         if error is not None:
             yield Failure(file.name, str(error)), None
-            continue
-        columns = given_labels(row, thresholds, top_k)
-        labels = tuple(names[column] for column in columns)
-        scores = None if choice is None else choice.scores(file.name, row)
-        yield Tags(file.name, labels, tuple(row[columns].tolist())), scores
+        else:
+            kept = choice.entry(file.name, row, logits) if keep else None
+            yield choice.given(file.name, row, logits), kept

@@ -17,7 +17,13 @@ from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
 from twlcli.io import check_count, check_free, listed, partial_path
 from twlcli.model.bundled import default_model, model_path
-from twlcli.model.decisions import never_given_note, thresholds_of, wish_text
+from twlcli.model.decisions import (
+    never_given_note,
+    threshold_file,
+    thresholds_of,
+    wish_beside,
+    wish_text,
+)
 from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
@@ -25,6 +31,7 @@ from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
 from twlcli.tagging.outputs.output import Output, RunFacts
+from twlcli.tagging.outputs.scores import ScoreTable
 from twlcli.tagging.outputs.tables import is_table, table
 
 if TYPE_CHECKING:  # a run without them starts without them
@@ -125,7 +132,8 @@ def tag_files(
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
         model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
-            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)` and `FailureTable(path)`.
+            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `ScoreTable(path)` and
+            `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -133,7 +141,8 @@ def tag_files(
         exclude: .gitignore-style patterns; matching images are skipped.
         hidden: include hidden files in folders, globs and tars.
         shard: `2/8` for the second of eight parts, which `merge` joins; the tables need files.
-        threshold: `best-f1` (None), `precision=0.9`, or one number in 0..1 for all labels.
+        threshold: `best-f1` (None), `precision=0.9`, `recall=0.9`, `f2`, one number in 0..1 for all
+            labels, or a `.toml` file with a number for each; see `decisions.thresholds_of`.
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
         exact: decode JPEG at full size: slower, and scores barely change.
@@ -187,6 +196,7 @@ def tag_files(
         raise TwlError(f"{what} needs a journal", hint=hint)
     if shard is not None and not ordered:
         raise TwlError("shards are joined in the order of the files, and need rows in that order")
+    own_thresholds = threshold_file(wish_text(threshold))
     run = _Run(
         scan=partial(
             scan,
@@ -203,7 +213,7 @@ def tag_files(
         shard=_parsed_shard(shard),
         inputs=[
             path
-            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules))))
+            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules, own_thresholds))))
             if path.is_file()
         ],
         outputs=written,
@@ -215,7 +225,7 @@ def tag_files(
         retry_failed=retry_failed,
         model=chosen,
         provider=provider,
-        threshold=None if top_k is not None and threshold is None else wish_text(threshold),
+        threshold=wish_beside(threshold, top_k),
         top_k=top_k,
         rules=None if rules is None else Path(rules),
         decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
@@ -285,6 +295,11 @@ class _Run:
         """The files that are written anew."""
         return [output.file for output in self.outputs if output.file is not None]
 
+    @property
+    def with_scores(self) -> bool:
+        """Whether an output wants the logits of every image."""
+        return any(isinstance(output, ScoreTable) for output in self.outputs)
+
     def check_outputs(self) -> None:
         """Raise TwlError where a file cannot be written, as far as that is known beforehand.
 
@@ -331,7 +346,8 @@ class _Run:
         thresholds = None if self.threshold is None else thresholds_of(spec, self.threshold)
         rules = self._read_rules(predictor)
         digest = _Digest(self.model)
-        facts = RunFacts(spec.vocabulary if rules is None else rules.vocabulary, digest, self.force)
+        names = spec.vocabulary if rules is None else rules.vocabulary
+        facts = RunFacts(names, digest, self.force, spec=spec)
         start = TagStart(
             self.model,
             predictor.provider,
@@ -355,7 +371,7 @@ class _Run:
 
         # The record comes after the journal, which may refuse the run: entering it removes the
         # records of the outputs that are there.
-        choice = Choice(spec, thresholds, self.top_k)
+        choice = Choice(spec, thresholds, self.top_k, logits=self.with_scores)
         with self._opened_journal(decision, choice, spec) as lookup, self._record() as record:
             files = work.files if record is None else record.take(work.files)
             opened = open_outputs(
@@ -374,6 +390,7 @@ class _Run:
                     decoding=self.decoding,
                     ordered=self.ordered,
                     lookup=lookup,
+                    logits=self.with_scores,
                     progress=self.watcher.advanced,
                 )
             if lookup is not None:
@@ -406,11 +423,12 @@ class _Run:
 
         opened = open_journal(
             self.journal,
-            decision().scores_key,
+            decision().logits_key if self.with_scores else decision().scores_key,
             spec.vocabulary,
             outputs_key=decision().key,
             model=str(self.model),
             own=not self.journal_is_named,
+            logits=self.with_scores,
         )
         with opened as journal:
             for path in self.files:

@@ -7,7 +7,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -133,7 +133,8 @@ class TagRules:
             for name in self._written[label]:
                 written[name] = max(probability, written.get(name, probability))
         names = sorted(written, key=lambda name: -written[name])
-        return Tags(tags.image, tuple(names), tuple(written[name] for name in names))
+        probabilities = tuple(written[name] for name in names)
+        return replace(tags, labels=tuple(names), probabilities=probabilities)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from twlcli.images.image_file import Failure
 
 
 @dataclass(frozen=True)
 class Tags:
-    """The labels given to one image, the most probable first, with their probabilities."""
+    """The labels given to one image, the most probable first, with their probabilities.
+
+    Attributes:
+        image: its name.
+        labels: those given.
+        probabilities: theirs.
+        logits: (C,), what the model says of all labels; None where no output of the run is of
+            scores.
+    """
 
     image: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    logits: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,19 @@ class Scores:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     rest: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What the model says of one image, where all of it is asked for.
+
+    Attributes:
+        image: its name.
+        values: (C,) float32.
+    """
+
+    image: str
+    values: NDArray[np.float32]
 
 
 Row = Tags | Failure

@@ -14,7 +14,7 @@ from twlcli.io import discard_partial
 from twlcli.tagging.chunks import Item, JournalLookup
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.outputs.output import Output, RunFacts, SidecarCount, Sink
-from twlcli.tagging.tags import Row, Scores, Tags
+from twlcli.tagging.tags import Logits, Row, Scores, Tags
 
 if TYPE_CHECKING:
     from twlcli.tagging.journal import Journal
@@ -96,10 +96,10 @@ class FanOut:
         self._lookup = lookup
         self._log = log
         self._sidecars = sidecars or SidecarCount()
-        self._computed: list[tuple[Identity, Scores | Failure]] = []
+        self._computed: list[tuple[Identity, Scores | Logits | Failure]] = []
         self._tagged = self._failed = self._stored = self._unwritten = 0
 
-    def take(self, item: Item, row: Row, scores: Scores | None = None) -> None:
+    def take(self, item: Item, row: Row, scores: Scores | Logits | None = None) -> None:
         """Give the row of one image to every output; the journal gets the scores."""
         photographs = self._sidecars.photographs
         failed = isinstance(row, Failure)
@@ -125,7 +125,9 @@ class FanOut:
             self._unwritten += 1
             self._fail(file, Failure(file.name, "; ".join(reasons)))
 
-    def _remember(self, item: Item, entry: Scores | Failure | None, *, changed: bool) -> None:
+    def _remember(
+        self, item: Item, entry: Scores | Logits | Failure | None, *, changed: bool
+    ) -> None:
         """Note what the journal gets, with the file as it is now that everything is written."""
         identity = item.identity
         if self._lookup is None or identity is None or (item.stored is not None and not changed):

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twlcli.images.image_file import ImageFile
 from twlcli.labels import Vocabulary
 from twlcli.tagging.fingerprint import Written
 from twlcli.tagging.tags import Row
+
+if TYPE_CHECKING:
+    from twlcli.model.spec import ModelSpec
 
 
 class Sink(Protocol):
@@ -61,6 +64,7 @@ class RunFacts:
         force: whether files that exist may be replaced.
         log: what was written beside the images before; None without a journal.
         sidecars: counts them.
+        spec: the model's; None where rows are not a model's.
     """
 
     vocabulary: Vocabulary
@@ -68,6 +72,7 @@ class RunFacts:
     force: bool = False
     log: SidecarLog | None = None
     sidecars: SidecarCount = field(default_factory=SidecarCount)
+    spec: ModelSpec | None = None
 
 
 class Output(Protocol):
