@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 
 from twlcli import errors
@@ -62,7 +63,7 @@ def confined(
         ConfinedError: it took too much, or has crashed.
     """
     limits = limits or Limits()
-    request: Any = (limits, work.__module__, work.__name__, args)
+    request: Any = (limits, _folder(), work.__module__, work.__name__, args)
     process = _take_idle() or _Process()
     awaited = True  # an answer that has not come yet
     try:
@@ -206,8 +207,20 @@ def main() -> None:
         os._exit(0)
 
 
-def _begun(limits: Limits, module: str, name: str, args: Sequence[Any]) -> Iterator[str]:
+def _folder() -> str:
+    """The current folder, which relative paths start from; empty where it was removed."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
+def _begun(
+    limits: Limits, folder: str, module: str, name: str, args: Sequence[Any]
+) -> Iterator[str]:
     work = getattr(importlib.import_module(module), name)
+    if folder:  # it may have changed since this process started
+        os.chdir(folder)
     _limit(limits)
     return _gathered(work(*args))
 

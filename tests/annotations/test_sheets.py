@@ -318,3 +318,12 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, suffix, p
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"twlcli\[{extra}\]"):
         read_labels(tmp_path / f"a{suffix}")
+
+
+def test_paths_are_relative_to_the_folder_as_it_is_now(tmp_path, monkeypatch):
+    for name, label in (("one", "cat"), ("two", "dog")):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        table = pyarrow.table({"image": ["a.jpg"], "labels": [[label]]})
+        parquet.write_table(table, "labels.parquet")
+        assert read_labels("labels.parquet").vocabulary.names == (label,)
