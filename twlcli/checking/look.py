@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +18,9 @@ from twlcli.annotations.split import numbered
 from twlcli.checking.near import near_groups
 from twlcli.errors import ImageError, MissingExtraError, TwlError, check_extra, needs_extra
 from twlcli.images.decoding import USUAL, Caveat, Decoding
+from twlcli.images.each_decoded import each_decoded
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
-from twlcli.images.sandbox import Decoder, decoder_processes
+from twlcli.images.sandbox import Decoder
 from twlcli.io import check_count
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.parallel import in_threads, usable_cores
@@ -203,31 +202,13 @@ def _decoded(
     decoding: Decoding,
     workers: int,
 ) -> Generator[list[Seen], None, None]:
-    """Decode images in several processes: row, hash or error, and caveat of each.
+    """Decode images in several processes: row, hash or error, and caveat of each."""
 
-    Closing the generator, as an interrupt does, ends the processes and threads at once.
-    """
-    stop = threading.Event()
-    idle: SimpleQueue[Decoder] = SimpleQueue()
-
-    def decode(batch: Sequence[int]) -> list[Seen]:
-        decoder = idle.get()
-        try:
-            return [_seen(annotations, row, decoder, take, decoding, stop) for row in batch]
-        finally:
-            idle.put(decoder)
+    def decode(decoder: Decoder, batch: Sequence[int]) -> list[Seen]:
+        return [_seen(annotations, row, decoder, take, decoding) for row in batch]
 
     batches = (rows[first : first + _AT_ONCE].tolist() for first in range(0, len(rows), _AT_ONCE))
-    with decoder_processes(workers) as decoders:
-        for decoder in decoders:
-            idle.put(decoder)
-
-        def end() -> None:
-            stop.set()
-            for decoder in decoders:
-                decoder.close()
-
-        yield from in_threads(decode, batches, threads=workers, name="twl-images", end=end)
+    return each_decoded(decode, batches, workers=workers, name="twl-images")
 
 
 def _seen(
@@ -236,13 +217,10 @@ def _seen(
     decoder: Decoder,
     take: Hash | None,
     decoding: Decoding,
-    stop: threading.Event,
 ) -> Seen:
     file = ImageFile(annotations.path(row), annotations.images[row])
     pixels = np.empty((SMALL.crop, SMALL.crop, 3), dtype=np.uint8)
     try:
-        if stop.is_set():
-            raise ImageError("stopped")
         caveat = decoder.decode(file, SMALL, pixels, decoding=decoding)
     except ImageError as error:
         return row, error, Caveat.NOTHING

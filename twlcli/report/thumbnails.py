@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
-import threading
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
-from queue import SimpleQueue
 
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import ImageError
 from twlcli.images.decoding import USUAL, Decoding
+from twlcli.images.each_decoded import each_decoded
 from twlcli.images.image_file import ImageFile
-from twlcli.images.sandbox import Decoder, decoder_processes
+from twlcli.images.sandbox import Decoder
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.parallel import in_threads, usable_cores
+from twlcli.parallel import usable_cores
 
 SIDE = 144  # pixels
 _QUALITY = 72  # of JPEG: about 5 kB for a photograph
@@ -55,34 +54,19 @@ def thumbnails(
     shown = Preprocessing(
         resize=max(SIDE, round(SIDE * preprocessing.resize / preprocessing.crop)), crop=SIDE
     )
-    stop = threading.Event()
-    idle: SimpleQueue[Decoder] = SimpleQueue()
-    count = workers or usable_cores()
 
-    def made(row: int) -> str:
-        decoder = idle.get()
-        try:
-            return "" if stop.is_set() else _address(annotations, row, shown, decoder, decoding)
-        finally:
-            idle.put(decoder)
+    def made(decoder: Decoder, row: int) -> str:
+        return _address(annotations, row, shown, decoder, decoding)
 
     found: dict[int, str] = {}
-    with decoder_processes(count) as decoders:
-        for decoder in decoders:
-            idle.put(decoder)
-
-        def end() -> None:
-            stop.set()
-            for decoder in decoders:
-                decoder.close()
-
-        with closing(in_threads(made, rows, threads=count, name="twl-pictures", end=end)) as all_:
-            for row, address in zip(rows, all_, strict=True):
-                most_bytes -= len(address)
-                if most_bytes < 0:
-                    break
-                if address:
-                    found[row] = address
+    count = workers or usable_cores()
+    with closing(each_decoded(made, rows, workers=count, name="twl-pictures")) as addresses:
+        for row, address in zip(rows, addresses, strict=True):
+            most_bytes -= len(address)
+            if most_bytes < 0:
+                break
+            if address:
+                found[row] = address
     return found
 
 
