@@ -456,6 +456,24 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file that somebody has written.
+
+    Args:
+        path: of the file.
+        what: it holds, for the errors.
+
+    Raises:
+        TwlError: it cannot be read, or is no TOML.
+    """
+    try:
+        return parse_toml(read_short_text(path))
+    except OSError as error:
+        raise TwlError(f"{path}: cannot read the {what} ({reason_of(error)})") from error
+    except ValueError as error:
+        raise TwlError(f"{path}: not a TOML file of {what} ({error})") from error
+
+
 # --- arguments that are not trusted ---------------------------------------------------------------
 
 

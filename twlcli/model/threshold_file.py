@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.errors import TwlError, did_you_mean, reason_of
-from twlcli.io import parse_toml, read_short_text
+from twlcli.errors import TwlError, did_you_mean
+from twlcli.io import read_toml
 from twlcli.labels import Vocabulary, some_of
 
 DEFAULT = "default"
@@ -32,12 +32,7 @@ def read_thresholds(path: Path, vocabulary: Vocabulary) -> NDArray[np.float32]:
         TwlError: the file cannot be read; a label is not known or has no threshold, or one is not a
             number in 0..1.
     """
-    try:
-        table = parse_toml(read_short_text(path))
-    except OSError as error:
-        raise TwlError(f"{path}: cannot read the thresholds ({reason_of(error)})") from error
-    except ValueError as error:
-        raise TwlError(f"{path}: not a TOML file of thresholds ({error})") from error
+    table = read_toml(path, "thresholds")
     has_default = DEFAULT in table and DEFAULT not in vocabulary
     default = _number(table.pop(DEFAULT), DEFAULT, path) if has_default else None
     for name in table:

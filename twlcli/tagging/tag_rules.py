@@ -14,8 +14,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from twlcli.errors import TwlError, did_you_mean, reason_of
-from twlcli.io import parse_toml, read_short_text
+from twlcli.errors import TwlError, did_you_mean
+from twlcli.io import read_toml
 from twlcli.labels import Vocabulary
 from twlcli.tagging.tags import Tags
 
@@ -89,13 +89,7 @@ class TagRules:
             TwlError: the file cannot be read; a key or label is not known, or a value is none of
                 its key's; implications run in a circle, or contradict a group.
         """
-        try:
-            table = parse_toml(read_short_text(path))
-        except OSError as error:
-            raise TwlError(f"{path}: cannot read the tag rules ({reason_of(error)})") from error
-        except ValueError as error:
-            raise TwlError(f"{path}: not a TOML file of tag rules ({error})") from error
-        return cls.of(table, vocabulary, place=str(path))
+        return cls.of(read_toml(path, "tag rules"), vocabulary, place=str(path))
 
     @classmethod
     def of(cls, table: Mapping[str, Any], vocabulary: Vocabulary, *, place: str) -> TagRules:
