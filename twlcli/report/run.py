@@ -11,7 +11,7 @@ from typing import Unpack
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
-from twlcli.inference.scored import score_images
+from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.io import check_count, check_free
 from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
@@ -85,13 +85,7 @@ def evaluate(
     check_count("batch_size", batch_size)
     check_count("workers", workers)
     check_count("max_pixels", max_pixels)
-    if scores is not None:
-        check_suffix(Path(scores))
-        check_free(Path(scores), force=force)
-    if report is not None:
-        check_free(Path(report), force=force)
-        if scores is not None and Path(scores).absolute() == Path(report).absolute():
-            raise TwlError(f"{report}: is wanted both for the scores and for the report")
+    _check_outputs(scores, report, force=force)
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
     decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
@@ -131,12 +125,7 @@ def evaluate(
                 decoding=decoding,
                 progress=progress,
             )
-    evaluation = score(scored, spec, threshold=threshold)
-    evaluation = replace(evaluation, notes=labelled.annotations.notes)
-    seen = seen_among(spec.provenance, hashes_of(labelled.annotations))
-    evaluation = replace(evaluation, trained_on=seen.training, fitted_on=seen.fitted)
-    evaluation = with_intervals(evaluation, scored, spec, threshold=threshold)
-    evaluation = replace(evaluation, data=str(labelled.annotations.source), split=labelled.split)
+    evaluation = _measured(scored, spec, labelled, threshold)
     if scores is not None:
         write_scores(scored, spec, Path(scores))
     if report is not None:
@@ -149,3 +138,30 @@ def evaluate(
             workers=workers,
         )
     return evaluation
+
+
+def _check_outputs(scores: Path | str | None, report: Path | str | None, *, force: bool) -> None:
+    """Raise TwlError where a file cannot be written, as far as that is known beforehand."""
+    if scores is not None:
+        check_suffix(Path(scores))
+        check_free(Path(scores), force=force)
+    if report is not None:
+        check_free(Path(report), force=force)
+        if scores is not None and Path(scores).absolute() == Path(report).absolute():
+            raise TwlError(f"{report}: is wanted both for the scores and for the report")
+
+
+def _measured(
+    scored: ScoredImages, spec: ModelSpec, labelled: Labelled, threshold: str | float | None
+) -> Evaluation:
+    """All scores, with intervals and with what is known of where the images come from."""
+    seen = seen_among(spec.provenance, hashes_of(labelled.annotations))
+    evaluation = replace(
+        score(scored, spec, threshold=threshold),
+        notes=labelled.annotations.notes,
+        trained_on=seen.training,
+        fitted_on=seen.fitted,
+        data=str(labelled.annotations.source),
+        split=labelled.split,
+    )
+    return with_intervals(evaluation, scored, spec, threshold=threshold)
