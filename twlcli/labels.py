@@ -130,6 +130,17 @@ class LabelMatrix:
         values = targets[rows, columns].astype(np.int8)
         return cls(starts.astype(np.int64), columns.astype(np.int32), values, targets.shape[1])
 
+    @classmethod
+    def stacked(cls, matrices: Sequence[LabelMatrix]) -> LabelMatrix:
+        """Matrices (N1, C), (N2, C), ... below each other."""
+        lengths = np.concatenate([np.diff(matrix.starts) for matrix in matrices])
+        return cls(
+            np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+            np.concatenate([matrix.columns for matrix in matrices]),
+            np.concatenate([matrix.values for matrix in matrices]),
+            matrices[0].label_count,
+        )
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 

@@ -62,6 +62,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "jsonl": {"photos.jsonl": '{"image": "a.jpg", "labels": ["dog"]}\n'},
     "json": {"photos.json": '[{"image": "a.jpg", "labels": ["dog"]}]'},
     "label-studio": {"tasks.json": '[{"image": "a.jpg", "choice": {"choices": ["dog"]}}]'},
+    "corrections": {"corrections.csv": "image,label,verdict\na.jpg,dog,present\n"},
     "imagefolder": {"train/metadata.csv": "file_name,labels\na.jpg,dog\n", "train/a.jpg": ""},
     "coco": {"annotations/instances_val2017.json": coco("dog", "cat"), "val2017/a.jpg": ""},
     "yolo": {

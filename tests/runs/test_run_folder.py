@@ -49,6 +49,22 @@ def test_a_split_is_used_again_and_new_images_are_for_training(tmp_path, table):
         (tmp_path / "gone").rename(first.folder / "split.csv")
 
 
+def test_images_that_corrections_bring_to_a_run_are_for_training(tmp_path, table):
+    first = new_run(tmp_path / "a", table)
+    train, held = first.split_data()
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text("image,label,verdict\nnew.jpg,cat,present\n")
+    (tmp_path / "new.jpg").touch()
+    recipe = first.recipe.with_values({"data": {"corrections": str(corrections)}})
+    again_train, again_held = Run(first.folder, recipe).split_data()
+    assert again_train.images == (*train.images, "new.jpg")
+    assert again_held.images == held.images
+    with table.open("a") as file:
+        file.write("20.jpg,bird\n")
+    with pytest.raises(AnnotationError, match="its images are not those that"):
+        Run.open(first.folder).data()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.builder import AnnotationBuilder, normal_image
 from twlcli.annotations.csv_cells import image_of_cell, text_of_cell
-from twlcli.annotations.encoding import find_encoding, readable
+from twlcli.annotations.encoding import check_is_file, find_encoding, readable
+from twlcli.annotations.joined import JoinedRows
+from twlcli.annotations.read_options import ReadOptions
 from twlcli.annotations.rows import table_rows
-from twlcli.errors import AnnotationError, did_you_mean
-from twlcli.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
+from twlcli.errors import AnnotationError
+from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
 COLUMNS = ("image", "label", "verdict")
 VERDICTS = {"present": PRESENT, "absent": ABSENT, "unknown": UNKNOWN}
 _DELIMITERS = (",", ";", "\t")
+
+_START = 1 << 16  # bytes that show what a file is
+_TABLE = re.compile(
+    rb'(?:\xef\xbb\xbf)?"?image"?([,;\t])"?label"?\1"?verdict"?\r?\n'
+    rb'.*\1"?(?:present|absent|unknown)"?\r?(?:\n|$)',
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +34,14 @@ class Correction:
     """What is right for one label of one image.
 
     Attributes:
+        file: where it stands.
         line: of the file.
         image: its name, as the label file has it.
         label: the label's.
         value: 1 present, 0 absent, -1 unknown.
     """
 
+    file: Path
     line: int
     image: str
     label: str
@@ -38,7 +49,7 @@ class Correction:
 
 
 def read_corrections(path: Path) -> list[Correction]:
-    """Read a table with the columns `image`, `label` and `verdict`.
+    """Read a table with the columns `image`, `label` and `verdict`, or a folder of such tables.
 
     A verdict is `present`, `absent` or `unknown`. Other columns are left alone.
 
@@ -46,74 +57,62 @@ def read_corrections(path: Path) -> list[Correction]:
         AnnotationError: it is no such table, or says two things of the same label of an image.
     """
     found: dict[tuple[str, str], Correction] = {}
-    for line, row in _rows(path):
-        verdict = row["verdict"].strip().lower()
-        if verdict not in VERDICTS:
+    for each in (correction for file in _tables(path) for correction in _corrections_in(file)):
+        before = found.setdefault((normal_image(each.image), each.label), each)
+        if before.value != each.value:
+            where = "" if before.file == each.file else f" of {before.file}"
             raise AnnotationError.at(
-                path, line, f"verdict '{row['verdict']}'; expected {', '.join(VERDICTS)}"
-            )
-        image, label = image_of_cell(row["image"]), text_of_cell(row["label"])
-        correction = Correction(line, image, label, VERDICTS[verdict])
-        before = found.setdefault((image, label), correction)
-        if before.value != correction.value:
-            raise AnnotationError.at(
-                path,
-                line,
-                f"label '{label}' of image '{image}' has another verdict on line {before.line}",
+                each.file,
+                each.line,
+                f"label '{each.label}' of image '{each.image}' has another verdict on line "
+                f"{before.line}{where}",
             )
     return list(found.values())
 
 
-def corrected(annotations: Annotations, path: Path) -> Annotations:
-    """The annotations with the corrections of a file.
+def _tables(path: Path) -> Sequence[Path]:
+    with readable(path):
+        if not path.is_dir():
+            return [path]
+        tables = sorted(each for each in path.iterdir() if each.suffix.lower() == ".csv")
+    if not tables:
+        raise AnnotationError(f"{path}: holds no .csv file; expected tables of corrections")
+    return tables
 
-    Args:
-        annotations: with all labels that the file names.
-        path: see `read_corrections`.
+
+def _corrections_in(file: Path) -> Iterator[Correction]:
+    for line, row in _rows(file):
+        verdict = row["verdict"].strip().lower()
+        if verdict not in VERDICTS:
+            raise AnnotationError.at(
+                file, line, f"verdict '{row['verdict']}'; expected {', '.join(VERDICTS)}"
+            )
+        image, label = image_of_cell(row["image"]), text_of_cell(row["label"])
+        yield Correction(file, line, image, label, VERDICTS[verdict])
+
+
+def are_corrections(path: Path) -> bool:
+    """Whether a file begins as a table of image, label and verdict does."""
+    check_is_file(path)
+    with readable(path), path.open("rb") as file:
+        return _TABLE.match(file.read(_START)) is not None
+
+
+def read_verdicts(path: Path, options: ReadOptions) -> Annotations:
+    """Labels that are nothing but verdicts: whatever has none is unknown.
 
     Raises:
-        AnnotationError: it cannot be read, or names an image or label that is not there.
+        AnnotationError: as `read_corrections`.
     """
-    rows = {image: row for row, image in enumerate(annotations.images)}
-    changes: dict[tuple[int, int], int] = {}
+    builder = AnnotationBuilder(path, format_name="corrections", root=path.parent)
+    images = JoinedRows(builder, path, others_unknown=True)
     for each in read_corrections(path):
-        if each.image not in rows:
-            hint = did_you_mean(each.image, annotations.images)
-            raise AnnotationError.at(
-                path, each.line, f"there is no image '{each.image}' in {annotations.source}{hint}"
-            )
-        if each.label not in annotations.vocabulary:
-            hint = did_you_mean(each.label, annotations.vocabulary.names)
-            raise AnnotationError.at(
-                path, each.line, f"there is no label '{each.label}' in {annotations.source}{hint}"
-            )
-        changes[rows[each.image], annotations.vocabulary.column(each.label)] = each.value
-    labels, changed = _changed(annotations.labels, changes)
-    note = f"{path}: {changed:,} of {len(changes):,} corrections change a label"
-    return replace(annotations, labels=labels).with_note(note)
-
-
-def _changed(
-    labels: LabelMatrix, changes: Mapping[tuple[int, int], int]
-) -> tuple[LabelMatrix, int]:
-    """The matrix with some entries set, and how many of them were another value before."""
-    if not changes:
-        return labels, 0
-    entries = np.array([*changes], dtype=np.int64)
-    rows, places = np.unique(entries[:, 0], return_inverse=True)
-    before = labels.dense(rows)
-    after = before.copy()
-    after[places, entries[:, 1]] = list(changes.values())
-    new = LabelMatrix.from_dense(after)
-    both = LabelMatrix(
-        np.concatenate((labels.starts, labels.starts[-1] + new.starts[1:])),
-        np.concatenate((labels.columns, new.columns)),
-        np.concatenate((labels.values, new.values)),
-        labels.label_count,
-    )
-    order = np.arange(len(labels))
-    order[rows] = len(labels) + np.arange(len(rows))
-    return both.select(order), int((before != after).sum())
+        columns = builder.columns([each.label])
+        present, absent = (columns if each.value == value else () for value in (PRESENT, ABSENT))
+        images.add(each.image, present, absent=absent, line=each.line)
+    images.finish()
+    builder.note("labels of an image that have no verdict were read as unknown")
+    return builder.finish()
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

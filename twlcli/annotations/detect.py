@@ -12,7 +12,8 @@ from typing import Literal, Unpack
 
 from twlcli.annotations import coco, nus_wide, voc
 from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.corrections import corrected
+from twlcli.annotations.corrected import corrected
+from twlcli.annotations.corrections import are_corrections, read_verdicts
 from twlcli.annotations.csv_layout import find_layout
 from twlcli.annotations.encoding import find_encoding, open_text, readable
 from twlcli.annotations.folders import is_folders, read_folders, walk
@@ -76,6 +77,7 @@ FORMATS: dict[str, Format] = {
     "label-studio": Format(
         read_label_studio, "file", EVERY | {"images", "image_column", "labels_column", "extension"}
     ),
+    "corrections": Format(read_verdicts, "file", EVERY | {"images", "extension"}),
     "imagefolder": Format(read_imagefolder, "folder", OF_TABLES - {"join_rows"}),
     "coco": Format(
         lambda path, options: coco.read(path, images=options.coco_images or options.images),
@@ -90,7 +92,7 @@ FORMATS: dict[str, Format] = {
     "folders": Format(read_folders, "folder", EVERY),
 }
 # Formats whose files name images that may lie elsewhere; see `located`.
-_LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json")
+_LISTS = ("csv", "tsv", "parquet", "xlsx", "jsonl", "json", "corrections")
 
 # Formats in which labels stand in cells; see `odd_labels`.
 _OF_CELLS = ("csv", "tsv", "parquet", "xlsx", "sidecars", "imagefolder")
@@ -316,6 +318,8 @@ def _label_files(folder: Path) -> list[str]:
 
 def _file_format(path: Path, options: ReadOptions) -> str:
     suffix = path.suffix.lower()
+    if suffix == ".csv" and are_corrections(path):
+        return "corrections"
     if suffix in FORMAT_OF_SUFFIX:
         return FORMAT_OF_SUFFIX[suffix]
     if is_image(path.name):

@@ -57,7 +57,7 @@ def several_as_one(first: Annotations, others: Sequence[tuple[str, Annotations]]
     return replace(
         first,
         images=tuple(image for part in parts for image in part.images),
-        labels=_stacked([in_vocabulary(part, vocabulary).labels for part in parts]),
+        labels=LabelMatrix.stacked([in_vocabulary(part, vocabulary).labels for part in parts]),
         vocabulary=vocabulary,
         splits=tuple(split for part in parts for split in part.splits),
         groups=tuple(g for part in parts for g in part.groups or ("",) * len(part))
@@ -97,16 +97,6 @@ def _common(parts: Sequence[Annotations]) -> Vocabulary:
     if all(part.vocabulary == first for part in parts):
         return first
     return Vocabulary(tuple(sorted({name for part in parts for name in part.vocabulary})))
-
-
-def _stacked(matrices: Sequence[LabelMatrix]) -> LabelMatrix:
-    lengths = np.concatenate([np.diff(matrix.starts) for matrix in matrices])
-    return LabelMatrix(
-        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        np.concatenate([matrix.columns for matrix in matrices]),
-        np.concatenate([matrix.values for matrix in matrices]),
-        matrices[0].label_count,
-    )
 
 
 def _places(parts: Sequence[Annotations]) -> tuple[tuple[Path, ...], NDArray[np.int32]]:

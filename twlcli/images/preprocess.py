@@ -6,6 +6,7 @@ The processes that decode import no more than this: without NumPy they start in 
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from twlcli.images.decode import Noted, open_upright, read_upright, say_nothing
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import MAX_BYTES, ByteRange, read_range
 from twlcli.images.random_crop import RandomCrop
+from twlcli.images.whole import Whole
 from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
 
 RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
@@ -24,7 +26,7 @@ RESAMPLING = {name: Image.Resampling[name.upper()] for name in INTERPOLATIONS}
 def load_crop(
     path: Path,
     byte_range: ByteRange | None,
-    cut: Preprocessing | RandomCrop,
+    cut: Preprocessing | RandomCrop | Whole,
     *,
     decoding: Decoding = USUAL,
     noted: Noted = say_nothing,
@@ -34,19 +36,22 @@ def load_crop(
     Args:
         path: the file.
         byte_range: where the image lies in it; None for the whole file.
-        cut: the model's preprocessing, or what was drawn for training.
+        cut: the model's preprocessing, what was drawn for training, or all of it.
         decoding: the other settings that change pixels.
         noted: told what is odd about an image that was read all the same.
 
     Returns:
-        An RGB image of (crop, crop) or (size, size) pixels.
+        An RGB image of (crop, crop) or (size, size) pixels; what `Whole` says.
 
     Raises:
         ImageError: it cannot be read or decoded; the message is the reason alone.
         ModelError: the interpolation is not known.
     """
+    crop: Callable[[Image.Image], Image.Image]
     if isinstance(cut, Preprocessing):
         needed, crop = cut.resize, partial(cropped, preprocessing=cut)
+    elif isinstance(cut, Whole):
+        needed, crop = cut.side, cut.drawn
     else:
         needed, crop = cut.shorter_side, partial(_cut_out, cut=cut)
     shorter_side = None if decoding.exact else needed

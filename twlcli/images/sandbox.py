@@ -24,6 +24,7 @@ from twlcli.images.decoding import USUAL, Caveat, Decoding, joined
 from twlcli.images.image_file import ImageFile
 from twlcli.images.random_crop import RandomCrop
 from twlcli.images.sandbox_protocol import LENGTH, READY
+from twlcli.images.whole import Whole
 from twlcli.model.preprocessing import Preprocessing
 
 # The other process finds twl where this one did, and nothing in the folder it happens to start in.
@@ -31,7 +32,7 @@ _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from twlcli.images.sandbox_child import main; main()"
 )
 
-Cut = Preprocessing | RandomCrop  # what of an image is shown
+Cut = Preprocessing | RandomCrop | Whole  # what of an image is shown
 
 
 class Decoder(Protocol):
@@ -45,7 +46,7 @@ class Decoder(Protocol):
         *,
         decoding: Decoding = USUAL,
     ) -> Caveat:
-        """Decode a file into `out`, uint8 RGB (side, side, 3), contiguous; see `load_crop`.
+        """Decode a file into `out`, uint8 RGB (height, width, 3), contiguous; see `load_crop`.
 
         Returns:
             What has to be said of the image all the same.

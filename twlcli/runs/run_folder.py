@@ -190,12 +190,18 @@ class Run:
             return open_data(self.recipe.data)
         annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         split_of = _read_splits(path)
-        if split_of.keys() != set(annotations.images):
+        images = set(annotations.images)
+        # Corrections may have brought images since: they are for training.
+        if split_of.keys() - images or (
+            images - split_of.keys() and not self.recipe.data.corrections
+        ):
             raise AnnotationError(
                 f"{annotations.source}: its images are not those that {path} splits; "
                 "the data have changed since the run began"
             )
-        return replace(annotations, splits=tuple(split_of[image] for image in annotations.images))
+        train, _, _ = self.splits[0].partition(",")
+        splits = tuple(split_of.get(image, train) for image in annotations.images)
+        return replace(annotations, splits=splits)
 
     @property
     def has_held_out(self) -> bool:
