@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -80,3 +82,19 @@ def acting(path: Path, script: str) -> Path:
     copy = path.with_name("acting.html")
     copy.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
     return copy
+
+
+SAY = """
+const say = (value) => document.body.append(Object.assign(
+  document.createElement("p"), { className: "said", textContent: JSON.stringify(value) }));
+const one = (selector) => document.querySelector(selector);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const text = (selector) => one(selector).textContent;
+"""
+
+
+def said(path: Path, script: str, fragment: str = "") -> list[Any]:
+    """What a script says, by `say`, that acts as the page's user; the console stays empty."""
+    found = browse(acting(path, SAY + script), fragment)
+    assert not found.console, found.console
+    return [json.loads(text) for text in found.texts["said"]]

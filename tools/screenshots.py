@@ -37,6 +37,8 @@ def main() -> None:
         copy_photographs(folder / "photographs")
         twl("tag photographs --gallery gallery.html", folder)
         screenshot(folder / "gallery.html", IMAGES / "gallery.png", size=(1200, 640))
+        twl("review photos-small photographs", folder)
+        screenshot(folder / "review.html", IMAGES / "review.png", size=(1100, 700))
         twl("data sample shapes", folder)
         twl("eval shapes-small shapes --report report.html", folder)
         screenshot(

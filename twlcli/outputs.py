@@ -5,6 +5,7 @@ from twlcli.tagging.outputs.gallery.page import Gallery
 from twlcli.tagging.outputs.jsonl import Jsonl
 from twlcli.tagging.outputs.output import Output, RunFacts, Sink
 from twlcli.tagging.outputs.parquet import Parquet
+from twlcli.tagging.outputs.review.output import Review
 from twlcli.tagging.outputs.scores import ScoreTable
 from twlcli.tagging.outputs.txt import TxtSidecars
 from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
@@ -18,6 +19,7 @@ __all__ = [
     "Jsonl",
     "Output",
     "Parquet",
+    "Review",
     "RunFacts",
     "ScoreTable",
     "Sink",

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.browser import Page, acting, browse, needs_chromium
+from tests.browser import Page, browse, needs_chromium
+from tests.browser import said as said_by
 from tests.report.drawn import HOSTILE, evaluated_of
 from twlcli.annotations.corrections import read_corrections
 from twlcli.errors import TwlError
@@ -18,14 +19,7 @@ from twlcli.scoring.metrics import count_decisions
 from twlcli.scoring.report import percent
 
 LABELS = ("cat", "dog", "bird", "car", "tree", "sky")
-SAY = """
-const say = (value) => document.body.append(Object.assign(
-  document.createElement("p"), { className: "said", textContent: JSON.stringify(value) }));
-const one = (selector) => document.querySelector(selector);
-const all = (selector) => [...document.querySelectorAll(selector)];
-const names = () => all("#rows .open").map((each) => each.textContent);
-const text = (selector) => one(selector).textContent;
-"""
+NAMES = 'const names = () => all("#rows .open").map((each) => each.textContent);\n'
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +36,7 @@ def page(evaluated):
 
 def said(path, script, fragment=""):
     """What a script says that acts as the page's user."""
-    found = browse(acting(path, SAY + script), fragment)
-    assert found.console == []
-    return [json.loads(text) for text in found.texts["said"]]
+    return said_by(path, NAMES + script, fragment)
 
 
 def test_the_page_is_one_file_that_loads_nothing(page):

@@ -37,6 +37,7 @@ COMMANDS = {
     "export": ("export:export", "Write a model as one ONNX file."),
     "tag": ("tag:tag", "Tag images with a model."),
     "retag": ("retag:retag", "Make tags of scores again, without model and images."),
+    "review": ("review:review", "Choose the images whose labels teach a model most."),
     "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect, check, convert and split labels, draw a sample set."),

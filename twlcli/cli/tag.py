@@ -125,39 +125,36 @@ def tag(
         errors=errors,
         streams=any(each.file is None for each in tables),
     )
-    try:
-        with _terminable(), report.reported():
-            tally = tag_files(
-                paths or (),
-                model=model,
-                outputs=[*tables, *others],
-                lists=lists or (),
-                null=null,
-                standard_input=_standard_input() if "-" in (lists or ()) else None,
-                include=include or (),
-                exclude=exclude or (),
-                hidden=hidden,
-                shard=shard,
-                threshold=threshold,
-                top_k=top_k,
-                rules=rules or policy,
-                exact=exact,
-                max_pixels=max_pixels,
-                accept_damaged=accept_damaged,
-                ordered=not unordered,
-                force=force,
-                journal=None if no_journal else journal or AUTO,
-                content_hash=content_hash,
-                retry_failed=retry_failed,
-                provider=provider,
-                batch_size=batch_size,
-                workers=workers,
-                time_limit=time_limit,
-                memory_limit=memory_limit,
-                watcher=report,
-            )
-    except KeyboardInterrupt as interrupt:
-        raise typer.Exit(143 if isinstance(interrupt, TerminatedError) else 130) from None
+    with terminable(), report.reported():
+        tally = tag_files(
+            paths or (),
+            model=model,
+            outputs=[*tables, *others],
+            lists=lists or (),
+            null=null,
+            standard_input=standard_input() if "-" in (lists or ()) else None,
+            include=include or (),
+            exclude=exclude or (),
+            hidden=hidden,
+            shard=shard,
+            threshold=threshold,
+            top_k=top_k,
+            rules=rules or policy,
+            exact=exact,
+            max_pixels=max_pixels,
+            accept_damaged=accept_damaged,
+            ordered=not unordered,
+            force=force,
+            journal=None if no_journal else journal or AUTO,
+            content_hash=content_hash,
+            retry_failed=retry_failed,
+            provider=provider,
+            batch_size=batch_size,
+            workers=workers,
+            time_limit=time_limit,
+            memory_limit=memory_limit,
+            watcher=report,
+        )
     if tally.failed or tally.unwritten:
         raise typer.Exit(3)
 
@@ -215,7 +212,12 @@ def _standard_output() -> BinaryIO:
     return data_stream()
 
 
-def _standard_input() -> BinaryIO:
+def standard_input() -> BinaryIO:
+    """What `--from -` reads.
+
+    Raises:
+        TwlError: it is closed.
+    """
     if sys.stdin is None:
         raise TwlError("--from - reads standard input, which is closed")
     return typer.get_binary_stream("stdin")
@@ -226,12 +228,24 @@ class TerminatedError(KeyboardInterrupt):
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM raises `TerminatedError` inside the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may ask for signals
-        return
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `TerminatedError` inside the block, and both end with their exit codes.
 
+    Raises:
+        typer.Exit: with 143 for SIGTERM, 130 for Ctrl-C.
+    """
+    try:
+        if threading.current_thread() is threading.main_thread():  # the only one that is asked
+            with _handled():
+                yield
+        else:
+            yield
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(143 if isinstance(interrupt, TerminatedError) else 130) from None
+
+
+@contextmanager
+def _handled() -> Iterator[None]:
     def terminate(number: int, frame: FrameType | None) -> None:
         raise TerminatedError
 

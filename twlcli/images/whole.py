@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image
+if TYPE_CHECKING:  # whoever asks other processes needs it not
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Whole:
 
     def drawn(self, image: Image.Image) -> Image.Image:
         """An RGB image as it is handed on."""
+        from PIL import Image
+
         scale = min(1.0, self.side / max(image.size))
         width, height = (max(1, round(scale * length)) for length in image.size)
         sheet = Image.new("RGB", (self.side, self.side + 1))

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.pages.addresses import folder_address, quoted
+from twlcli.pages.shown_names import shown
 from twlcli.report.counts import grid_of, packed, places_on, steps_for
 from twlcli.report.evaluated import Evaluated
 from twlcli.report.mistakes import Mistakes, worst_mistakes
 from twlcli.report.pairs import beside, instead
-from twlcli.report.shown_names import shown
 from twlcli.report.thumbnails import thumbnails
 from twlcli.scoring.metrics import CALIBRATION_BINS, calibration_sums, count_decisions
 

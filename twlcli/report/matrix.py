@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twlcli.pages.plot import text_width
+from twlcli.pages.shown_names import shown
 from twlcli.report.evaluated import Evaluated
 from twlcli.report.pairs import Pair, most_frequent, pairs_of
-from twlcli.report.shown_names import shown
 
 MOST_LABELS = 30
 MOST_DIFFERENCES = 10

@@ -9,12 +9,12 @@ from markupsafe import Markup
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.io import write_whole
 from twlcli.pages.plot import svg
+from twlcli.pages.shown_names import shown
 from twlcli.pages.templates import digest, part, render_page, style_of
 from twlcli.report.evaluated import Evaluated
 from twlcli.report.label_cards import as_json, cards_of
 from twlcli.report.matrix import matrices_of
 from twlcli.report.run_curves import run_of, run_plots, training_images
-from twlcli.report.shown_names import shown
 from twlcli.report.summary import summary_of
 from twlcli.scoring.report import percent
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twlcli.pages.shown_names import shown
 from twlcli.report.evaluated import Evaluated
-from twlcli.report.shown_names import shown
 from twlcli.runs.seen import sizes_of
 from twlcli.scoring.evaluation import Evaluation
 from twlcli.scoring.report import (

@@ -31,7 +31,6 @@ from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
 from twlcli.tagging.outputs.output import Output, RunFacts
-from twlcli.tagging.outputs.scores import ScoreTable
 from twlcli.tagging.outputs.tables import is_table, table
 
 if TYPE_CHECKING:  # a run without them starts without them
@@ -132,8 +131,8 @@ def tag_files(
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
         model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
-            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `ScoreTable(path)` and
-            `FailureTable(path)`.
+            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`,
+            `ScoreTable(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -298,7 +297,7 @@ class _Run:
     @property
     def with_scores(self) -> bool:
         """Whether an output wants the logits of every image."""
-        return any(isinstance(output, ScoreTable) for output in self.outputs)
+        return any(getattr(output, "needs_logits", False) for output in self.outputs)
 
     def check_outputs(self) -> None:
         """Raise TwlError where a file cannot be written, as far as that is known beforehand.

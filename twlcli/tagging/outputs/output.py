@@ -76,7 +76,10 @@ class RunFacts:
 
 
 class Output(Protocol):
-    """Something that a run writes."""
+    """Something that a run writes.
+
+    Where an output has an attribute `needs_logits` that is true, rows have their logits.
+    """
 
     @property
     def file(self) -> Path | None:

@@ -39,6 +39,8 @@ class ScoreTable:
 
     file: Path
 
+    needs_logits = True
+
     def __post_init__(self) -> None:
         if self.file.suffix.lower() != ".parquet":
             raise TwlError(f"{self.file}: expected a name that ends in .parquet for scores")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twlcli.report.shown_names import LONGEST, shown
+from twlcli.pages.shown_names import LONGEST, shown
 
 
 @given(st.text(max_size=400))

@@ -1,0 +1,1 @@
+"""The page of the images whose labels teach a model most."""
