@@ -10,7 +10,7 @@ import typer
 from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
 from twlcli.cli.printable import say
-from twlcli.cli.tag import tables_of
+from twlcli.cli.tag import NO_PREFIX, refuse, tables_of
 
 Scores = Annotated[
     Path, typer.Argument(metavar="SCORES", help="A file of `twl tag --scores`, a .parquet file.")
@@ -29,6 +29,7 @@ def retag(
     scores: Scores,
     out: Outs = None,
     format_name: options.Format = None,
+    image_prefix: options.ImagePrefix = None,
     bom: options.Bom = False,
     force: options.Force = False,
     top_k: options.TopK = None,
@@ -44,7 +45,8 @@ def retag(
     """
     from twlcli.tagging.retag import retag as retag_scores
 
-    tables = tables_of(out or ["-"], format_name, bom=bom)
+    refuse({NO_PREFIX: image_prefix is not None and format_name != "label-studio"})
+    tables = tables_of(out or ["-"], format_name, bom=bom, image_prefix=image_prefix)
     done = retag_scores(scores, tables, threshold=threshold, top_k=top_k, rules=rules, force=force)
     if done.never_given:
         say(done.never_given)

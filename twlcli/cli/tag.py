@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from twlcli.tagging.outputs.output import Output
 
 
+NO_PREFIX = "--image-prefix requires --format label-studio"
+
+
 def tag(
     paths: options.Paths = None,
     model: options.Model = None,
     out: options.Outs = None,
     format_name: options.Format = None,
+    image_prefix: options.ImagePrefix = None,
     txt: options.Txt = False,
     txt_existing: options.TxtExisting = None,
     xmp: options.Xmp = False,
@@ -79,7 +83,7 @@ def tag(
     from twlcli.cli.tag_report import TagReport
     from twlcli.tagging.run import AUTO, tag_files
 
-    _refuse(
+    refuse(
         {
             "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
             "--hierarchy requires --xmp or --write-embedded": bool(
@@ -90,6 +94,7 @@ def tag(
             ),
             "--no-originals requires --write-embedded": no_originals and not write_embedded,
             "--txt-existing requires --txt": txt_existing is not None and not txt,
+            NO_PREFIX: image_prefix is not None and format_name != "label-studio",
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
             "--unordered and --shard cannot be combined: parts are joined in order": bool(
@@ -118,7 +123,8 @@ def tag(
         others.append(ScoreTable(scores))
     others += _pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
-    tables = tables_of(out or (["-"] if only_errors else []), format_name, bom=bom)
+    outs = out or (["-"] if only_errors else [])
+    tables = tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
@@ -162,21 +168,23 @@ def tag(
         raise typer.Exit(3)
 
 
-def _refuse(wrong: dict[str, bool]) -> None:
+def refuse(wrong: dict[str, bool]) -> None:
     """Raise TwlError for the first of some sentences that is true."""
     for sentence, is_so in wrong.items():
         if is_so:
             raise TwlError(sentence)
 
 
-def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
-    """The tables of the options `--out`, `--format` and `--bom`.
+def tables_of(
+    outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None = None
+) -> list[Output]:
+    """The tables of the options `--out`, `--format`, `--bom` and `--image-prefix`.
 
     Raises:
         TwlError: one cannot be written as it is named.
     """
     from twlcli.tagging.outputs.csv import Csv
-    from twlcli.tagging.outputs.tables import streamed_table, table
+    from twlcli.tagging.outputs.label_studio import LabelStudio, LabelStudioConfig
 
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
@@ -185,13 +193,37 @@ def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> lis
             raise TwlError(f"--out {out}: --out - is standard output")
     if format_name is not None and not outs:
         raise TwlError("--format requires a table: --out FILE")
-    tables = [
-        table(Path(out), format_name)
-        if out != "-"
-        else streamed_table(_standard_output(), format_name)
-        for out in outs
-    ]
-    return [replace(each, bom=bom) if isinstance(each, Csv) else each for each in tables]
+    tables: list[Output] = []
+    for each in _named_tables(outs, format_name):
+        if isinstance(each, Csv):
+            each = replace(each, bom=bom)
+        if isinstance(each, LabelStudio):
+            if image_prefix is not None:
+                each = replace(each, image_prefix=image_prefix)
+            if each.file is not None:
+                tables.append(LabelStudioConfig(each.file.with_suffix(".xml")))
+        tables.append(each)
+    return tables
+
+
+def _named_tables(outs: Sequence[str], format_name: str | None) -> Iterator[Output]:
+    """The table of each `--out`; formats of JSON are for `.json` files, and others keep theirs."""
+    from twlcli.tagging.outputs.tables import FOR_TOOLS, streamed_table, table
+
+    def is_json(out: str) -> bool:
+        return Path(out).suffix.lower() == ".json"
+
+    for_tool = format_name in FOR_TOOLS
+    if for_tool and not any(is_json(out) or out == "-" for out in outs):
+        raise TwlError(f"--format {format_name} requires --out with a name that ends in .json")
+    for out in outs:
+        if out == "-":
+            yield streamed_table(_standard_output(), format_name)
+        elif is_json(out) and format_name is None:
+            choice = " or ".join(f"--format {name}" for name in FOR_TOOLS)
+            raise TwlError(f"{out}: a .json file requires {choice}; a .jsonl file needs neither")
+        else:
+            yield table(Path(out), None if for_tool and not is_json(out) else format_name)
 
 
 def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:

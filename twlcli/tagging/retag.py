@@ -27,7 +27,7 @@ from twlcli.scoring.score_table import StoredScores, open_scores
 from twlcli.tagging.chunks import Item
 from twlcli.tagging.outputs.fan_out import FanOut, open_outputs
 from twlcli.tagging.outputs.output import Output, RunFacts
-from twlcli.tagging.outputs.tables import is_table, table
+from twlcli.tagging.outputs.tables import needs_images, table
 from twlcli.tagging.tag_rules import TagRules
 from twlcli.tagging.tags import Tags
 
@@ -62,8 +62,9 @@ def retag(
 
     Args:
         scores: what `twlcli.outputs.ScoreTable` has written.
-        outputs: tables of tags: paths that end in `.csv`, `.jsonl` or `.parquet`, or `Csv`, `Jsonl`
-            and `Parquet`. Sidecars and pages need the images.
+        outputs: tables of tags: paths that end in `.csv`, `.jsonl` or `.parquet`, or `Csv`,
+            `Jsonl`, `Parquet`, `LabelStudio`, `LabelStudioConfig` and `FiftyOne`. Sidecars and
+            pages need the images.
         threshold: as for `tag_files`.
         top_k: at most this many labels, the most probable; without a threshold, exactly this many.
         rules: a TOML file of tag rules; see `TagRules`.
@@ -105,7 +106,7 @@ def _checked(outputs: Sequence[Output], read: Sequence[Path], *, force: bool) ->
     """The files to write; raise TwlError where one cannot be written, or is needed twice."""
     if not outputs:
         raise TwlError("nothing to write; expected a table")
-    if not all(map(is_table, outputs)):
+    if any(map(needs_images, outputs)):
         raise TwlError("scores can be made tables alone; sidecars and pages need the images")
     files = [output.file for output in outputs if output.file is not None]
     taken, needed = {each.resolve() for each in read}, set[Path]()
