@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from twlcli.tagging.outputs.output import Output
 
 
-NO_PREFIX = "--image-prefix requires --format label-studio"
-
-
 def tag(
     paths: options.Paths = None,
     model: options.Model = None,
@@ -85,16 +82,6 @@ def tag(
 
     refuse(
         {
-            "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
-            "--hierarchy requires --xmp or --write-embedded": bool(
-                hierarchy is not None and not (xmp or write_embedded)
-            ),
-            "--restore-deleted requires --xmp or --write-embedded": bool(
-                restore_deleted and not (xmp or write_embedded)
-            ),
-            "--no-originals requires --write-embedded": no_originals and not write_embedded,
-            "--txt-existing requires --txt": txt_existing is not None and not txt,
-            NO_PREFIX: image_prefix is not None and format_name != "label-studio",
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
             "--unordered and --shard cannot be combined: parts are joined in order": bool(
@@ -103,25 +90,22 @@ def tag(
         }
     )
     title = ", ".join(map(str, paths or ())) or "images"
-    levels = "|" if hierarchy is None else hierarchy
     others: list[Output] = []
-    if txt:
-        from twlcli.tagging.outputs.txt import TxtSidecars
-
-        others.append(TxtSidecars(sidecar_names or "stem", txt_existing))
-    if xmp:
-        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
-
-        others.append(XmpSidecars(sidecar_names, levels, restore_deleted))
-    if write_embedded:
-        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
-
-        others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    others += sidecars_of(
+        txt=txt,
+        txt_existing=txt_existing,
+        xmp=xmp,
+        names=sidecar_names,
+        hierarchy=hierarchy,
+        restore_deleted=restore_deleted,
+        embedded=write_embedded,
+        originals=not no_originals,
+    )
     if scores is not None:
         from twlcli.tagging.outputs.scores import ScoreTable
 
         others.append(ScoreTable(scores))
-    others += _pages(gallery, title, errors, bom=bom)
+    others += pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
     outs = out or (["-"] if only_errors else [])
     tables = tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
@@ -168,6 +152,9 @@ def tag(
         raise typer.Exit(3)
 
 
+# --- what is written, also by `twl retag` ---------------------------------------------------------
+
+
 def refuse(wrong: dict[str, bool]) -> None:
     """Raise TwlError for the first of some sentences that is true."""
     for sentence, is_so in wrong.items():
@@ -176,7 +163,7 @@ def refuse(wrong: dict[str, bool]) -> None:
 
 
 def tables_of(
-    outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None = None
+    outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None
 ) -> list[Output]:
     """The tables of the options `--out`, `--format`, `--bom` and `--image-prefix`.
 
@@ -186,6 +173,8 @@ def tables_of(
     from twlcli.tagging.outputs.csv import Csv
     from twlcli.tagging.outputs.label_studio import LabelStudio, LabelStudioConfig
 
+    if image_prefix is not None and format_name != "label-studio":
+        raise TwlError("--image-prefix requires --format label-studio")
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
     for out in outs:
@@ -196,13 +185,15 @@ def tables_of(
     tables: list[Output] = []
     for each in _named_tables(outs, format_name):
         if isinstance(each, Csv):
-            each = replace(each, bom=bom)
-        if isinstance(each, LabelStudio):
-            if image_prefix is not None:
-                each = replace(each, image_prefix=image_prefix)
+            tables.append(replace(each, bom=bom))
+        elif isinstance(each, LabelStudio):
             if each.file is not None:
                 tables.append(LabelStudioConfig(each.file.with_suffix(".xml")))
-        tables.append(each)
+            tables.append(
+                each if image_prefix is None else replace(each, image_prefix=image_prefix)
+            )
+        else:
+            tables.append(each)
     return tables
 
 
@@ -226,7 +217,59 @@ def _named_tables(outs: Sequence[str], format_name: str | None) -> Iterator[Outp
             yield table(Path(out), None if for_tool and not is_json(out) else format_name)
 
 
-def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
+def _standard_output() -> BinaryIO:
+    try:
+        os.write(sys.stdout.fileno(), b"")
+    except OSError as error:
+        if error.errno == errno.EBADF:  # closed by whoever called; else it is no file, in a test
+            message = "standard output is closed; write to a file with --out FILE"
+            raise TwlError(message) from None
+    return data_stream()
+
+
+def sidecars_of(
+    *,
+    txt: bool,
+    txt_existing: str | None,
+    xmp: bool,
+    names: str | None,
+    hierarchy: str | None,
+    restore_deleted: bool,
+    embedded: bool = False,
+    originals: bool = True,
+) -> Iterator[Output]:
+    """The sidecars of the options of these names; `embedded` is `--write-embedded`.
+
+    Raises:
+        TwlError: an option has no use without another, or a value is not known.
+    """
+    no_xmp = not (xmp or embedded)
+    refuse(
+        {
+            "--sidecar-names requires --txt or --xmp": bool(names and not (txt or xmp)),
+            "--hierarchy requires --xmp or --write-embedded": hierarchy is not None and no_xmp,
+            "--restore-deleted requires --xmp or --write-embedded": restore_deleted and no_xmp,
+            "--no-originals requires --write-embedded": not (originals or embedded),
+            "--txt-existing requires --txt": txt_existing is not None and not txt,
+        }
+    )
+    levels = "|" if hierarchy is None else hierarchy
+    if txt:
+        from twlcli.tagging.outputs.txt import TxtSidecars
+
+        yield TxtSidecars(names or "stem", txt_existing)
+    if xmp:
+        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+        yield XmpSidecars(names, levels, restore_deleted)
+    if embedded:
+        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
+
+        yield EmbeddedXmp(levels, restore_deleted, originals)
+
+
+def pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
+    """The gallery, and the table of failures."""
     if gallery is not None:
         from twlcli.tagging.outputs.gallery.page import Gallery
 
@@ -237,14 +280,7 @@ def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) 
         yield FailureTable(errors, bom=bom)
 
 
-def _standard_output() -> BinaryIO:
-    try:
-        os.write(sys.stdout.fileno(), b"")
-    except OSError as error:
-        if error.errno == errno.EBADF:  # closed by whoever called; else it is no file, in a test
-            message = "standard output is closed; write to a file with --out FILE"
-            raise TwlError(message) from None
-    return data_stream()
+# --- how it is read, and stopped ------------------------------------------------------------------
 
 
 def _standard_input() -> BinaryIO:

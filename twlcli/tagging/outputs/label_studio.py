@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from xml.sax.saxutils import quoteattr
 
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ImageFile
@@ -139,6 +138,8 @@ def interface(labels: tuple[str, ...]) -> str:
         </View>
         <BLANKLINE>
     """
+    from xml.sax.saxutils import quoteattr  # which loads all that fetches from the network
+
     for label in labels:
         if _NOT_XML.search(label):
             raise TwlError(
