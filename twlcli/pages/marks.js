@@ -11,7 +11,9 @@ const keyOf = (image, label) => JSON.stringify([image, label]);
 
 function kept() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(MARKS_KEY) ?? "[]"));
+    const found = new Map(JSON.parse(localStorage.getItem(MARKS_KEY) ?? "[]"));
+    for (const key of found.keys()) JSON.parse(key);
+    return found;
   } catch {
     return new Map(); // the browser keeps nothing for this page, or something else
   }

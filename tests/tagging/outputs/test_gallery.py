@@ -359,6 +359,19 @@ def test_keys_mark_the_tag_that_has_the_keyboard(album, tmp_path):
 
 
 @needs_chromium
+@pytest.mark.parametrize("kept", ["{", '[["no JSON", "present"]]', "7"])
+def test_what_something_else_has_kept_does_no_harm(album, kept):
+    said(album, f"localStorage.setItem(MARKS_KEY, {json.dumps(kept)});")
+    script = """
+    press(one("#images .tags button"), "y");
+    say([cards().map(marked), one("#corrections b").textContent]);
+    """
+    assert said(album, script) == [
+        [[[["dog", "present"], ["cat", ""]], [["cat", ""]], []], "1 correction"]
+    ]
+
+
+@needs_chromium
 def test_corrections_name_images_and_labels_as_tables_do(shelf, tmp_path):
     """But for a name that is not UTF-8, of which the page says that it cannot."""
     script = """

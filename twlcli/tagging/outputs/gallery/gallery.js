@@ -154,10 +154,10 @@ function card(row) {
     tags.append(tag(row, label, button));
   }
   const file = make("p", { className: "file" }, make("bdi", {}, name));
-  const turn = make("button", { type: "button", className: "correct" });
-  const head = make("div", { className: "head" }, file, turn);
+  const opener = make("button", { type: "button", className: "correct" });
+  const head = make("div", { className: "head" }, file, opener);
   const made = make("li", {}, picture(addressOf(row), name, words), head, tags);
-  correctable(made, row, tags, turn);
+  correctable(made, row, tags, opener);
   return made;
 }
 
@@ -202,18 +202,18 @@ function tag(row, label, button) {
 }
 
 /** Has the card of an image show what was said of its tags, and take more where it is opened. */
-function correctable(made, row, tags, turn) {
+function correctable(made, row, tags, opener) {
   const image = nameOf(row[0]);
-  turn.addEventListener("click", () => {
+  opener.addEventListener("click", () => {
     if (!opened.delete(row)) opened.add(row);
     made.show();
   });
   made.show = () => {
     const isOpen = state.correct || opened.has(row);
     made.classList.toggle("correcting", isOpen);
-    turn.hidden = state.correct;
-    turn.textContent = isOpen ? "Done" : "Correct";
-    turn.setAttribute("aria-label", `${turn.textContent}: ${textOf(row[0])}`);
+    opener.hidden = state.correct;
+    opener.textContent = isOpen ? "Done" : "Correct";
+    opener.setAttribute("aria-label", `${opener.textContent}: ${textOf(row[0])}`);
     const there = new Set([...tags.children].map((each) => each.dataset.label));
     for (const label of markedLabels.get(image) ?? []) {
       if (!there.has(label)) tags.append(missingTag(made, row, label));
