@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,70 @@ def test_thresholds_of_a_file(folder):
             "twl: error: mine.toml: label 'rde' is not one of the model's"
         )
         assert wrong.stderr.count("\n") == 1
+
+
+def test_sidecars_and_a_gallery_where_the_images_are(folder):
+    twl("tag", "photos", "--model", "model.onnx", "--scores", "scores.parquet")
+    beside = ("--images", "photos", "--txt", "--xmp", "--gallery", "page.html")
+    done = twl("retag", "scores.parquet", *beside, "--threshold", "0.3")
+    assert (done.exit_code, done.stdout) == (0, "")
+    said = "twl: 2 images tagged from scores.parquet, 0 failed, 4 sidecars written, in "
+    assert done.stderr.startswith(said)
+    assert Path("photos/a.txt").is_file() and Path("photos/b.jpg.xmp").is_file()
+    assert "<title>photos</title>" in Path("page.html").read_text()
+    Path("photos/b.jpg").unlink()
+    again = twl("retag", "scores.parquet", *beside, "--errors", "errors.csv", "--force")
+    assert again.exit_code == 3
+    assert again.stderr.startswith(f"twl: failed: b.jpg: no such file in {folder}/photos\n")
+    assert "1 image tagged from scores.parquet, 1 failed, " in again.stderr
+    assert Path("errors.csv").read_text().startswith("image,error\nb.jpg,no such file in ")
+    rows = twl("retag", "scores.parquet", "--images", "photos", "--errors", "errors.csv", "--force")
+    assert rows.exit_code == 3
+    assert [line.split(",")[0] for line in rows.stdout.splitlines()] == ["image", "a.jpg"]
+
+
+def test_what_needs_the_images_says_so(folder):
+    twl("tag", "photos", "--model", "model.onnx", "--scores", "scores.parquet")
+    need = "--txt, --xmp, --gallery and --errors need the images: --images DIR"
+    for options, message in [
+        (["--xmp"], need),
+        (["--gallery", "page.html"], need),
+        (["--images", "photos"], "--images requires --txt, --xmp, --gallery or --errors"),
+        (["--images", "gone", "--txt"], "gone: no such folder"),
+        (["--images", "photos", "--txt", "--hierarchy", "/"], "--hierarchy requires --xmp\n"),
+        (
+            ["--images", "photos", "--xmp", "--txt-existing", "keep"],
+            "--txt-existing requires --txt",
+        ),
+        (["--images", "photos", "--txt", "--image-prefix", "a"], "--image-prefix requires"),
+    ]:
+        result = twl("retag", "scores.parquet", *options)
+        assert result.exit_code == 2
+        assert message in result.stderr and result.stderr.count("\n") == 1
+    assert sorted(each.name for each in Path("photos").iterdir()) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
+def test_a_bar_on_a_terminal_alone(folder):
+    import pty
+
+    twl("tag", "photos", "--model", "model.onnx", "--scores", "scores.parquet")
+    command = [
+        sys.executable,
+        "-m",
+        "twlcli",
+        "retag",
+        "scores.parquet",
+        "--force",
+        "--out",
+        "t.csv",
+    ]
+    ours, theirs = pty.openpty()
+    done = subprocess.run(command, stderr=theirs, env={**os.environ, "TERM": "xterm"}, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "2/2" in shown and "images/s" in shown
+    quiet = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    assert quiet.stderr.startswith("twl: 2 images tagged from scores.parquet in ")

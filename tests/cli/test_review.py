@@ -70,6 +70,25 @@ def test_the_same_command_continues(folder):
     assert len(names_in("review.html")) == 3
 
 
+def test_scores_on_disk_give_the_same_page(folder):
+    pytest.importorskip("pyarrow")
+    for command in (
+        ("review", "model.onnx", "photos", "--count", "7"),
+        ("tag", "photos", "--model", "model.onnx", "--scores", "scores.parquet"),
+        ("review", "scores.parquet", "photos", "--count", "7", "--out", "other.html"),
+    ):
+        assert twl(*command).exit_code == 0
+    assert Path("other.html").read_text("utf-8") == Path("review.html").read_text("utf-8")
+    Path("photos/3.png").unlink()
+    again = twl("review", "scores.parquet", "photos", "--out", "other.html", "--force")
+    assert again.exit_code == 3
+    assert again.stderr.splitlines()[0].startswith("twl: failed: 3.png: no such file in ")
+    assert len(names_in("other.html")) == 11
+    refused = twl("review", "scores.parquet", "photos", "photos/a")
+    assert refused.exit_code == 2
+    assert "scores.parquet: holds scores; expected the one folder" in refused.stderr
+
+
 def test_a_page_that_is_not_its_own_is_kept(folder):
     Path("review.html").write_text("mine")
     refused = twl("review", "model.onnx", "photos")

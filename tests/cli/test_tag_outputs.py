@@ -68,12 +68,12 @@ def test_sidecars_of_twl_follow_a_changed_image_those_of_others_stay(model, phot
     assert result.exit_code == 3
     reason = "its .txt exists already with other content; force replaces it"
     assert f"failed: b.png: {reason}" in result.stderr
-    assert "3 tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
+    assert "3 tagged, 0 failed, 1 not written to every output" in result.stderr
     assert names_in(tmp_path / "t.csv") == ["a.png", "b.png", "sub/c.png"]
     (photos / "a.png").write_bytes((photos / "sub" / "c.png").read_bytes())
     result = twl_tag(*call)
     assert "3 images, 2 of them in an earlier run: " in result.stderr
-    assert "1 with sidecars that could not be written" in result.stderr
+    assert "1 not written to every output" in result.stderr
     assert (photos / "a.txt").read_text() == "red, green\n"
     assert (photos / "b.txt").read_text() == "by hand"
     assert twl_tag(*call, "--force").exit_code == 0

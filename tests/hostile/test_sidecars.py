@@ -52,7 +52,7 @@ def test_a_link_out_of_the_folder_leads_to_no_sidecar(folders, model, relative, 
     result = tag(model, "sent" if relative else sent)
     assert result.exit_code == 3
     assert f"failed: x/own.png: {OUTSIDE}" in result.stderr
-    assert "2 tagged, 0 failed, 1 with sidecars that could not be written" in result.stderr
+    assert "2 tagged, 0 failed, 1 not written to every output" in result.stderr
     assert names(own) == ["own.png"]
     assert names(sent) == ["sent.png", "sent.png.xmp", "sent.txt", "x"]
 

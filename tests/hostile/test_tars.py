@@ -142,4 +142,4 @@ def test_a_million_failures_are_not_remembered():
         report.failed(Failure(f"{number}.jpg", f"reason {number}"))
     assert tracemalloc.get_traced_memory()[0] < 100_000
     tracemalloc.stop()
-    assert len(report._shown) == FAILURES_SHOWN
+    assert len(report._failures.shown) == FAILURES_SHOWN

@@ -20,6 +20,7 @@ from twlcli.annotations.located import located
 from twlcli.annotations.named_columns import normal_name
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, did_you_mean
+from twlcli.images.image_file import is_image
 
 Task = Mapping[str, Any]
 
@@ -123,12 +124,12 @@ def _image(data: Task, key: str | None) -> str:
 
 
 def _uploaded(task: Task, image: str) -> str | None:
-    """The name of the file as it was stored when it was uploaded."""
+    """The name of the file as it was stored when it was uploaded; of no file with tasks."""
     upload = _UPLOAD.fullmatch(image)
     if upload:
         return unquote(upload[1])
     stored = task.get("file_upload")
-    return stored if isinstance(stored, str) and stored else None
+    return stored if isinstance(stored, str) and is_image(stored) else None
 
 
 class _Questions:

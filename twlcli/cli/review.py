@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +15,17 @@ from twlcli.cli.label_options import flags_of, with_label_options
 from twlcli.cli.printable import say
 from twlcli.errors import TwlError
 
+if TYPE_CHECKING:
+    from twlcli.tagging.outputs.fan_out import Tally
+    from twlcli.tagging.outputs.output import Output
+
 Model = Annotated[
     Path,
-    typer.Argument(metavar="MODEL", help="An exported .onnx model, or a name from `twl models`."),
+    typer.Argument(
+        metavar="MODEL",
+        help="An exported .onnx model, a name from `twl models`, or scores of `twl tag --scores`, "
+        "whose images lie in the one folder of PATHS.",
+    ),
 ]
 Out = Annotated[
     Path, typer.Option(metavar="FILE", help="The HTML page to write.", show_default=True)
@@ -72,8 +81,8 @@ def review(
     from twlcli.cli.tag import standard_input, terminable
     from twlcli.cli.tag_report import TagReport
     from twlcli.images.decoding import MAX_PIXELS, Decoding
+    from twlcli.scoring.score_table import is_score_table
     from twlcli.tagging.outputs.csv import FailureTable
-    from twlcli.tagging.outputs.output import Output
     from twlcli.tagging.outputs.review.output import Review
     from twlcli.tagging.run import AUTO, tag_files
 
@@ -92,32 +101,62 @@ def review(
     outputs: list[Output] = [page]
     if errors is not None:
         outputs.append(FailureTable(errors))
-    report = TagReport(default_model=False, tables=[out], errors=errors, streams=False)
-    with terminable(), report.reported():
-        tally = tag_files(
-            paths or (),
-            model=model,
-            outputs=outputs,
-            lists=lists or (),
-            null=null,
-            standard_input=standard_input() if "-" in (lists or ()) else None,
-            include=include or (),
-            exclude=exclude or (),
-            hidden=hidden,
-            threshold=threshold,
-            exact=exact,
-            max_pixels=max_pixels,
-            accept_damaged=accept_damaged,
-            force=force,
-            journal=None if no_journal else journal or AUTO,
-            retry_failed=retry_failed,
-            provider=provider,
-            batch_size=batch_size,
-            workers=workers,
-            time_limit=time_limit,
-            memory_limit=memory_limit,
-            watcher=report,
-        )
+    if is_score_table(model):
+        tally = _of_scores(model, paths or (), outputs, errors, threshold=threshold, force=force)
+    else:
+        report = TagReport(default_model=False, tables=[out], errors=errors, streams=False)
+        with terminable(), report.reported():
+            tally = tag_files(
+                paths or (),
+                model=model,
+                outputs=outputs,
+                lists=lists or (),
+                null=null,
+                standard_input=standard_input() if "-" in (lists or ()) else None,
+                include=include or (),
+                exclude=exclude or (),
+                hidden=hidden,
+                threshold=threshold,
+                exact=exact,
+                max_pixels=max_pixels,
+                accept_damaged=accept_damaged,
+                force=force,
+                journal=None if no_journal else journal or AUTO,
+                retry_failed=retry_failed,
+                provider=provider,
+                batch_size=batch_size,
+                workers=workers,
+                time_limit=time_limit,
+                memory_limit=memory_limit,
+                watcher=report,
+            )
     say(f"{out}: open it in a browser; what you say there it saves as corrections.csv")
     if tally.failed:
         raise typer.Exit(3)
+
+
+def _of_scores(
+    scores: Path,
+    paths: Sequence[Path],
+    outputs: Sequence[Output],
+    errors: Path | None,
+    *,
+    threshold: str | None,
+    force: bool,
+) -> Tally:
+    from twlcli.cli.tag_report import Failures
+    from twlcli.tagging.retag import retag
+
+    if len(paths) != 1:
+        raise TwlError(f"{scores}: holds scores; expected the one folder that they are of")
+    failures = Failures(errors)
+    done = retag(
+        scores,
+        outputs,
+        images=paths[0],
+        threshold=threshold,
+        force=force,
+        on_failure=failures.add,
+    )
+    failures.list(done.tally)
+    return done.tally

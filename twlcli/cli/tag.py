@@ -30,6 +30,7 @@ def tag(
     model: options.Model = None,
     out: options.Outs = None,
     format_name: options.Format = None,
+    image_prefix: options.ImagePrefix = None,
     txt: options.Txt = False,
     txt_existing: options.TxtExisting = None,
     xmp: options.Xmp = False,
@@ -79,17 +80,8 @@ def tag(
     from twlcli.cli.tag_report import TagReport
     from twlcli.tagging.run import AUTO, tag_files
 
-    _refuse(
+    refuse(
         {
-            "--sidecar-names requires --txt or --xmp": bool(sidecar_names and not (txt or xmp)),
-            "--hierarchy requires --xmp or --write-embedded": bool(
-                hierarchy is not None and not (xmp or write_embedded)
-            ),
-            "--restore-deleted requires --xmp or --write-embedded": bool(
-                restore_deleted and not (xmp or write_embedded)
-            ),
-            "--no-originals requires --write-embedded": no_originals and not write_embedded,
-            "--txt-existing requires --txt": txt_existing is not None and not txt,
             "--null requires a list: --from FILE": null and not lists,
             "--journal and --no-journal cannot be combined": bool(journal and no_journal),
             "--unordered and --shard cannot be combined: parts are joined in order": bool(
@@ -98,27 +90,25 @@ def tag(
         }
     )
     title = ", ".join(map(str, paths or ())) or "images"
-    levels = "|" if hierarchy is None else hierarchy
     others: list[Output] = []
-    if txt:
-        from twlcli.tagging.outputs.txt import TxtSidecars
-
-        others.append(TxtSidecars(sidecar_names or "stem", txt_existing))
-    if xmp:
-        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
-
-        others.append(XmpSidecars(sidecar_names, levels, restore_deleted))
-    if write_embedded:
-        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
-
-        others.append(EmbeddedXmp(levels, restore_deleted, not no_originals))
+    others += sidecars_of(
+        txt=txt,
+        txt_existing=txt_existing,
+        xmp=xmp,
+        names=sidecar_names,
+        hierarchy=hierarchy,
+        restore_deleted=restore_deleted,
+        embedded=write_embedded,
+        originals=not no_originals,
+    )
     if scores is not None:
         from twlcli.tagging.outputs.scores import ScoreTable
 
         others.append(ScoreTable(scores))
-    others += _pages(gallery, title, errors, bom=bom)
+    others += pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
-    tables = tables_of(out or (["-"] if only_errors else []), format_name, bom=bom)
+    outs = out or (["-"] if only_errors else [])
+    tables = tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
@@ -159,22 +149,29 @@ def tag(
         raise typer.Exit(3)
 
 
-def _refuse(wrong: dict[str, bool]) -> None:
+# --- what is written, also by `twl retag` ---------------------------------------------------------
+
+
+def refuse(wrong: dict[str, bool]) -> None:
     """Raise TwlError for the first of some sentences that is true."""
     for sentence, is_so in wrong.items():
         if is_so:
             raise TwlError(sentence)
 
 
-def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> list[Output]:
-    """The tables of the options `--out`, `--format` and `--bom`.
+def tables_of(
+    outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None
+) -> list[Output]:
+    """The tables of the options `--out`, `--format`, `--bom` and `--image-prefix`.
 
     Raises:
         TwlError: one cannot be written as it is named.
     """
     from twlcli.tagging.outputs.csv import Csv
-    from twlcli.tagging.outputs.tables import streamed_table, table
+    from twlcli.tagging.outputs.label_studio import LabelStudio, LabelStudioConfig
 
+    if image_prefix is not None and format_name != "label-studio":
+        raise TwlError("--image-prefix requires --format label-studio")
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
     for out in outs:
@@ -182,24 +179,39 @@ def tables_of(outs: Sequence[str], format_name: str | None, *, bom: bool) -> lis
             raise TwlError(f"--out {out}: --out - is standard output")
     if format_name is not None and not outs:
         raise TwlError("--format requires a table: --out FILE")
-    tables = [
-        table(Path(out), format_name)
-        if out != "-"
-        else streamed_table(_standard_output(), format_name)
-        for out in outs
-    ]
-    return [replace(each, bom=bom) if isinstance(each, Csv) else each for each in tables]
+    tables: list[Output] = []
+    for each in _named_tables(outs, format_name):
+        if isinstance(each, Csv):
+            tables.append(replace(each, bom=bom))
+        elif isinstance(each, LabelStudio):
+            if each.file is not None:
+                tables.append(LabelStudioConfig(each.file.with_suffix(".xml")))
+            tables.append(
+                each if image_prefix is None else replace(each, image_prefix=image_prefix)
+            )
+        else:
+            tables.append(each)
+    return tables
 
 
-def _pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
-    if gallery is not None:
-        from twlcli.tagging.outputs.gallery.page import Gallery
+def _named_tables(outs: Sequence[str], format_name: str | None) -> Iterator[Output]:
+    """The table of each `--out`; formats of JSON are for `.json` files, and others keep theirs."""
+    from twlcli.tagging.outputs.tables import FOR_TOOLS, streamed_table, table
 
-        yield Gallery(gallery, title)
-    if errors is not None:
-        from twlcli.tagging.outputs.csv import FailureTable
+    def is_json(out: str) -> bool:
+        return Path(out).suffix.lower() == ".json"
 
-        yield FailureTable(errors, bom=bom)
+    for_tool = format_name in FOR_TOOLS
+    if for_tool and not any(is_json(out) or out == "-" for out in outs):
+        raise TwlError(f"--format {format_name} requires --out with a name that ends in .json")
+    for out in outs:
+        if out == "-":
+            yield streamed_table(_standard_output(), format_name)
+        elif is_json(out) and format_name is None:
+            choice = " or ".join(f"--format {name}" for name in FOR_TOOLS)
+            raise TwlError(f"{out}: a .json file requires {choice}; a .jsonl file needs neither")
+        else:
+            yield table(Path(out), None if for_tool and not is_json(out) else format_name)
 
 
 def _standard_output() -> BinaryIO:
@@ -210,6 +222,62 @@ def _standard_output() -> BinaryIO:
             message = "standard output is closed; write to a file with --out FILE"
             raise TwlError(message) from None
     return data_stream()
+
+
+def sidecars_of(
+    *,
+    txt: bool,
+    txt_existing: str | None,
+    xmp: bool,
+    names: str | None,
+    hierarchy: str | None,
+    restore_deleted: bool,
+    embedded: bool = False,
+    originals: bool = True,
+) -> Iterator[Output]:
+    """The sidecars of the options of these names; `embedded` is `--write-embedded`.
+
+    Raises:
+        TwlError: an option has no use without another, or a value is not known.
+    """
+    no_xmp = not (xmp or embedded)
+    refuse(
+        {
+            "--sidecar-names requires --txt or --xmp": bool(names and not (txt or xmp)),
+            "--hierarchy requires --xmp or --write-embedded": hierarchy is not None and no_xmp,
+            "--restore-deleted requires --xmp or --write-embedded": restore_deleted and no_xmp,
+            "--no-originals requires --write-embedded": not (originals or embedded),
+            "--txt-existing requires --txt": txt_existing is not None and not txt,
+        }
+    )
+    levels = "|" if hierarchy is None else hierarchy
+    if txt:
+        from twlcli.tagging.outputs.txt import TxtSidecars
+
+        yield TxtSidecars(names or "stem", txt_existing)
+    if xmp:
+        from twlcli.tagging.outputs.xmp.writer import XmpSidecars
+
+        yield XmpSidecars(names, levels, restore_deleted)
+    if embedded:
+        from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
+
+        yield EmbeddedXmp(levels, restore_deleted, originals)
+
+
+def pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
+    """The gallery, and the table of failures."""
+    if gallery is not None:
+        from twlcli.tagging.outputs.gallery.page import Gallery
+
+        yield Gallery(gallery, title)
+    if errors is not None:
+        from twlcli.tagging.outputs.csv import FailureTable
+
+        yield FailureTable(errors, bom=bom)
+
+
+# --- how it is read, and stopped ------------------------------------------------------------------
 
 
 def standard_input() -> BinaryIO:

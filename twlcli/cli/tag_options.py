@@ -90,7 +90,18 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Format of the tables: csv, jsonl or parquet [default: by the file's suffix]",
+        help="Format of the tables: csv, jsonl or parquet [default: by the file's suffix]; or, for "
+        "a .json file and -, label-studio (predictions to import, with the labelling interface in "
+        "a .xml file beside) or fiftyone (a data set for Dataset.from_json)",
+    ),
+]
+ImagePrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--image-prefix",
+        metavar="TEXT",
+        help="With --format label-studio: what stands before an image's name in its address, such "
+        "as https://photos.example.org/ [default: /data/local-files/?d=]",
     ),
 ]
 Txt = Annotated[

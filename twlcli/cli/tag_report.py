@@ -26,6 +26,35 @@ _DEFAULT_MODEL = (
 )
 
 
+class Failures:
+    """The images that failed, of which the first are shown in the end."""
+
+    def __init__(self, errors: Path | None) -> None:
+        """Begin with none; `errors` is the file that lists all."""
+        self._errors = errors
+        self.shown: list[Failure] = []
+        self._missing: Counter[str] = Counter()  # for want of an extra, by reason
+
+    def add(self, failure: Failure) -> None:
+        """Take note of one."""
+        if len(self.shown) < FAILURES_SHOWN:
+            self.shown.append(failure)
+        if "pip install" in failure.reason:
+            self._missing[failure.reason] += 1
+
+    def list(self, tally: Tally) -> None:
+        """Say which they were."""
+        more = tally.failed + tally.unwritten - len(self.shown)
+        for failure in self.shown:
+            say(f"failed: {failure.image}: {_ARGUMENT.sub(_as_option, failure.reason)}")
+        if more > 0:
+            where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
+            say(f"failed: {more:,} more ({where})")
+        for reason, count in self._missing.items():
+            if count > 1:
+                say(f"failed: {count:,} files in all: {reason}")
+
+
 class TagReport:
     """Watches a run: its progress, what failed, and how it ended."""
 
@@ -42,12 +71,10 @@ class TagReport:
         """
         self._default_model = default_model
         self._tables = tables
-        self._errors = errors
+        self._failures = Failures(errors)
         self._streams = streams
         self._start: TagStart | None = None
         self._tally = Tally()
-        self._shown: list[Failure] = []
-        self._missing: Counter[str] = Counter()  # failures for want of an extra, by reason
         self._show: Callable[[Tally], None] = lambda tally: None
         self._bar = ExitStack()
 
@@ -74,10 +101,7 @@ class TagReport:
 
     def failed(self, failure: Failure) -> None:
         """Take note of an image that could not be tagged."""
-        if len(self._shown) < FAILURES_SHOWN:
-            self._shown.append(failure)
-        if "pip install" in failure.reason:
-            self._missing[failure.reason] += 1
+        self._failures.add(failure)
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -89,12 +113,12 @@ class TagReport:
             if self._start is None and isinstance(end, KeyboardInterrupt):
                 say("interrupted")
             if self._start is not None:
-                self._list_failures()
+                self._failures.list(self._tally)
                 self._list_caveats(self._start)
                 say(f"stopped early: {self._summary(self._start)}{self._way_on(self._start)}")
             raise
         assert self._start is not None
-        self._list_failures()
+        self._failures.list(self._tally)
         self._list_caveats(self._start)
         say(self._summary(self._start))
 
@@ -103,17 +127,6 @@ class TagReport:
             return f"; the same command continues from here ({start.journal})"
         partial = [str(partial_path(path)) for path in self._tables]
         return f"; the rows so far are in {', '.join(partial)}" if partial else ""
-
-    def _list_failures(self) -> None:
-        more = self._tally.failed + self._tally.unwritten - len(self._shown)
-        for failure in self._shown:
-            say(f"failed: {failure.image}: {_ARGUMENT.sub(_as_option, failure.reason)}")
-        if more > 0:
-            where = f"all in {self._errors}" if self._errors else "--errors FILE lists all"
-            say(f"failed: {more:,} more ({where})")
-        for reason, count in self._missing.items():
-            if count > 1:
-                say(f"failed: {count:,} files in all: {reason}")
 
     def _list_caveats(self, start: TagStart) -> None:
         tally = self._tally
@@ -127,10 +140,7 @@ class TagReport:
         tally = self._tally
         total = tally.tagged + tally.failed
         stored = f", {tally.stored:,} of them in an earlier run" if tally.stored else ""
-        parts = [f"{tally.tagged:,} tagged", f"{tally.failed:,} failed"]
-        if tally.unwritten:
-            parts.append(f"{tally.unwritten:,} with sidecars that could not be written")
-        parts += _sidecar_counts(tally)
+        parts = [f"{tally.tagged:,} tagged", *counts_beside(tally)]
         speed = f" ({tally.images_per_second:.1f} images/s)" if tally.images_per_second else ""
         return (
             f"{total:,} {'image' if total == 1 else 'images'}{stored}: {', '.join(parts)}, "
@@ -143,7 +153,11 @@ def _as_option(found: re.Match[str]) -> str:
     return f"--{found[1].replace('_', '-')}"
 
 
-def _sidecar_counts(tally: Tally) -> Iterator[str]:
+def counts_beside(tally: Tally) -> Iterator[str]:
+    """How many images failed and how many sidecars were written, in words."""
+    yield f"{tally.failed:,} failed"
+    if tally.unwritten:
+        yield f"{tally.unwritten:,} not written to every output"
     if tally.sidecars or (tally.sidecars_unchanged and not tally.photographs):
         yield f"{tally.sidecars:,} {'sidecar' if tally.sidecars == 1 else 'sidecars'} written"
     if tally.photographs:

@@ -11,7 +11,9 @@ const keyOf = (image, label) => JSON.stringify([image, label]);
 
 function kept() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(MARKS_KEY) ?? "[]"));
+    const found = new Map(JSON.parse(localStorage.getItem(MARKS_KEY) ?? "[]"));
+    for (const key of found.keys()) JSON.parse(key);
+    return found;
   } catch {
     return new Map(); // the browser keeps nothing for this page, or something else
   }
@@ -33,6 +35,7 @@ function marksChanged() {
   }
   for (const each of document.querySelectorAll(".marks")) each.show();
   showMarks();
+  document.dispatchEvent(new Event("marks"));
 }
 
 function showMarks() {
@@ -42,8 +45,18 @@ function showMarks() {
   bar.querySelector("b").textContent = `${count} ${marks.size === 1 ? "correction" : "corrections"}`;
 }
 
-/** Buttons that mark a label of an image; in `area` the keys y, n and u do it too. */
-function markButtons(area, image, label, name) {
+/** Has the keys y, n and u in an element mark a label of an image. */
+function markKeys(area, image, label) {
+  area.addEventListener("keydown", (event) => {
+    const verdict = VERDICTS[event.key.toLowerCase()];
+    if (verdict === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    mark(image, label, verdict);
+  });
+}
+
+/** Buttons that mark a label of an image. */
+function markButtons(image, label, name) {
   const group = document.createElement("div");
   group.className = "marks";
   group.setAttribute("role", "group");
@@ -64,12 +77,6 @@ function markButtons(area, image, label, name) {
     }
   };
   group.show();
-  area.addEventListener("keydown", (event) => {
-    const verdict = VERDICTS[event.key.toLowerCase()];
-    if (verdict === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    mark(image, label, verdict);
-  });
   return group;
 }
 

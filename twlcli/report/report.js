@@ -403,7 +403,8 @@ function example(label, place, probability) {
     make("span", { className: "file" }, named(name)),
   );
   made.dataset.probability = probability;
-  made.querySelector("a").after(markButtons(made, wholeName, label.whole, label.name));
+  made.querySelector("a").after(markButtons(wholeName, label.whole, label.name));
+  markKeys(made, wholeName, label.whole);
   return made;
 }
 

@@ -73,6 +73,12 @@ def _merge(out: Path, parts: Sequence[Path], *, force: bool) -> Merged:
     if not parts:
         raise TwlError("nothing to merge; expected the tables of all shards")
     check_free(out, force=force)
+    for part in (out, *parts):
+        if part.suffix.lower() == ".json":
+            raise TwlError(
+                f"{part}: Label Studio and FiftyOne take the files of all shards one after the "
+                "other; expected tables to join"
+            )
     formats = {part: format_of(part) for part in (out, *parts)}
     for part in parts:
         if formats[part] != formats[out]:

@@ -31,7 +31,7 @@ from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.csv import FailureTable
 from twlcli.tagging.outputs.fan_out import Tally, open_outputs
 from twlcli.tagging.outputs.output import Output, RunFacts
-from twlcli.tagging.outputs.tables import is_table, table
+from twlcli.tagging.outputs.tables import is_table, needs_images, table
 
 if TYPE_CHECKING:  # a run without them starts without them
     from twlcli.model.spec import ModelSpec
@@ -131,8 +131,8 @@ def tag_files(
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
         model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
-            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`,
-            `ScoreTable(path)` and `FailureTable(path)`.
+            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`, `ScoreTable(path)`,
+            `LabelStudio(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -250,7 +250,7 @@ def _journal_path(
     for output in outputs:
         if output.file is not None and not isinstance(output, FailureTable):
             return output.file.with_name(output.file.name + ".journal")
-    if any(output.file is None and not is_table(output) for output in outputs):
+    if any(output.file is None and needs_images(output) for output in outputs):
         folders = (Path(path) for path in paths if Path(path).is_dir())
         return next((folder / ".twl-journal" for folder in folders), None)
     return None

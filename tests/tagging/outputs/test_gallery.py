@@ -4,13 +4,16 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from PIL import Image
 
 from tests.browser import acting, browse, needs_chromium
+from twlcli.annotations.corrections import read_corrections
 from twlcli.errors import TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.labels import Vocabulary
@@ -222,3 +225,196 @@ def test_the_browser_opens_100_000_images(tmp_path):
     assert page.texts["count"] == ["50,000 of 100,000 images"]
     assert page.files[0] == "99/99870.jpg"
     assert len(page.files) == 120
+
+
+# --- corrections ---------------------------------------------------------------------------------
+
+ACTING = """
+const all = (selector, of = document) => [...of.querySelectorAll(selector)];
+const one = (selector, of = document) => of.querySelector(selector);
+const say = (value) => document.body.append(Object.assign(
+  document.createElement("p"), { className: "said", textContent: JSON.stringify(value) }));
+const press = (element, key, more) => element.dispatchEvent(
+  new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
+const cards = () => all("#images > li");
+const marked = (card) => all(".tags > li", card).map((li) => [li.dataset.label, li.dataset.mark]);
+const add = (card, text) => {
+  one(".add input", card).value = text;
+  one(".add input", card).dispatchEvent(new Event("input"));
+  one(".add", card).requestSubmit();
+  return one(".add input", card).validationMessage;
+};
+"""
+
+
+def said(path: Path, script: str, fragment: str = "") -> list[Any]:
+    """What a script says that acts as the user of a page; nothing is wrong in the console."""
+    page = browse(acting(path, ACTING + script), fragment)
+    assert page.console == []
+    return [json.loads(each) for each in page.texts.get("said", [])]
+
+
+def saved(path: Path, table: str) -> list[tuple[str, str, int]]:
+    """What `--corrections` reads of a table."""
+    path.write_text(table, newline="")
+    return [(each.image, each.label, each.value) for each in read_corrections(path)]
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Three images; the model knows labels that it gave to none."""
+    rows = [
+        Tags("a.jpg", ("dog", "cat"), (0.9, 0.6)),
+        Tags("b/=1+1.jpg", ("cat",), (0.7,)),
+        Tags("=c.jpg", (), ()),
+    ]
+    for row in rows:
+        (tmp_path / row.image).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(tmp_path / row.image)
+    vocabulary = Vocabulary(("cat", "cow", "dog", "=Hen"))
+    with Gallery(tmp_path / "out.html", "x").open(replace(FACTS, vocabulary=vocabulary)) as gallery:
+        for row in rows:
+            gallery.write(ImageFile(tmp_path / row.image, row.image), row)
+    return tmp_path / "out.html"
+
+
+@needs_chromium
+def test_a_mouse_marks_tags_and_the_page_keeps_them(album, tmp_path):
+    script = """
+    const [first, second, third] = cards();
+    say([one("#corrections").hidden, all(".marks").length, all(".add").length]);
+    one(".correct", first).click();
+    say([all(".marks").length, all(".add").length, one(".correct", first).textContent]);
+    one("[data-label=dog] [data-verdict=present]", first).click();
+    one("[data-label=cat] [data-verdict=absent]", first).click();
+    one(".correct", third).click();
+    say([add(third, "pony"), add(third, " COW "), add(third, "=Hen"), add(third, "cow")]);
+    say([location.hash, ...cards().map(marked), one("#corrections b").textContent]);
+    one("[data-label=cat] [data-verdict=absent]", first).click();
+    one(".correct", first).click();
+    say([all(".marks", first).length, marked(first), one(".sign", first).ariaLabel]);
+    say(correctionsTable());
+    """
+    found = said(album, script)
+    assert found[0] == [True, 0, 0]
+    assert found[1] == [2, 1, "Done"]
+    assert found[2] == ["The model has no such label", "", "", ""]
+    third = [["cow", "present"], ["=Hen", "present"]]
+    assert found[3] == [
+        *("", [["dog", "present"], ["cat", "absent"]], [["cat", ""]]),
+        *(third, "4 corrections"),
+    ]
+    assert found[4] == [0, [["dog", "present"], ["cat", ""]], "marked present"]
+    assert saved(tmp_path / "corrections.csv", found[5]) == [
+        ("a.jpg", "dog", 1),
+        ("=c.jpg", "cow", 1),
+        ("=c.jpg", "=Hen", 1),
+    ]
+    again = """
+    say([cards().map(marked), one("#corrections b").textContent]);
+    one("#images .added").click();
+    say([all(".correcting").length, all(".correcting .marks").length]);
+    window.confirm = () => true;
+    one("#forget-corrections").click();
+    say([one("#corrections").hidden, marked(cards()[0]), correctionsTable()]);
+    """
+    kept, opened, forgotten = said(album, again)
+    assert kept == [[[["dog", "present"], ["cat", ""]], [["cat", ""]], third], "3 corrections"]
+    assert opened == [1, 2]
+    assert forgotten == [True, [["dog", ""], ["cat", ""]], "image,label,verdict\n"]
+
+
+@needs_chromium
+def test_keys_mark_the_tag_that_has_the_keyboard(album, tmp_path):
+    script = """
+    const tags = all("#images .tags button");
+    tags.forEach((tag) => { tag.focus(); if (document.activeElement !== tag) say("no focus"); });
+    press(tags[0], "y"); press(tags[1], "N"); press(tags[2], "u");
+    press(tags[0], "n", { ctrlKey: true });
+    say([location.hash, ...cards().map(marked), document.activeElement === tags[2]]);
+    press(tags[2], "u");
+    one("#correct").click();
+    say([location.hash, all(".marks").length, all(".add").length, all(".correct:not([hidden])")]);
+    const field = one(".add input", cards()[1]);
+    field.focus();
+    press(field, "y"); press(field, "n");
+    say([cards().map(marked), all("#vocabulary option").map((each) => each.value)]);
+    say(correctionsTable());
+    one("#forget-corrections").focus();
+    """
+    found = said(album, script)
+    assert found[0] == ["", [["dog", "present"], ["cat", "absent"]], [["cat", "unknown"]], [], True]
+    assert found[1] == ["#correct=1", 3, 3, []]
+    assert found[2] == [
+        [[["dog", "present"], ["cat", "absent"]], [["cat", ""]], []],
+        ["=Hen", "cat", "cow", "dog"],
+    ]
+    assert saved(tmp_path / "corrections.csv", found[3]) == [
+        ("a.jpg", "dog", 1),
+        ("a.jpg", "cat", 0),
+    ]
+    assert said(album, "say([all('.add').length, one('#correct').checked])", "correct=1") == [
+        [3, True]
+    ]
+
+
+@needs_chromium
+@pytest.mark.parametrize("kept", ["{", '[["no JSON", "present"]]', "7"])
+def test_what_something_else_has_kept_does_no_harm(album, kept):
+    said(album, f"localStorage.setItem(MARKS_KEY, {json.dumps(kept)});")
+    script = """
+    press(one("#images .tags button"), "y");
+    say([cards().map(marked), one("#corrections b").textContent]);
+    """
+    assert said(album, script) == [
+        [[[["dog", "present"], ["cat", ""]], [["cat", ""]], []], "1 correction"]
+    ]
+
+
+@needs_chromium
+def test_corrections_name_images_and_labels_as_tables_do(shelf, tmp_path):
+    """But for a name that is not UTF-8, of which the page says that it cannot."""
+    script = """
+    const odd = cards().slice(0, 5);
+    for (const card of odd) {
+      one(".correct", card).click();
+      for (const each of all(".marks [data-verdict=absent]", card)) each.click();
+      const tag = one(".tags button", card);
+      press(tag, "n"); press(tag, "n");
+    }
+    say([all(".marks", odd[0]).length, one(".add", odd[0]).textContent, all("script").length]);
+    say(correctionsTable());
+    one("#forget-corrections").hidden = true;
+    """
+    (buttons, why, scripts), table = said(shelf, script)
+    assert buttons == 0 and why.startswith("The name of this file is not UTF-8")
+    assert scripts == 4  # the page's three and this one
+    assert set(saved(tmp_path / "corrections.csv", table)) == {
+        (name, label, 0) for name in NAMES[1:] for label in HOSTILE
+    }
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_window(shelf, width):
+    frame = shelf.with_name("frame.html")
+    script = """
+    addEventListener("load", () => {
+      const inside = document.querySelector("iframe").contentDocument;
+      inside.querySelectorAll("#images .correct").forEach((each) => each.click());
+      const { scrollWidth, clientWidth } = inside.documentElement;
+      const parts = [...inside.querySelectorAll(".correcting, .correcting .marks, .add")];
+      const isInside = parts.every((each) => each.getBoundingClientRect().right <= clientWidth);
+      const text = `${clientWidth > 300} ${scrollWidth - clientWidth} ${isInside} ${parts.length}`;
+      document.body.append(Object.assign(
+        document.createElement("p"), { className: "said", textContent: text }));
+    });
+    """
+    source = shelf.read_text("utf-8").replace("&", "&amp;").replace('"', "&quot;")
+    frame.write_text(
+        f'<meta charset="utf-8"><iframe width="{width}" height="900" srcdoc="{source}"></iframe>'
+        f"<script>{script}</script>"
+    )
+    words = browse(frame).texts["said"][0].split()
+    assert words[:3] == ["true", "0", "true"]
+    assert int(words[3]) > 240

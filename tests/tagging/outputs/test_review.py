@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,13 +43,16 @@ def paint(folder: Path, names=COLOURS) -> Path:
     return folder
 
 
-def data_in(path: Path) -> tuple[list, list]:
+def data_in(path: Path) -> tuple[Any, Any]:
     """The images and labels of a page."""
     text = path.read_text("utf-8")
-    return tuple(
-        json.loads(re.search(rf'<script id="data-{name}"[^>]*>(.*?)</script>', text, re.DOTALL)[1])
-        for name in ("images", "labels")
-    )
+
+    def parsed(name: str) -> Any:
+        found = re.search(rf'<script id="data-{name}"[^>]*>(.*?)</script>', text, re.DOTALL)
+        assert found is not None
+        return json.loads(found[1])
+
+    return parsed("images"), parsed("labels")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +162,8 @@ def test_what_cannot_be_chosen_any_more_is_forgotten(tmp_path, monkeypatch):
     names = [f"{number}.jpg" for number in range(500)]
     review = Review(tmp_path / "r.html", count=4)
     facts = RunFacts(SPEC.vocabulary, lambda: "digest", spec=SPEC)
-    with review.open(facts) as sink:
+    with review.open(facts) as opened:
+        sink: Any = opened
         for row in rows(*names):
             sink.write(ImageFile(tmp_path / row.image, row.image), row)
             assert len(sink._seen) <= 2 * (2 * 4 * 3 + 64) + 10

@@ -268,5 +268,9 @@ def test_format_of(tmp_path):
         streamed_table(io.BytesIO(), "parquet")
     with pytest.raises(TwlError, match=r"suffix '\.txt' .* expected \.csv, \.jsonl or"):
         format_of(tmp_path / "a.txt")
-    with pytest.raises(TwlError, match=r"format 'xml' is not known \(known: csv, jsonl, parquet\)"):
+    with pytest.raises(TwlError, match=r"a\.JSON: \.json may be Label Studio's or FiftyOne's"):
+        format_of(tmp_path / "a.JSON")
+    with pytest.raises(
+        TwlError, match=r"format 'xml' is not known \(known: csv, jsonl, parquet, label-"
+    ):
         streamed_table(io.BytesIO(), "xml")

@@ -29,7 +29,7 @@ class Tally:
         failed: images that cannot be read.
         seconds: since the start.
         stored: images among both whose row was in the journal.
-        unwritten: images among the tagged whose sidecars could not be written.
+        unwritten: images among the tagged that not every output could take, such as sidecars.
         profiles_ignored: images computed whose colour profile could not be used.
         damaged: images computed that were read as far as possible.
         sidecars: sidecars that were written, or removed because no tag is left.

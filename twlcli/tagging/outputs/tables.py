@@ -1,4 +1,4 @@
-"""The tables of tags by the names of their formats."""
+"""What is made of tags alone, without the images, by the names of their formats."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import BinaryIO
 
 from twlcli.errors import TwlError
 from twlcli.tagging.outputs.csv import Csv
+from twlcli.tagging.outputs.fiftyone import FiftyOne
 from twlcli.tagging.outputs.jsonl import Jsonl
+from twlcli.tagging.outputs.label_studio import LabelStudio, LabelStudioConfig
 from twlcli.tagging.outputs.output import Output
 from twlcli.tagging.outputs.parquet import Parquet
 
 TABLES: dict[str, Callable[[Path], Output]] = {"csv": Csv, "jsonl": Jsonl, "parquet": Parquet}
-STREAMED: dict[str, Callable[[None, BinaryIO], Output]] = {"csv": Csv, "jsonl": Jsonl}
+# Both are JSON, so that no suffix tells which is meant.
+FOR_TOOLS: dict[str, Callable[[Path], Output]] = {"label-studio": LabelStudio, "fiftyone": FiftyOne}
+STREAMED: dict[str, Callable[[None, BinaryIO], Output]] = {
+    "csv": Csv,
+    "jsonl": Jsonl,
+    "label-studio": LabelStudio,
+    "fiftyone": FiftyOne,
+}
+_ALL = TABLES | FOR_TOOLS
 
 
 def table(path: Path, format_name: str | None = None) -> Output:
@@ -22,12 +32,19 @@ def table(path: Path, format_name: str | None = None) -> Output:
     Raises:
         TwlError: the format is not known, or the suffix names none.
     """
-    return TABLES[format_of(path, format_name)](path)
+    return _ALL[format_of(path, format_name)](path)
 
 
 def is_table(output: Output) -> bool:
-    """Whether an output is a table of tags."""
+    """Whether an output is a table of tags, which `merge` joins with those of other shards."""
     return isinstance(output, Csv | Jsonl | Parquet)
+
+
+def needs_images(output: Output) -> bool:
+    """Whether an output needs the images themselves, or their places, beside their tags."""
+    return not isinstance(
+        output, Csv | Jsonl | Parquet | LabelStudio | LabelStudioConfig | FiftyOne
+    )
 
 
 def streamed_table(stream: BinaryIO, format_name: str | None = None) -> Output:
@@ -43,7 +60,7 @@ def streamed_table(stream: BinaryIO, format_name: str | None = None) -> Output:
 
 
 def format_of(path: Path, wish: str | None = None) -> str:
-    """The format wished for, else that of the file's suffix; a key of `TABLES`.
+    """The format wished for, else that of the file's suffix; a key of `TABLES` or `FOR_TOOLS`.
 
     Raises:
         TwlError: the format is not known, or the suffix names none.
@@ -51,6 +68,11 @@ def format_of(path: Path, wish: str | None = None) -> str:
     if wish is not None:
         return _known(wish)
     name = path.suffix.lower().removeprefix(".")
+    if name == "json":
+        raise TwlError(
+            f"{path}: .json may be Label Studio's or FiftyOne's; expected LabelStudio(path) or "
+            "FiftyOne(path)"
+        )
     if name not in TABLES:
         raise TwlError(
             f"{path}: the suffix '{path.suffix}' is not a known format; expected .csv, .jsonl or "
@@ -60,6 +82,6 @@ def format_of(path: Path, wish: str | None = None) -> str:
 
 
 def _known(name: str) -> str:
-    if name not in TABLES:
-        raise TwlError(f"format '{name}' is not known (known: {', '.join(TABLES)})")
+    if name not in _ALL:
+        raise TwlError(f"format '{name}' is not known (known: {', '.join(_ALL)})")
     return name

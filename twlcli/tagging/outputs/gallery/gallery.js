@@ -7,7 +7,7 @@ const SCALE = 10000; // of the probabilities in the rows
 // A row is [name, [label, probability, ...], place], as gallery.py writes it; null is the end.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const rows = read("rows").filter((row) => row !== null);
-const { labels, folders } = read("words");
+const { labels, others, folders } = read("words");
 const numberOf = new Map(labels.map((label, number) => [label, number]));
 const element = (id) => document.getElementById(id);
 
@@ -27,6 +27,7 @@ function stateOf(fragment) {
     sort: ["most", "least"].includes(sort) ? sort : "file",
     name: values.get("name") ?? "",
     untagged: values.has("untagged"),
+    correct: values.has("correct"),
     page: Math.max(1, Math.floor(number("page", 1))),
   };
 }
@@ -39,6 +40,7 @@ function fragmentOf(state) {
   if (state.sort !== "file") values.set("sort", state.sort);
   if (state.name) values.set("name", state.name);
   if (state.untagged) values.set("untagged", "1");
+  if (state.correct) values.set("correct", "1");
   if (state.page > 1) values.set("page", state.page);
   return values.toString();
 }
@@ -98,19 +100,26 @@ function matches() {
   return found.map(([, place]) => rows[place]);
 }
 
-/** A name as text; bytes that are not UTF-8 are shown as replacement characters. */
-function textOf(quoted) {
+/** A name as `twl tag` writes it into tables; null where its bytes are not UTF-8. */
+function nameOf(quoted) {
   try {
     return decodeURIComponent(quoted);
   } catch {
-    const bytes = [];
-    for (let at = 0; at < quoted.length; at += 1) {
-      const escaped = quoted[at] === "%";
-      bytes.push(escaped ? parseInt(quoted.slice(at + 1, at + 3), 16) : quoted.charCodeAt(at));
-      if (escaped) at += 2;
-    }
-    return new TextDecoder().decode(new Uint8Array(bytes));
+    return null;
   }
+}
+
+/** A name as text; bytes that are not UTF-8 are shown as replacement characters. */
+function textOf(quoted) {
+  const name = nameOf(quoted);
+  if (name !== null) return name;
+  const bytes = [];
+  for (let at = 0; at < quoted.length; at += 1) {
+    const escaped = quoted[at] === "%";
+    bytes.push(escaped ? parseInt(quoted.slice(at + 1, at + 3), 16) : quoted.charCodeAt(at));
+    if (escaped) at += 2;
+  }
+  return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
 function addressOf([name, , place]) {
@@ -142,11 +151,140 @@ function card(row) {
     const inside = probability >= state.min * SCALE && probability <= state.max * SCALE;
     button.classList.toggle("outside", !inside);
     button.addEventListener("click", () => toggle(label));
-    tags.append(make("li", {}, button));
+    tags.append(tag(row, label, button));
   }
   const file = make("p", { className: "file" }, make("bdi", {}, name));
-  return make("li", {}, picture(addressOf(row), name, words), file, tags);
+  const opener = make("button", { type: "button", className: "correct" });
+  const head = make("div", { className: "head" }, file, opener);
+  const made = make("li", {}, picture(addressOf(row), name, words), head, tags);
+  correctable(made, row, tags, opener);
+  return made;
 }
+
+// --- corrections: marks.js keeps them -----------------------------------------------------------
+
+const SIGNS = { present: "\u2713", absent: "\u2717", unknown: "?" };
+const opened = new Set(); // rows whose tags are being corrected
+let markedLabels = labelsByImage();
+
+/** The labels of which something was said, by image. */
+function labelsByImage() {
+  const found = new Map();
+  for (const key of marks.keys()) {
+    const [image, label] = JSON.parse(key);
+    if (!found.has(image)) found.set(image, []);
+    found.get(image).push(label);
+  }
+  return found;
+}
+
+/** One tag of an image, which shows what was said of it; in it, the keys y, n and u say it. */
+function tag(row, label, button) {
+  const image = nameOf(row[0]);
+  const made = make("li", {}, button);
+  made.dataset.label = label;
+  if (image !== null) markKeys(made, image, label);
+  made.show = (isOpen) => {
+    const verdict = marks.get(keyOf(image, label));
+    button.querySelector(".sign")?.remove();
+    made.dataset.mark = verdict ?? "";
+    if (verdict !== undefined) {
+      const sign = make("span", { className: "sign" }, SIGNS[verdict]);
+      sign.setAttribute("role", "img");
+      sign.setAttribute("aria-label", `marked ${verdict}`);
+      button.prepend(sign);
+    }
+    const buttons = made.querySelector(".marks");
+    if (!isOpen) buttons?.remove();
+    else if (!buttons && image !== null) made.append(markButtons(image, label, label));
+  };
+  return made;
+}
+
+/** Has the card of an image show what was said of its tags, and take more where it is opened. */
+function correctable(made, row, tags, opener) {
+  const image = nameOf(row[0]);
+  opener.addEventListener("click", () => {
+    if (!opened.delete(row)) opened.add(row);
+    made.show();
+  });
+  made.show = () => {
+    const isOpen = state.correct || opened.has(row);
+    made.classList.toggle("correcting", isOpen);
+    opener.hidden = state.correct;
+    opener.textContent = isOpen ? "Done" : "Correct";
+    opener.setAttribute("aria-label", `${opener.textContent}: ${textOf(row[0])}`);
+    const there = new Set([...tags.children].map((each) => each.dataset.label));
+    for (const label of markedLabels.get(image) ?? []) {
+      if (!there.has(label)) tags.append(missingTag(made, row, label));
+    }
+    for (const each of tags.children) each.show(isOpen);
+    const field = made.querySelector(".add");
+    if (!isOpen) field?.remove();
+    else if (!field) made.append(image === null ? unnameable() : adding(image));
+  };
+  made.show();
+}
+
+/** A tag that the model did not give; a click opens the card. */
+function missingTag(made, row, label) {
+  const button = make("button", { type: "button", className: "added" }, make("bdi", {}, label));
+  button.addEventListener("click", () => {
+    opened.add(row);
+    made.show();
+  });
+  return tag(row, label, button);
+}
+
+function unnameable() {
+  const why = "The name of this file is not UTF-8: a table of corrections cannot hold it.";
+  return make("p", { className: "add" }, why);
+}
+
+/** A field for a label that an image has and was not given. */
+function adding(image) {
+  fillVocabulary();
+  const field = make("input", { type: "text", placeholder: "a tag that is missing" });
+  field.setAttribute("aria-label", `Add a tag that ${image} lacks`);
+  field.setAttribute("list", "vocabulary");
+  field.autocomplete = "off";
+  field.addEventListener("input", () => field.setCustomValidity(""));
+  const form = make("form", { className: "add" }, field, make("button", {}, "Add"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const label = known(field.value);
+    if (label === undefined) {
+      field.setCustomValidity("The model has no such label");
+      field.reportValidity();
+      return;
+    }
+    field.value = "";
+    if (marks.get(keyOf(image, label)) !== "present") mark(image, label, "present");
+  });
+  return form;
+}
+
+/** The label that a text means; undefined where the model has none of that name. */
+function known(text) {
+  const all = [...labels, ...others];
+  const wanted = text.trim();
+  if (all.includes(text)) return text;
+  return all.find((each) => each.trim().toLowerCase() === wanted.toLowerCase());
+}
+
+function fillVocabulary() {
+  const list = element("vocabulary");
+  if (list.children.length) return;
+  const names = [...labels, ...others].sort((a, b) => a.localeCompare(b));
+  list.append(...names.map((label) => make("option", { value: label })));
+}
+
+document.addEventListener("marks", () => {
+  markedLabels = labelsByImage();
+  for (const each of element("images").children) each.show();
+});
+
+// --- the rest of the document -------------------------------------------------------------------
 
 function picture(address, name, words) {
   const missing = (reason) => make("div", { className: "picture" }, reason);
@@ -213,6 +351,7 @@ function show() {
     if (document.activeElement !== element(id)) element(id).value = state[id];
   }
   element("untagged").checked = state.untagged;
+  element("correct").checked = state.correct;
   showLabels(found);
 }
 
@@ -233,6 +372,9 @@ element("sort").addEventListener("change", () => change({ sort: element("sort").
 element("name").addEventListener("input", () => change({ name: element("name").value }));
 element("untagged").addEventListener("change", () => {
   change({ untagged: element("untagged").checked });
+});
+element("correct").addEventListener("change", () => {
+  change({ correct: element("correct").checked, page: state.page });
 });
 element("find").addEventListener("input", () => showLabels(matches()));
 element("reset").addEventListener("click", () => {

@@ -1,7 +1,8 @@
 """A page to look through tagged images in a browser, without a server or a network.
 
 The page shows the images themselves, by relative links; it holds their names and tags as compact
-JSON and has the images of one page in its document, so that it opens with 100,000 of them.
+JSON and has the images of one page in its document, so that it opens with 100,000 of them. What
+somebody says of tags is kept by `pages/marks.js`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from markupsafe import Markup
 
 from twlcli.images.image_file import ImageFile
 from twlcli.io import open_partial
+from twlcli.labels import Vocabulary
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.templates import digest, part, render_page, style_of
 from twlcli.tagging.outputs.output import RunFacts, Sink
@@ -32,6 +34,9 @@ SCALE = 10_000  # probabilities are whole numbers of this; gallery.js has the sa
 class Gallery:
     """The page.
 
+    Who looks at it can say which tags are right, wrong or missing; the page saves that as a table
+    for `--corrections`.
+
     Attributes:
         file: the HTML file; its links to the images are relative to its folder.
         title: shown above the images.
@@ -44,14 +49,15 @@ class Gallery:
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
         with open_partial(self.file) as file:
-            sink = _GallerySink(file, self.file.absolute().parent)
+            sink = _GallerySink(file, self.file.absolute().parent, run.vocabulary)
             file.write(self._page("")[0].encode(errors="replace"))
             yield sink
             file.write(self._page(sink.words())[1].encode(errors="replace"))
 
     def _page(self, words: str) -> tuple[str, str]:
         """The page before and after its rows, which are written as they come."""
-        style, script = style_of(f"{_FOLDER}/gallery.css"), part(f"{_FOLDER}/gallery.js")
+        style = style_of(f"{_FOLDER}/gallery.css", "pages/marks.css")
+        script = part("pages/marks.js") + part(f"{_FOLDER}/gallery.js")
         # Nothing but this style and script, and images from the same place; no network at all.
         policy = f"img-src 'self' file:; style-src {digest(style)}; script-src {digest(script)}"
         page = render_page(
@@ -74,8 +80,9 @@ class _GallerySink:
     number of the address before its name, a whole address, or null where it has no file.
     """
 
-    def __init__(self, file: BinaryIO, folder: Path) -> None:
+    def __init__(self, file: BinaryIO, folder: Path, vocabulary: Vocabulary) -> None:
         self._file = file
+        self._vocabulary = vocabulary
         self._folder = folder
         self._labels: dict[str, int] = {}
         self._folders: dict[str, int] = {}
@@ -105,6 +112,13 @@ class _GallerySink:
         return self._folders.setdefault(before, len(self._folders))
 
     def words(self) -> str:
-        """Labels and folders that the rows name by their numbers, safe inside of a script."""
-        words = {"labels": list(self._labels), "folders": list(self._folders)}
+        """Labels and folders that the rows name by their numbers, safe inside of a script.
+
+        `others` are the labels that no image was given, for those who miss one.
+        """
+        words = {
+            "labels": list(self._labels),
+            "others": [label for label in self._vocabulary if label not in self._labels],
+            "folders": list(self._folders),
+        }
         return json.dumps(words).replace("<", "\\u003c")
