@@ -128,26 +128,24 @@ def try_penalties(
     score: Callable[[NDArray[np.float32]], float],
     *,
     penalties: Sequence[float] = PENALTIES,
-    starts: Tensor | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     tried: Callable[[Tried], None] = lambda tried: None,
 ) -> Tried:
     """The best penalty of a descending sequence, by the score of the folds' logits.
 
-    Each begins with the heads of the one before, and the search ends where two in a row are worse
-    than the best.
+    Each begins with the heads of the one before, the first with zeros, and the search ends where
+    two in a row are worse than the best.
 
     Args:
         problem: what the head is for.
         folds: (N), the fold of each image, from 0 to K - 1.
         score: of logits (N, C), the higher the better.
         penalties: from strong to weak.
-        starts: (K, D + 1, C), the heads that the first begins with; None is zeros.
         should_stop: asked once an iteration; on True the best so far is given as it is.
         tried: told about each penalty.
     """
     count = int(folds.max()) + 1
-    heads = problem.zero.expand(count, -1, -1) if starts is None else starts
+    heads = problem.zero.expand(count, -1, -1)
     best: Tried | None = None
     worse = 0
     for penalty in penalties:

@@ -38,8 +38,3 @@ class Standard:
         """The head (D + 1, C) for the features as they were that does what one does for these."""
         weights = head[:-1] / self.scale[:, None]
         return torch.cat((weights, head[-1:] - self.mean[None] @ weights))
-
-    def unfolded(self, head: Tensor) -> Tensor:
-        """The head (D + 1, C) for these features that does what one does for them as they were."""
-        bias = head[-1:] + self.mean[None] @ head[:-1]
-        return torch.cat((head[:-1] * self.scale[:, None], bias))

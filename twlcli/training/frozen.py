@@ -62,7 +62,9 @@ def train_frozen(
 ) -> ScoredImages:
     """Find the head of a run's backbone, and write the run's checkpoint.
 
-    Where the run has one already, its penalty is kept and its head is what the search begins with.
+    Where the run has one already, another is found in its place, as if it had none: labels with
+    fewer mistakes than before want a weaker penalty, and no fold may begin with a head that knows
+    its images.
 
     Args:
         run: the run folder.
@@ -127,12 +129,11 @@ class _Frozen:
         self.recipe = run.recipe
         self.train_data, self.validation_data = checked_data(run, data)
         self.spec = new_spec(self.recipe, self.train_data)
-        self.penalty = self.recipe.frozen.penalty
-        self.start: Tensor | None = None
+        self.is_found = run.checkpoint.exists()
         self.history: list[dict[str, Any]] = []
         self.unreadable: list[str] = []
         self.weights: WeightsReport | None = None
-        if run.checkpoint.exists():
+        if self.is_found:
             self._continue()
         else:
             self._begin()
@@ -156,7 +157,7 @@ class _Frozen:
         )
 
     def _continue(self) -> None:
-        """Take the network, head and penalty that the run has found before.
+        """Take the network of the run as it is.
 
         Raises:
             ModelError: they are of other labels, or of another network than the recipe's.
@@ -171,12 +172,6 @@ class _Frozen:
                 f"{self.run.checkpoint}: has other labels than {self.train_data.source}",
                 hint="a new run with {weights} " + f"{self.run.folder} starts from its model",
             )
-        head = networks.head_of(self.network, spec.backbone)
-        self.start = torch.cat((head.weight.T, head.bias[None])).detach()
-        found = spec.provenance.get("cross_validation")
-        if not self.penalty and isinstance(found, Mapping):
-            penalty = found.get("penalty")
-            self.penalty = penalty if isinstance(penalty, float) and penalty > 0 else 0.0
 
     def _tell(self) -> None:
         self.watcher.began(
@@ -190,7 +185,7 @@ class _Frozen:
                 len(self.validation_data),
                 self.run.has_held_out,
                 in_one_line(self.train_data, self.validation_data),
-                self.start is not None,
+                self.is_found,
             )
         )
         for note in (*self.train_data.notes, *label_notes(self.train_data, self.validation_data)):
@@ -270,7 +265,6 @@ class _Frozen:
         """The best penalty, with what heads say of images that they were found without."""
         seed = self.recipe.train.seed
         folds = stratified_folds(train.data, self.recipe.frozen.folds, seed=seed)
-        count = int(folds.max()) + 1
         best = -math.inf
 
         def score(logits: NDArray[np.float32]) -> float:
@@ -295,16 +289,12 @@ class _Frozen:
             self.watcher.penalty_tried(record, result.score > best)
             best = max(best, result.score)
 
-        starts = None
-        if self.start is not None:
-            head = standard.unfolded(self.start.to(self.device))
-            starts = head.expand(count, -1, -1)
+        penalty = self.recipe.frozen.penalty
         found = try_penalties(
             problem,
             folds,
             score,
-            penalties=(self.penalty,) if self.penalty else PENALTIES,
-            starts=starts,
+            penalties=(penalty,) if penalty else PENALTIES,
             should_stop=self.should_stop,
             tried=tried,
         )
