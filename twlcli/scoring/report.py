@@ -105,8 +105,13 @@ def _over(mean: MeanOverLines, what: str, between: tuple[float, float] | None) -
 
 def notes_on(evaluation: Evaluation) -> list[str]:
     """What to bear in mind about the scores."""
+    return [*evaluation.notes, *notes_on_model(evaluation), *notes_on_labels(evaluation)]
+
+
+def notes_on_model(evaluation: Evaluation) -> list[str]:
+    """What the model had to do with the images before, and which labels it never gives."""
     trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
-    cross, notes = evaluation.cross_fitted, list(evaluation.notes)
+    cross, notes = evaluation.cross_fitted, []
     if trained:
         notes.append(
             f"the model was trained on {trained:,} of these images; scores on them say little "
@@ -121,7 +126,12 @@ def notes_on(evaluation: Evaluation) -> list[str]:
         )
     elif fitted:
         notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
-    notes.append(evaluation.never_given)
+    return [*notes, evaluation.never_given] if evaluation.never_given else notes
+
+
+def notes_on_labels(evaluation: Evaluation) -> list[str]:
+    """Which labels say little, whatever the model."""
+    notes = []
     if always := evaluation.without_negative:
         notes.append(
             f"no image is known to be without {some_of(always)}; any model ranks "
@@ -135,7 +145,7 @@ def notes_on(evaluation: Evaluation) -> list[str]:
             f"{FEW_IMAGES} of these images, so that their "
             f"scores are rough: {some_of(rare)}"
         )
-    return [note for note in notes if note]
+    return notes
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
