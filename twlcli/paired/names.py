@@ -54,16 +54,17 @@ def short_names(models: Sequence[str]) -> tuple[str, ...]:
         >>> short_names(["a.onnx", "a.onnx"])
         ('a.onnx (1)', 'a.onnx (2)')
     """
-    parts = [Path(each).parts[-1:] for each in models]
-    names = ["/".join(each) or model for each, model in zip(parts, models, strict=True)]
-    for depth in range(2, 1 + max(len(Path(each).parts) for each in models)):
-        if len(set(names)) == len(names):
-            break
-        names = [
-            "/".join(Path(model).parts[-depth:]) if names.count(name) > 1 else name
-            for model, name in zip(models, names, strict=True)
-        ]
+    paths = [Path(each).parts for each in models]
+    names = [_tail(own, paths) or model for own, model in zip(paths, models, strict=True)]
     return tuple(
         f"{name} ({1 + names[:place].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     )
+
+
+def _tail(own: tuple[str, ...], paths: Sequence[tuple[str, ...]]) -> str:
+    """The last parts of a path, as many as tell it from the others."""
+    others = [each for each in paths if each != own]
+    depths = range(1, len(own) + 1)
+    alone = (n for n in depths if all(each[-n:] != own[-n:] for each in others))
+    return Path(*own[-next(alone, len(own)) :]).as_posix() if own else ""

@@ -30,7 +30,7 @@ function make(tag, properties, ...children) {
 // --- columns -------------------------------------------------------------------------------------
 
 const pairs = names.slice(1).flatMap((name, other) => [
-  { key: `value-${other}`, heading: name, of: (label) => label.others[other].value, text: percent },
+  { key: `value-${other}`, heading: name, of: (label) => label.others[other].value, text: percent, less: true },
   {
     ...{ key: `difference-${other}`, heading: "difference", of: (label) => label.others[other].difference },
     ...{ text: signed, other, title: `${name} − ${names[0]}` },
@@ -38,12 +38,12 @@ const pairs = names.slice(1).flatMap((name, other) => [
   {
     ...{ key: `interval-${other}`, heading: "95 %", of: (label) => label.others[other].low },
     text: (low, label) => (low === null ? "not tested" : `${signed(low)} to ${signed(label.others[other].high)}`),
-    title: `sorts by the lower end`,
+    title: "sorts by the lower end",
   },
 ]);
 const COLUMNS = [
   { key: "name", heading: "label", of: (label) => label.sought, first: "ascending" },
-  { key: "support", heading: "images", of: (label) => label.support, text: whole },
+  { key: "support", heading: "images", of: (label) => label.support, text: whole, less: true },
   { key: "first", heading: names[0], of: (label) => label.first, text: percent },
   ...pairs,
 ];
@@ -70,7 +70,7 @@ function matching() {
     });
 }
 
-function heading({ key, heading: text, first = "descending", title = "" }) {
+function heading({ key, heading: text, first = "descending", title = "", less }) {
   const arrow = make("span", { className: "arrow" });
   arrow.setAttribute("aria-hidden", "true");
   const button = make("button", { type: "button", title }, make("bdi", {}, text), arrow);
@@ -82,6 +82,7 @@ function heading({ key, heading: text, first = "descending", title = "" }) {
   });
   const cell = make("th", { scope: "col" }, button);
   cell.classList.toggle("name", key === "name");
+  cell.classList.toggle("less", Boolean(less));
   cell.dataset.key = key;
   return cell;
 }
@@ -103,9 +104,9 @@ function meter(difference) {
 
 function row(label) {
   const first = make("th", { className: "name", scope: "row" }, make("bdi", {}, label.name));
-  const cells = COLUMNS.slice(1).map(({ of, text, other }) => {
+  const cells = COLUMNS.slice(1).map(({ of, text, other, less }) => {
     const value = of(label);
-    const cell = make("td", {}, text(value, label));
+    const cell = make("td", { className: less ? "less" : "" }, text(value, label));
     if (other !== undefined) {
       const { real } = label.others[other];
       cell.append(meter(value));

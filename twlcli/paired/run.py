@@ -128,7 +128,8 @@ def evaluate_models(
         )
     labelled = replace(labelled, annotations=common.annotations)
     scored = _scored_models(common, specs, labelled, threshold)
-    paired = _paired([str(each) for each in models], names, scored, common, labelled, threshold)
+    named = [str(each) for each in models]
+    paired = paired_evaluation(named, names, scored, common, labelled, threshold)
     if report is not None:
         from twlcli.paired.page import write_page  # templates, which nothing else here needs
 
@@ -167,7 +168,7 @@ def _scored_models(
     return found
 
 
-def _paired(
+def paired_evaluation(
     models: Sequence[str],
     names: Sequence[str],
     scored: Sequence[ScoredModel],
@@ -175,6 +176,16 @@ def _paired(
     labelled: Labelled,
     threshold: str | float | None,
 ) -> PairedEvaluation:
+    """What evaluated models come to on the same images.
+
+    Args:
+        models: as they were named.
+        names: short ones, each once.
+        scored: the models.
+        common: the images, without what each said of them.
+        labelled: likewise, with the name of their split.
+        threshold: see `decisions.thresholds_of`.
+    """
     annotations, vocabulary = labelled.annotations, scored[0].spec.vocabulary
     unlisted = set(annotations.unlisted)
     columns = np.array([c for c, label in enumerate(vocabulary) if label not in unlisted])
