@@ -133,7 +133,15 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "name", ["annotations.detect", "report.page", "tagging.run", "runs.run_folder"]
+    "name",
+    [
+        "annotations.detect",
+        "paired.page",
+        "paired.run",
+        "report.page",
+        "tagging.run",
+        "runs.run_folder",
+    ],
 )
 def test_base_package_never_loads_torch(name):
     assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}

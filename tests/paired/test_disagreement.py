@@ -23,7 +23,7 @@ def test_disagreements_are_those_of_plain_loops(monkeypatch):
     certain = [probabilities(m.logits, calibration_of(m.spec)) for m in models]
     given = [decide(p, thresholds_of(m.spec, None)) for p, m in zip(certain, models, strict=True)]
     right = first_right = 0
-    strength = {}
+    strength: dict[str, list[tuple[float, str]]] = {}
     for row, image in enumerate(images):
         for column in columns:
             first, other = (bool(each[row, column]) for each in given)
@@ -74,7 +74,7 @@ def test_not_all_labels_of_an_image_are_named():
     logits, targets = draw_models(0.0, 0.0, images=3, labels=len(labels), unknown=0.0)
     first, other = (np.full_like(logits[0], value) for value in (-9, 9))
     models = [scored_model(each, targets, spec_of(labels)) for each in (first, other)]
-    found = disagreement_of(*models, ["a", "b", "c"], targets, np.arange(len(labels)))
+    found = disagreement_of(models[0], models[1], ["a", "b", "c"], targets, np.arange(len(labels)))
     assert [(each.count, len(each.labels)) for each in found.worst] == [
         (len(labels), MOST_DECISIONS)
     ] * 3

@@ -1,6 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,9 @@ def model(tmp_path):
     return write_model(tmp_path / "model.onnx")
 
 
-def model_of(path, *labels: str, **fields: object):
+def model_of(path, *labels: str):
     """The same network, whose outputs are called otherwise."""
-    return write_model(path, metadata=replace(spec_with_labels(*labels), **fields).to_json())
+    return write_model(path, metadata=spec_with_labels(*labels).to_json())
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_models_are_scored_as_each_alone(model, mixed, photographs):
     value = alone[1].map_class.value - alone[0].map_class.value
     assert difference.scores["map_class"].value == pytest.approx(value)
     assert difference.scores["map_class"].significant
-    assert paired.unreadable == paired.notes == ()
+    assert (paired.unreadable, paired.notes) == ((), ())
 
 
 def test_a_model_against_itself(model, photographs):
@@ -170,7 +171,7 @@ def test_each_model_that_runs_is_watched(model, mixed, photographs):
     counts = []
 
     @contextmanager
-    def watcher(images: int) -> Iterator[object]:
+    def watcher(images: int) -> Iterator[Callable[[int], None]]:
         counts.append([images, 0])
 
         def advance(done: int) -> None:
@@ -210,10 +211,11 @@ def test_a_threshold_is_for_all(model, mixed, photographs, tmp_path):
         (["model", "model"], {"batch_size": 0}, TwlError, "batch_size"),
     ],
 )
-def test_errors_are_clear(models, keywords, error, message, model, photographs, tmp_path, request):
+def test_errors_are_clear(models, keywords, error, message, model, photographs, tmp_path):
     raw = write_model(tmp_path / "raw.onnx", metadata=replace(SPEC, calibration=None).to_json())
-    known = {"model": model, "raw": raw}
-    given = [known.get(each, each) for each in models] if isinstance(models, list) else str(model)
+    known: dict[str, Any] = {"model": model, "raw": raw}
+    given: Any = [known.get(each, each) for each in models]
+    given = given if isinstance(models, list) else str(model)
     if "report" in keywords:
         keywords = keywords | {"report": tmp_path / keywords["report"]}
     with pytest.raises(error, match=message) as refused:

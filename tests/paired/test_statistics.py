@@ -155,8 +155,10 @@ def test_the_other_way_round_signs_change():
     models, targets = drawn(1.0, 1.8)
     [there], [back] = (compare_models(each, targets).scores for each in (models, models[::-1]))
     for name, each in there.items():
+        low, high = back[name].low, back[name].high
+        assert low is not None and high is not None
         assert back[name].value == -each.value
-        assert (each.low, each.high) == pytest.approx((-back[name].high, -back[name].low))
+        assert (each.low, each.high) == pytest.approx((-high, -low))
         assert each.p == pytest.approx(back[name].p)
 
 
@@ -225,6 +227,7 @@ def test_p_is_adjusted_for_the_number_of_models():
     [alone] = compare_models(models, targets).scores
     both = compare_models([*models, models[0]], targets).scores
     for name, each in alone.items():
+        assert each.p is not None
         assert each.adjusted_p == each.p
         assert both[0][name].adjusted_p == pytest.approx(min(1.0, 2 * each.p))
 

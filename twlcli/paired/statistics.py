@@ -45,11 +45,11 @@ DECISIONS = (
 )
 _RESAMPLES = 1000  # for the ends of a 95 % interval, as `twl compare` draws
 _RESAMPLES_PER_TEST = 40  # the fewest with which anything can be significant after Holm
-# Of the draws of mAP@class. Measured on 200 to 1,000 images with 8 to 12 labels of 2 to 20 % of them,
-# 300 drawn data sets of each of 28 kinds: the interval then holds the difference of equal models in
-# 94 to 98 % of the data sets (without it in 91 to 96 %), that of models whose AP is a fifth to a half
-# higher in 92 to 98 %, and that of models whose AP is twice as high in 84 to 96 %, where it lies too
-# near to 0: few images understate large differences.
+# Of the draws of mAP@class. Measured on 200 to 1,000 images with 8 to 12 labels of 2 to 20 % of
+# them, 300 drawn data sets of each of 28 kinds: the interval then holds the difference of equal
+# models in 94 to 98 % of the sets (without it in 91 to 96 %), that of models whose AP is a fifth to
+# a half higher in 92 to 98 %, and that of models whose AP is twice as high in 84 to 96 %, where it
+# lies too near to 0: few images understate large differences.
 _WIDENING = 1.1
 _FEWEST = FEW_IMAGES  # images that have a label, and that lack it, for its difference to be tested
 
