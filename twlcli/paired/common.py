@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from twlcli.inference.scored import ScoredImages, targets_of
 from twlcli.labels import Vocabulary, counted, some_of
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import Labelled
-from twlcli.scoring.evaluation import check_scorable
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,13 @@ def spec_of_labels(spec: ModelSpec, labels: Vocabulary) -> ModelSpec:
     return replace(spec, vocabulary=labels, calibration=calibration, thresholds=thresholds)
 
 
-def check_model(path: Path, spec: ModelSpec, threshold: str | float | None) -> None:
-    """Raise what `score` would of a model and the threshold, and say of which model."""
+@contextmanager
+def errors_of(model: Path) -> Iterator[None]:
+    """A ModelError of the block says which of several models it is of."""
     try:
-        check_scorable(spec, threshold)
+        yield
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+        raise ModelError(f"{model}: {error}") from error
 
 
 @dataclass(frozen=True)

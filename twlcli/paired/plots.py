@@ -10,7 +10,7 @@ from twlcli.report.shown_names import shown
 from twlcli.scoring.report import percent
 
 MOST_LABELS = 24
-_NAME_WIDTH = 130
+_NAME_WIDTH, _LONGEST = 130, 36  # units; characters, which fit into three lines
 _NAME_LINE, _ROW = 13, 8  # height of a name's line, and of what is between two names
 _MARGIN = 40  # above and below the rows
 
@@ -27,7 +27,7 @@ def labels_plot(difference: ModelDifference, first: str) -> Plot:
     height = 0.0  # of all rows so far, from the foot up
     names = (shown(first, 40), shown(difference.name, 40))
     for label in reversed(most_different(difference)):
-        name = wrapped(shown(label.label, 60), _NAME_WIDTH, most=2)
+        name = wrapped(shown(label.label, _LONGEST), _NAME_WIDTH)
         row_height = _ROW + _NAME_LINE * (1 + name.count("\n"))
         ticks.append(Tick(height + row_height / 2, name, bold=label.difference.significant))
         marks += _row(label, height + row_height / 2, names)

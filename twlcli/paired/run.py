@@ -18,9 +18,9 @@ from twlcli.model.bundled import model_path
 from twlcli.model.spec import ModelSpec
 from twlcli.paired.common import (
     CommonImages,
-    check_model,
     common_images,
     common_labels,
+    errors_of,
     of_common_labels,
     spec_of_labels,
 )
@@ -30,6 +30,7 @@ from twlcli.paired.result import ModelDifference, PairedEvaluation
 from twlcli.paired.statistics import ScoredModel, compare_models
 from twlcli.report.run import measured
 from twlcli.runs.labelled import Labelled, open_labelled
+from twlcli.scoring.evaluation import check_scorable
 from twlcli.scoring.score_table import is_score_table
 from twlcli.scoring.source import Running, Watcher, open_source
 
@@ -109,7 +110,8 @@ def evaluate_models(
         labels = common_labels([source.spec for source in sources], names)
         specs = [spec_of_labels(source.spec, labels.shared) for source in sources]
         for path, spec in zip(paths, specs, strict=True):
-            check_model(path, spec, threshold)
+            with errors_of(path):
+                check_scorable(spec, threshold)
         labelled = open_labelled(
             paths[0],
             data,
@@ -127,7 +129,7 @@ def evaluate_models(
             [source.spec for source in sources],
         )
     labelled = replace(labelled, annotations=common.annotations)
-    scored = _scored_models(common, specs, labelled, threshold)
+    scored = _scored_models(common, paths, specs, labelled, threshold)
     named = [str(each) for each in models]
     paired = paired_evaluation(named, names, scored, common, labelled, threshold)
     if report is not None:
@@ -157,13 +159,15 @@ def _running_each(paths: Sequence[Path], running: Running) -> list[Running]:
 
 def _scored_models(
     common: CommonImages,
+    paths: Sequence[Path],
     specs: Sequence[ModelSpec],
     labelled: Labelled,
     threshold: str | float | None,
 ) -> list[ScoredModel]:
     found = []
-    for scored, spec in zip(common.scored, specs, strict=True):
-        evaluation, decisions = measured(scored, spec, labelled, threshold)
+    for path, scored, spec in zip(paths, common.scored, specs, strict=True):
+        with errors_of(path):
+            evaluation, decisions = measured(scored, spec, labelled, threshold)
         found.append(ScoredModel(scored.logits, spec, evaluation, decisions))
     return found
 
