@@ -35,9 +35,9 @@ def mixed(tmp_path):
 
 @pytest.fixture
 def stored(model, photographs, tmp_path):
-    """The first model's scores of all images but one."""
+    """The first model's scores of all images but the fourth."""
     pytest.importorskip("pyarrow")
-    images = [photographs.parent / f"{number}.png" for number in range(29)]
+    images = [photographs.parent / f"{number}.png" for number in range(30) if number != 3]
     path = tmp_path / "scores.parquet"
     twlcli.tag_files(images, model=model, outputs=[ScoreTable(path)])
     return path
@@ -138,10 +138,10 @@ def test_labels_that_no_model_knows_are_refused(model, mixed, photographs):
 
 def test_images_that_only_some_could_read_are_in_no_score(model, stored, photographs):
     paired = twlcli.evaluate_models([model, stored], photographs, split="all")
-    assert (paired.images, [each.image for each in paired.unreadable]) == (29, ["29.png"])
+    assert (paired.images, [each.image for each in paired.unreadable]) == (29, ["3.png"])
     assert paired.unreadable[0].reason == f"has no scores in {stored}"
     assert paired.notes == (
-        "1 image is in no score, because not all of the models have scored it: 29.png",
+        "1 image is in no score, because not all of the models have scored it: 3.png",
     )
     assert [len(each.unreadable) for each in paired.evaluations] == [0, 1]
     assert paired.evaluations[0].images == 29
