@@ -13,9 +13,9 @@ from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 from twlcli.paired.common import CommonImages
+from twlcli.paired.draws import ScoredModel
 from twlcli.paired.result import PairedEvaluation
 from twlcli.paired.run import paired_evaluation
-from twlcli.paired.statistics import ScoredModel
 from twlcli.runs.labelled import Labelled
 from twlcli.scoring.evaluation import score, with_cross_fit, with_intervals
 

@@ -6,10 +6,9 @@ import pytest
 from tests.paired.drawn import draw_models, scored_model, spec_of
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.model.decisions import calibration_of, probabilities
+from twlcli.paired.draws import DECISIONS, ScoredModel
 from twlcli.paired.statistics import (
-    DECISIONS,
     Differences,
-    ScoredModel,
     compare_models,
     scores_of,
 )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.model.decisions import calibration_of, decide, probabilities, thresholds_of
+from twlcli.paired.draws import ScoredModel
 from twlcli.paired.result import Disagreement, ImageDifference, LabelDecision
-from twlcli.paired.statistics import ScoredModel
 from twlcli.scoring.average_precision import blocks
 
 MOST_IMAGES = 24  # that are named

@@ -25,9 +25,10 @@ from twlcli.paired.common import (
     spec_of_labels,
 )
 from twlcli.paired.disagreement import disagreement_of
+from twlcli.paired.draws import ScoredModel
 from twlcli.paired.names import short_names
 from twlcli.paired.result import ModelDifference, PairedEvaluation
-from twlcli.paired.statistics import ScoredModel, compare_models
+from twlcli.paired.statistics import compare_models
 from twlcli.report.run import measured
 from twlcli.runs.labelled import Labelled, open_labelled
 from twlcli.scoring.evaluation import check_scorable

@@ -289,14 +289,13 @@ def decision_scores(
 ) -> NDArray[np.float64]:
     """CP, CR, CF1, OP, OR and OF1 (R, 6) of counts (R, C); see `metrics.DecisionScore`."""
     labels = np.maximum(1, (present > 0).sum(axis=1))
-    by_class = (
-        (correct / np.maximum(1, given) * (present > 0)).sum(axis=1) / labels,
-        (correct / np.maximum(1, present)).sum(axis=1) / labels,
-    )
-    right, all_given, all_present = (each.sum(axis=1) for each in (correct, given, present))
-    overall = right / np.maximum(1, all_given), right / np.maximum(1, all_present)
-    f1 = [2 * p * r / np.maximum(1e-12, p + r) for p, r in (by_class, overall)]
-    return np.stack([*by_class, f1[0], *overall, f1[1]], axis=1)
+    precision = (correct / np.maximum(1, given) * (present > 0)).sum(axis=1) / labels
+    recall = (correct / np.maximum(1, present)).sum(axis=1) / labels
+    by_class = 2 * precision * recall / np.maximum(1e-12, precision + recall)
+    sums = correct.sum(axis=1), given.sum(axis=1), present.sum(axis=1)
+    overall = 2 * sums[0] / np.maximum(1, sums[1] + sums[2])
+    of_given, of_present = (sums[0] / np.maximum(1, each) for each in sums[1:])
+    return np.stack([precision, recall, by_class, of_given, of_present, overall], axis=1)
 
 
 def two_sided_p(draws: NDArray[np.float64]) -> float:
