@@ -159,5 +159,8 @@ def test_runs_are_scored_on_what_the_first_was_trained_on(photographs, tmp_path)
     fields = json_of(*(run.folder for run in runs), "--device", "cpu")
     assert (fields["data"], fields["split"], fields["images"]) == (str(photographs), "val", 10)
     assert [each["name"] for each in fields["models"]] == ["run0", "run1"]
+    model = write_model(tmp_path / "model.onnx")
+    first_run = json_of(model, runs[0].folder, runs[1].folder, "--device", "cpu")
+    assert (first_run["data"], first_run["images"]) == (str(photographs), 10)
     with_file = json_of(runs[0].folder, runs[1].checkpoint, photographs, "--device", "cpu")
     assert with_file["differences"][0]["labels"] == fields["differences"][0]["labels"]

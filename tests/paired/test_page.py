@@ -1,6 +1,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.browser import Page, acting, browse, needs_chromium
 from tests.paired.drawn import paired_of
 from tests.report.drawn import HOSTILE
 from twlcli.errors import TwlError
+from twlcli.images.image_file import Failure
 from twlcli.pages.templates import digest
 from twlcli.paired.page import MOST_LABELS, write_page
 from twlcli.scoring.report import percent
@@ -161,6 +163,25 @@ def test_images_that_are_gone_have_no_picture(tmp_path):
     shown = Page(path.read_text())
     assert shown.images == []
     assert "no picture in this file" in shown.texts["missing"]
+
+
+def test_images_that_could_not_be_read_are_named(tmp_path):
+    paired, spec, annotations = paired_of(tmp_path, 1.0, 2.0)
+    failures = tuple(Failure(f"<b>{number}.png", "no image") for number in range(150))
+    path = tmp_path / "paired.html"
+    write_page(replace(paired, unreadable=failures), spec, annotations, path, running=RUNNING)
+    text = path.read_text()
+    assert "<bdi>&lt;b&gt;99.png</bdi>: no image" in text
+    assert "&lt;b&gt;100.png" not in text
+    assert "and 50 more" in text
+
+
+def test_few_images_have_a_page_without_intervals(tmp_path):
+    paired, path = written(tmp_path, 1.0, 2.0, images=[f"{number}.png" for number in range(6)])
+    assert paired.resamples == 0
+    text = path.read_text()
+    assert "Benjamini" not in text and "resamples" not in text
+    assert "The differences have no intervals" in text
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):

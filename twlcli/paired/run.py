@@ -114,7 +114,7 @@ def evaluate_models(
             with errors_of(path):
                 check_scorable(spec, threshold)
         labelled = open_labelled(
-            paths[0],
+            next((path for path in paths if path.is_dir()), paths[0]),
             data,
             split,
             labels.all,
