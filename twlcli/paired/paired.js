@@ -38,7 +38,7 @@ const pairs = names.slice(1).flatMap((name, other) => [
   {
     ...{ key: `interval-${other}`, heading: "95 %", of: (label) => label.others[other].low },
     text: (low, label) => (low === null ? "not tested" : `${signed(low)} to ${signed(label.others[other].high)}`),
-    title: "sorts by the lower end",
+    ...{ title: "sorts by the lower end", ends: true },
   },
 ]);
 const COLUMNS = [
@@ -104,9 +104,9 @@ function meter(difference) {
 
 function row(label) {
   const first = make("th", { className: "name", scope: "row" }, make("bdi", {}, label.name));
-  const cells = COLUMNS.slice(1).map(({ of, text, other, less }) => {
+  const cells = COLUMNS.slice(1).map(({ of, text, other, less, ends }) => {
     const value = of(label);
-    const cell = make("td", { className: less ? "less" : "" }, text(value, label));
+    const cell = make("td", { className: less ? "less" : ends ? "ends" : "" }, text(value, label));
     if (other !== undefined) {
       const { real } = label.others[other];
       cell.append(meter(value));
