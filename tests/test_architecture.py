@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["outputs"],
+    ["outputs", "paired"],
     ["comparison", "exporting", "probing", "report", "tagging"],
     ["checking", "training", "metrics"],
     ["scoring", "shapes", "features"],
@@ -133,7 +133,15 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "name", ["annotations.detect", "report.page", "tagging.run", "runs.run_folder"]
+    "name",
+    [
+        "annotations.detect",
+        "paired.page",
+        "paired.run",
+        "report.page",
+        "tagging.run",
+        "runs.run_folder",
+    ],
 )
 def test_base_package_never_loads_torch(name):
     assert not loaded_by(f"import twlcli.{name}") & {"torch", "torchvision", "onnx", "safetensors"}

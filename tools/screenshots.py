@@ -47,6 +47,9 @@ def main() -> None:
             size=(1200, 1000),
             fragment="label=triangle",
         )
+        twl("train shapes --recipe shapes-small --epochs 1 --out runs/shapes", folder)
+        twl("eval runs/shapes shapes-small shapes --report models.html", folder)
+        screenshot(folder / "models.html", IMAGES / "models.png", size=(1200, 1400))
         twl(COMPARE, folder)
         screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
 

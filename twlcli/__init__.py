@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
     from twlcli.inference.tagger import Prediction, Tagger, load_model
+    from twlcli.paired.run import evaluate_models
     from twlcli.probing.run import probe
     from twlcli.recipe import Recipe, read_recipe
     from twlcli.report.run import evaluate
@@ -51,6 +52,7 @@ _HOMES = {
     "check_labels": "checking.check",
     "compare": "comparison.run",
     "evaluate": "report.run",
+    "evaluate_models": "paired.run",
     "export": "exporting.onnx",
     "export_int8": "exporting.int8",
     "load_model": "inference.tagger",
@@ -78,6 +80,7 @@ __all__ = [
     "compare",
     "errors",
     "evaluate",
+    "evaluate_models",
     "export",
     "export_int8",
     "load_model",

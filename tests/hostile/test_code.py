@@ -76,6 +76,7 @@ def twl(*arguments: object):
     [
         ["eval", "run"],
         ["eval", "run/model.safetensors", "DATA"],
+        ["eval", "run/model.safetensors", "run", "DATA"],
         ["export", "run"],
         ["export", "run", "--int8"],
         ["train", "--resume", "run", "--epochs", "2"],

@@ -81,6 +81,7 @@ COMMANDS = {
     "convert": ("data", "convert", "labels.csv", "--out", f"out {NAME}.csv"),
     "eval": ("eval", "model.onnx", "labels.csv", "--split", "all"),
     "eval as JSON": ("eval", "model.onnx", "labels.csv", "--split", "all", "--json"),
+    "eval of two": ("eval", "model.onnx", "model.onnx", "labels.csv", "--split", "all"),
     "tag": ("tag", "photos", "--model", "model.onnx", "--out", f"{NAME}.csv"),
     "tag top": ("tag", "photos", "--model", "model.onnx", "--xmp", "--txt", "--top-k", "3"),
     "no such model": ("tag", "photos", "--model", f"{NAME}.onnx"),

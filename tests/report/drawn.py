@@ -13,7 +13,7 @@ from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.report.evaluated import Evaluated
-from twlcli.scoring.evaluation import score, with_intervals
+from twlcli.scoring.evaluation import score, with_cross_fit, with_intervals
 from twlcli.scoring.fit import fit
 
 IMAGES = tuple(f"{number:03}.png" for number in range(80))
@@ -54,8 +54,11 @@ def evaluated_of(
     spec = ModelSpec(annotations.vocabulary, "drawn", Preprocessing(resize=16, crop=12))
     spec = fit(logits, targets, spec)
     scored = ScoredImages(annotations.images, logits, targets)
+    scores, decisions = with_cross_fit(
+        score(scored, spec, threshold=threshold), scored, spec, threshold=threshold
+    )
     evaluation = replace(
-        with_intervals(score(scored, spec, threshold=threshold), scored, spec, threshold=threshold),
+        with_intervals(scores, scored, decisions),
         data=str(annotations.source),
         split="val",
     )

@@ -7,6 +7,7 @@ from tests.report.drawn import HOSTILE, evaluated_of
 from twlcli.images.image_file import Failure
 from twlcli.report.summary import origin_of, summary_of
 from twlcli.runs.seen import SEEN_KEY, sample_of
+from twlcli.scoring.evaluation import with_cross_fit, with_intervals
 from twlcli.scoring.report import notes_on, percent
 
 
@@ -36,10 +37,9 @@ def test_scores_are_the_evaluation_s(evaluated):
 
 def test_intervals_stand_below_what_they_are_of(evaluated):
     scored = evaluated.scored
-    from twlcli.scoring.evaluation import with_intervals
-
     fitted = replace(evaluated.evaluation, fitted_on=80, intervals=None)
-    evaluation = with_intervals(fitted, scored, evaluated.spec)
+    crossed, decisions = with_cross_fit(fitted, scored, evaluated.spec)
+    evaluation = with_intervals(crossed, scored, decisions)
     summary = summary_of(replace(evaluated, evaluation=evaluation))
     assert [(each.name, each.intervals is not None) for each in summary.decisions] == [
         ("threshold best-f1", False),

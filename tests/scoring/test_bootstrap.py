@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from twlcli.scoring.average_precision import (
     mean_over_lines,
 )
 from twlcli.scoring.bootstrap import (
+    benjamini_hochberg,
     centred,
+    decision_scores,
     draw_counts,
     draw_seeds,
     holm,
@@ -23,6 +26,8 @@ from twlcli.scoring.bootstrap import (
     over_seeds,
     resample,
     resample_f1,
+    student_p,
+    student_width,
     two_sided_p,
     weighted_average_precision,
 )
@@ -233,3 +238,44 @@ def test_interval_of_map_class_holds_the_truth():
 @pytest.mark.parametrize("rates", RATES)
 def test_interval_of_map_class_holds_the_truth_at_every_prevalence(rates, images, separation):
     assert covered(RATES[rates], separation, images, 200) >= 0.89
+
+
+def test_benjamini_and_hochberg_in_plain_words():
+    generator = np.random.default_rng(0)
+    for count in (0, 1, 2, 7, 40):
+        p = generator.random(count) ** 3
+        ordered = sorted(p)
+        expected = [
+            min(1.0, *(ordered[k] * count / (k + 1) for k in range(count) if ordered[k] >= each))
+            for each in p
+        ]
+        np.testing.assert_allclose(benjamini_hochberg(p), expected, rtol=1e-12)
+
+
+def test_benjamini_and_hochberg_are_scipy_s():
+    stats = pytest.importorskip("scipy.stats")
+    p = np.random.default_rng(1).random(30) ** 2
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p))
+
+
+@pytest.mark.parametrize("freedom", [9, 15, 40, 1000])
+def test_p_values_are_those_of_student(freedom):
+    stats = pytest.importorskip("scipy.stats")
+    for t in np.linspace(0, 6, 13):
+        assert student_p(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-3)
+    assert student_width(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
+    assert student_p(student_width(freedom), freedom) == pytest.approx(0.05)
+
+
+@quick
+@given(scores_and_targets(), st.integers(0, 3))
+def test_decision_scores_are_those_of_repeated_images(drawn, seed):
+    scores, targets = drawn
+    decisions = scores > 0
+    [counts] = draw_counts(len(targets), resamples=3, seed=seed)
+    given = decisions & (targets != -1)
+    sums = (counts.astype(float) @ each for each in (given & (targets == 1), given, targets == 1))
+    for row, found in enumerate(decision_scores(*sums)):
+        rows = np.repeat(np.arange(len(targets)), counts[row])
+        expected = score_decisions(count_decisions(decisions[rows], targets[rows]))
+        assert found.tolist() == pytest.approx(astuple(expected), abs=1e-9)

@@ -59,7 +59,11 @@ _OTHER_OPTIONS = {
     "--policy": "--rules",
 }
 # Arguments of the library's functions that a command has under another name.
-_OTHER_NAMES = {("export", "data"): "--calibrate"}
+_OTHER_NAMES = {
+    ("export", "data"): "--calibrate",
+    ("eval", "data"): "DATA",
+    ("eval", "model"): "MODEL",
+}
 
 
 def unknown_command(ctx: Any, name: str) -> str:

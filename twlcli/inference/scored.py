@@ -118,15 +118,20 @@ def assembled(
         caveats: as of `ScoredImages`.
     """
     readable = [row for row in range(len(annotations)) if row not in unreadable]
-    targets = annotations.labels.dense(readable)
-    targets[:, [annotations.vocabulary.column(name) for name in annotations.unlisted]] = UNKNOWN
     return ScoredImages(
         tuple(annotations.images[row] for row in readable),
         logits[readable] if unreadable else logits,
-        targets,
+        targets_of(annotations, readable),
         tuple(unreadable.values()),
         caveats or {},
     )
+
+
+def targets_of(annotations: Annotations, rows: Sequence[int]) -> NDArray[np.int8]:
+    """Targets (n, C) of some images; unknown for labels that the label file does not know."""
+    targets = annotations.labels.dense(rows)
+    targets[:, [annotations.vocabulary.column(name) for name in annotations.unlisted]] = UNKNOWN
+    return targets
 
 
 def _raise_nothing_readable(annotations: Annotations, unreadable: dict[int, Failure]) -> None:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
-from twlcli.inference.scored import ScoredImages, score_images
+from twlcli.inference.scored import ScoredImages
 from twlcli.io import check_count, check_free
-from twlcli.model.load import load_predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.report.evaluated import Evaluated
 from twlcli.runs.labelled import Labelled, open_labelled
 from twlcli.runs.seen import hashes_of, seen_among
-from twlcli.scoring.evaluation import Evaluation, check_scorable, score, with_intervals
-from twlcli.scoring.score_table import is_score_table, open_scores
+from twlcli.scoring.evaluation import (
+    Evaluation,
+    check_scorable,
+    score,
+    with_cross_fit,
+    with_intervals,
+)
 from twlcli.scoring.scores_file import check_suffix, write_scores
-from twlcli.scoring.stored import scores_of
+from twlcli.scoring.source import Running, open_source
 
 
 def evaluate(
@@ -89,10 +96,11 @@ def evaluate(
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
     decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
-
-    def labelled_for(spec: ModelSpec) -> Labelled:
+    running = Running(batch_size, workers, decoding, provider, device, allow_code, watcher)
+    with open_source(Path(model), running) as source:
+        spec = source.spec
         check_scorable(spec, threshold)
-        return open_labelled(
+        labelled = open_labelled(
             Path(model),
             data,
             split,
@@ -101,31 +109,8 @@ def evaluate(
             splits=splits,
             ignore_unknown_labels=ignore_unknown_labels,
         )
-
-    if is_score_table(Path(model)) and not Path(model).is_dir():
-        for name, value in {"provider": provider, "device": device}.items():
-            if value is not None:
-                raise TwlError(f"{model}: no model runs, and {name} has no meaning")
-        with open_scores(Path(model)) as stored:
-            spec = stored.spec
-            labelled = labelled_for(spec)
-            scored = scores_of(labelled.annotations, stored, Path(model))
-    else:
-        predictor = load_predictor(
-            Path(model), provider=provider, device=device, allow_code=allow_code
-        )
-        spec = predictor.spec
-        labelled = labelled_for(spec)
-        with nullcontext() if watcher is None else watcher(len(labelled.annotations)) as progress:
-            scored = score_images(
-                predictor,
-                labelled.annotations,
-                batch_size=batch_size,
-                workers=workers,
-                decoding=decoding,
-                progress=progress,
-            )
-    evaluation = _measured(scored, spec, labelled, threshold)
+        scored = source.score(labelled.annotations)
+    evaluation = measured(scored, spec, labelled, threshold)[0]
     if scores is not None:
         write_scores(scored, spec, Path(scores))
     if report is not None:
@@ -151,10 +136,15 @@ def _check_outputs(scores: Path | str | None, report: Path | str | None, *, forc
             raise TwlError(f"{report}: is wanted both for the scores and for the report")
 
 
-def _measured(
+def measured(
     scored: ScoredImages, spec: ModelSpec, labelled: Labelled, threshold: str | float | None
-) -> Evaluation:
-    """All scores, with intervals and with what is known of where the images come from."""
+) -> tuple[Evaluation, NDArray[np.bool_]]:
+    """All scores, with intervals and with what is known of where the images come from.
+
+    Returns:
+        The evaluation, and the decisions (N, C) of its intervals: those at the thresholds,
+        cross-fitted where these were fitted to the images.
+    """
     seen = seen_among(spec.provenance, hashes_of(labelled.annotations))
     evaluation = replace(
         score(scored, spec, threshold=threshold),
@@ -164,4 +154,5 @@ def _measured(
         data=str(labelled.annotations.source),
         split=labelled.split,
     )
-    return with_intervals(evaluation, scored, spec, threshold=threshold)
+    evaluation, decisions = with_cross_fit(evaluation, scored, spec, threshold=threshold)
+    return with_intervals(evaluation, scored, decisions), decisions

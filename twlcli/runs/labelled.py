@@ -33,6 +33,7 @@ def open_labelled(
     *,
     splits: Path | str | None = None,
     ignore_unknown_labels: bool | None = None,
+    whose: str = "the model's",
 ) -> Labelled:
     """The images to measure a model on.
 
@@ -46,12 +47,13 @@ def open_labelled(
         splits: a run folder, or a table of image and split; see `split_again`.
         ignore_unknown_labels: leave out labels that the model does not know; None is an error for
             them, which says so.
+        whose: labels these are, in a note on those that the data do not know.
 
     Raises:
         TwlError: there are no data, they cannot be read, or have no such split or other labels.
     """
     if data is not None:
-        annotations = _read(data, options, vocabulary, ignore_unknown_labels)
+        annotations = _read(data, options, vocabulary, ignore_unknown_labels, whose)
         if splits is not None:
             annotations = split_again(annotations, splits)
         default = DEFAULT_SPLIT
@@ -72,7 +74,11 @@ def open_labelled(
 
 
 def _read(
-    data: Path | str, options: ReadOptions, vocabulary: Vocabulary, ignore_unknown: bool | None
+    data: Path | str,
+    options: ReadOptions,
+    vocabulary: Vocabulary,
+    ignore_unknown: bool | None,
+    whose: str,
 ) -> Annotations:
     """Labelled images in the model's vocabulary, with a note on labels that they do not know."""
     try:
@@ -86,7 +92,7 @@ def _read(
     if not (missing := annotations.unlisted):
         return annotations
     note = (
-        f"{len(missing):,} of the model's {len(vocabulary):,} labels do not occur in "
+        f"{len(missing):,} of {whose} {len(vocabulary):,} labels do not occur in "
         f"{annotations.source} and are in no score: {some_of(missing)}"
     )
     return replace(annotations, notes=(*annotations.notes, note))

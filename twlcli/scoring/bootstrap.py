@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,21 +279,23 @@ def resample_f1(
     found = []
     for counts in draw_counts(len(targets), resamples=resamples, seed=seed):
         weights = counts.astype(np.float32)
-        found.append(_f1(*((weights @ part).astype(np.float64) for part in parts)))
-    by_class, overall = zip(*found, strict=True)
-    return np.concatenate(by_class), np.concatenate(overall)
+        found.append(decision_scores(*((weights @ part).astype(np.float64) for part in parts)))
+    scores = np.concatenate(found)
+    return scores[:, 2], scores[:, 5]
 
 
-def _f1(
+def decision_scores(
     correct: NDArray[np.float64], given: NDArray[np.float64], present: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """CF1 and OF1 of counts (R, C); see `metrics.DecisionScore`."""
+) -> NDArray[np.float64]:
+    """CP, CR, CF1, OP, OR and OF1 (R, 6) of counts (R, C); see `metrics.DecisionScore`."""
     labels = np.maximum(1, (present > 0).sum(axis=1))
     precision = (correct / np.maximum(1, given) * (present > 0)).sum(axis=1) / labels
     recall = (correct / np.maximum(1, present)).sum(axis=1) / labels
     by_class = 2 * precision * recall / np.maximum(1e-12, precision + recall)
-    overall = 2 * correct.sum(axis=1) / np.maximum(1, given.sum(axis=1) + present.sum(axis=1))
-    return by_class, overall
+    sums = correct.sum(axis=1), given.sum(axis=1), present.sum(axis=1)
+    overall = 2 * sums[0] / np.maximum(1, sums[1] + sums[2])
+    of_given, of_present = (sums[0] / np.maximum(1, each) for each in sums[1:])
+    return np.stack([precision, recall, by_class, of_given, of_present, overall], axis=1)
 
 
 def two_sided_p(draws: NDArray[np.float64]) -> float:
@@ -324,3 +327,50 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = largest
     return tuple(adjusted)
+
+
+def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The p-values adjusted for how many there are (Benjamini and Hochberg, 1995).
+
+    Of those below 0.05, at most one in twenty is there by chance on average, where the tests are
+    independent or depend on each other positively (Benjamini and Yekutieli, 2001).
+
+    Example:
+        >>> benjamini_hochberg(np.array([0.04, 0.01, 0.5])).round(3).tolist()
+        [0.06, 0.03, 0.5]
+    """
+    order = np.argsort(p_values)[::-1]
+    count = len(p_values)
+    scaled = p_values[order] * count / np.arange(count, 0, -1)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum.accumulate(np.minimum(scaled, 1.0))
+    return adjusted
+
+
+def student_p(t: float, freedom: float) -> float:
+    """The two-sided p-value of Student's t, within 0.001 for 9 degrees of freedom or more.
+
+    By the normal deviate that Wallace, "Bounds on normal approximations to Student's and the
+    chi-square distributions", 1959, gives for it.
+
+    Example:
+        >>> round(student_p(2.262, 9), 3), student_p(0.0, 9)
+        (0.05, 1.0)
+    """
+    deviate = _wallace(freedom) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.erfc(deviate / math.sqrt(2))
+
+
+def student_width(freedom: float) -> float:
+    """How many standard errors a 95 % interval reaches to either side: the inverse of `student_p`.
+
+    Example:
+        >>> round(student_width(9), 2), round(student_width(1e6), 2)
+        (2.26, 1.96)
+    """
+    deviate = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) / _wallace(freedom)
+    return math.sqrt(freedom * math.expm1(deviate * deviate / freedom))
+
+
+def _wallace(freedom: float) -> float:
+    return (8 * freedom + 1) / (8 * freedom + 3)

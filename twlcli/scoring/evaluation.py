@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twlcli.images.decoding import Caveat
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages
@@ -205,31 +208,59 @@ def score(
     )
 
 
-def with_intervals(
+def with_cross_fit(
     evaluation: Evaluation,
     scored: ScoredImages,
     spec: ModelSpec,
     *,
     threshold: str | float | None = None,
-) -> Evaluation:
-    """An evaluation of `score` with intervals, and cross-fitted where the model was fitted to it.
+) -> tuple[Evaluation, NDArray[np.bool_]]:
+    """An evaluation of `score`, cross-fitted where the model was fitted to it, and its decisions.
 
     Args:
         evaluation: what `score` gave, with how many images the model was fitted to.
         scored: what it was given.
         spec: likewise.
         threshold: likewise.
+
+    Returns:
+        The evaluation, and the decisions (N, C) at the thresholds: those of the cross-fit where
+        there is one.
+    """
+    if evaluation.fitted_itself:
+        cross = cross_fit(scored.logits, scored.targets, spec, threshold)
+        if cross is not None:
+            return replace(evaluation, cross_fitted=cross[0]), cross[1]
+    certain = probabilities(scored.logits, calibration_of(spec))
+    return evaluation, decide(certain, thresholds_of(spec, threshold))
+
+
+def resamples_for(targets: NDArray[np.int8], *, most: int = _RESAMPLES) -> int:
+    """How many resamples of the images say something within seconds, up to `most`; 0 where none do.
+
+    Args:
+        targets: (N, C) of 1 present, 0 absent, -1 unknown.
+        most: that are wanted.
+    """
+    resamples = min(most, _RESAMPLED_ENTRIES // max(1, targets.size))
+    few = len(targets) < _FEWEST_IMAGES or resamples < _FEWEST_RESAMPLES
+    return 0 if few or not (targets == PRESENT).any() else resamples
+
+
+def with_intervals(
+    evaluation: Evaluation, scored: ScoredImages, decisions: NDArray[np.bool_]
+) -> Evaluation:
+    """An evaluation of `score` with intervals, where resamples say something.
+
+    Args:
+        evaluation: what `with_cross_fit` gave.
+        scored: what it was given.
+        decisions: as it gave them, (N, C).
     """
     logits, targets = scored.logits, scored.targets
-    cross = cross_fit(logits, targets, spec, threshold) if evaluation.fitted_itself else None
-    if cross is not None:
-        evaluation = replace(evaluation, cross_fitted=cross[0])
-    resamples = min(_RESAMPLES, _RESAMPLED_ENTRIES // max(1, logits.size))
-    few = len(targets) < _FEWEST_IMAGES or resamples < _FEWEST_RESAMPLES
-    if few or not (targets == PRESENT).any():
+    resamples = resamples_for(targets)
+    if not resamples:
         return evaluation
-    certain = probabilities(logits, calibration_of(spec))
-    decisions = decide(certain, thresholds_of(spec, threshold)) if cross is None else cross[1]
     draws = resample(logits, targets, resamples=resamples, seed=0)
     by_class, overall = resample_f1(decisions, targets, resamples=resamples, seed=0)
     intervals = Intervals(

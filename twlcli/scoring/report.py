@@ -78,7 +78,7 @@ def summary_rows(evaluation: Evaluation) -> tuple[SummaryRow, ...]:
 def decision_rows(evaluation: Evaluation) -> tuple[DecisionRow, ...]:
     """At the thresholds, cross-fitted where they were fitted to the images, and the top labels."""
     between = evaluation.intervals
-    intervals = (_ends(between.class_f1), _ends(between.overall_f1)) if between else None
+    intervals = (ends_of(between.class_f1), ends_of(between.overall_f1)) if between else None
     cross = evaluation.cross_fitted
     own = _values(evaluation.at_threshold)
     rows = [DecisionRow(f"threshold {evaluation.threshold}", own, None if cross else intervals)]
@@ -91,13 +91,19 @@ def _values(score: DecisionScore) -> tuple[str, ...]:
     return tuple(map(percent, astuple(score)))
 
 
-def _ends(interval: tuple[float, float]) -> str:
+def ends_of(interval: tuple[float, float]) -> str:
+    """The ends of an interval in percent.
+
+    Example:
+        >>> ends_of((0.59512, 0.6349))
+        '59.5–63.5'
+    """
     return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
 
 
 def _over(mean: MeanOverLines, what: str, between: tuple[float, float] | None) -> str:
     """What a mean runs over, `labels` or `images`, and its interval where there is one."""
-    interval = f"; 95 % interval {_ends(between)}" if between else ""
+    interval = f"; 95 % interval {ends_of(between)}" if between else ""
     reason = "without a positive" if what == "images" else "without a positive or a negative"
     left_out = f"; {mean.left_out:,} {reason} left out" if mean.left_out else ""
     return f"over {mean.lines:,} {what}{left_out}{interval}"
@@ -105,8 +111,13 @@ def _over(mean: MeanOverLines, what: str, between: tuple[float, float] | None) -
 
 def notes_on(evaluation: Evaluation) -> list[str]:
     """What to bear in mind about the scores."""
+    return [*evaluation.notes, *notes_on_model(evaluation), *notes_on_labels(evaluation)]
+
+
+def notes_on_model(evaluation: Evaluation) -> list[str]:
+    """What the model had to do with the images before, and which labels it never gives."""
     trained, fitted = evaluation.trained_on or 0, evaluation.fitted_on or 0
-    cross, notes = evaluation.cross_fitted, list(evaluation.notes)
+    cross, notes = evaluation.cross_fitted, []
     if trained:
         notes.append(
             f"the model was trained on {trained:,} of these images; scores on them say little "
@@ -121,7 +132,12 @@ def notes_on(evaluation: Evaluation) -> list[str]:
         )
     elif fitted:
         notes.append(f"{fitted:,} of these images chose the calibration and the thresholds")
-    notes.append(evaluation.never_given)
+    return [*notes, evaluation.never_given] if evaluation.never_given else notes
+
+
+def notes_on_labels(evaluation: Evaluation) -> list[str]:
+    """Which labels say little, whatever the model."""
+    notes = []
     if always := evaluation.without_negative:
         notes.append(
             f"no image is known to be without {some_of(always)}; any model ranks "
@@ -135,7 +151,7 @@ def notes_on(evaluation: Evaluation) -> list[str]:
             f"{FEW_IMAGES} of these images, so that their "
             f"scores are rough: {some_of(rare)}"
         )
-    return [note for note in notes if note]
+    return notes
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:

@@ -27,6 +27,8 @@ SUFFIX = ".parquet"
 SCORES_KEY = "twl.scores"  # in the file's metadata, beside the spec
 SCORES_FORMAT = FileFormat("scores", 1)
 _KEYS = dict.fromkeys(("twl", "model", "spec"))
+_MAGIC = b"PAR1"  # at the end of the file, after the length of its metadata
+_MOST_METADATA = 1 << 30
 _COLUMNS = ["image", "image_bytes", "logits"]
 
 # A row group is what is held in memory; whichever bound is reached first ends it.
@@ -40,6 +42,23 @@ _LONGEST_NAME = 1 << 15  # characters; no system has longer paths
 def is_score_table(path: Path) -> bool:
     """Whether the name of a file is that of scores, as no model's is."""
     return path.suffix.lower() == SUFFIX
+
+
+def has_scores(path: Path) -> bool:
+    """Whether a file of Parquet holds scores, by the metadata at its end."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 8))
+            length = int.from_bytes(file.read(4), "little")
+            if file.read() != _MAGIC or length > min(size - 8, _MOST_METADATA):
+                return False
+            file.seek(size - 8 - length)
+            metadata = file.read(length)
+    except OSError:
+        return False
+    return SCORES_KEY.encode() in metadata and SPEC_KEY.encode() in metadata
 
 
 # --- written --------------------------------------------------------------------------------------

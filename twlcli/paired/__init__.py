@@ -1,0 +1,1 @@
+"""Two or more models on the same images: which scores, labels and images differ."""
