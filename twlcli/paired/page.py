@@ -15,6 +15,7 @@ from twlcli.io import write_whole
 from twlcli.model.spec import ModelSpec
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.plot import svg
+from twlcli.pages.shown_names import shown
 from twlcli.pages.templates import digest, part, render_page, style_of
 from twlcli.paired.plots import labels_plot
 from twlcli.paired.report import (
@@ -29,7 +30,6 @@ from twlcli.paired.report import (
 )
 from twlcli.paired.result import ImageDifference, LabelDecision, ModelDifference, PairedEvaluation
 from twlcli.report.label_cards import as_json
-from twlcli.report.shown_names import shown
 from twlcli.report.thumbnails import thumbnails
 from twlcli.scoring.report import percent
 from twlcli.scoring.source import Running

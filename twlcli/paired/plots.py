@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twlcli.pages.plot import Dots, Line, Mark, Plot, wrapped
 from twlcli.pages.scales import Axis, Tick, linear_axis
+from twlcli.pages.shown_names import shown
 from twlcli.paired.report import ranked_labels
 from twlcli.paired.result import LabelDifference, ModelDifference
-from twlcli.report.shown_names import shown
 from twlcli.scoring.report import percent
 
 MOST_LABELS = 24
