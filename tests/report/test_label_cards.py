@@ -26,10 +26,11 @@ def test_the_table_is_the_evaluation_s(evaluated, found):
     rows = found.table["labels"]
     assert [row[0] for row in rows] == [row.label for row in evaluated.evaluation.labels]
     for row, label in zip(rows, evaluated.evaluation.labels, strict=True):
-        _, ap, correct, given, support, unknown, threshold, _, trained = row
+        _, ap, correct, given, support, unknown, threshold, _, trained, ends = row
         assert (ap, support, unknown) == (label.average_precision, label.support, label.unknown)
         assert correct / given == label.precision and correct / support == label.recall
         assert threshold == label.threshold and trained is None
+        assert ends == (label.interval and pytest.approx([*label.interval], abs=1e-4))
 
 
 def test_every_threshold_gives_the_metrics_numbers(evaluated, found):

@@ -13,6 +13,7 @@ from twlcli.errors import TwlError
 from twlcli.model.decisions import decide, thresholds_of
 from twlcli.pages.templates import digest
 from twlcli.recipe import DataRecipe, Recipe
+from twlcli.report import label_cards
 from twlcli.report.page import write_report
 from twlcli.runs.run_folder import Run
 from twlcli.scoring.metrics import count_decisions
@@ -47,7 +48,7 @@ def test_the_page_is_one_file_that_loads_nothing(page):
     )
     assert policy and style and script
     assert policy[1].replace("&#39;", "'") == (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: 'self' file:; "
         f"style-src {digest(style[1])}; script-src {digest(script[1])}"
     )
     assert text.count("<script") == 4
@@ -68,7 +69,7 @@ def test_the_run_of_a_model_is_shown(evaluated, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "mAP@class: 25.00 in epoch 1" in text
     rows = json.loads(Page(text).texts["data-table"][0])["labels"]
-    assert [row[-1] for row in rows] == [2, 1, 0, 0, 0, 0]
+    assert [row[-2] for row in rows] == [2, 1, 0, 0, 0, 0]
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(evaluated, tmp_path):
@@ -450,3 +451,54 @@ def test_names_that_are_shown_cut_are_corrected_whole(hostile_page, tmp_path):
     assert max(len(each.label) for each in found) > 1000
     whole = {f"{name.replace('/', '_')}.png" for name in HOSTILE_IMAGES}
     assert {each.image for each in found} <= whole
+
+
+@needs_chromium
+def test_intervals_of_labels_are_shown_where_there_are_any(tmp_path):
+    images = [f"{number}.png" for number in range(110)]
+    evaluated = evaluated_of(tmp_path, images=images, written=False)
+    assert {label.interval is None for label in evaluated.evaluation.labels} == {True, False}
+    page = tmp_path / "report.html"
+    write_report(evaluated, page)
+    script = """
+    for (const each of all("#rows .open")) each.click();
+    say(all("#headings th").map((th) => th.dataset.key));
+    const low = COLUMNS.findIndex(({ key }) => key === "low");
+    say(all("#rows > .row").map((row) => row.children[low].textContent));
+    say(all(".card .ap").map((each) => each.textContent));
+    """
+    keys, cells, lines = said(page, script)
+    assert keys[1:3] == ["ap", "low"]
+    for label, cell, line in zip(evaluated.evaluation.labels, cells, lines, strict=True):
+        if label.interval is None:
+            assert cell == "\u2013" and "interval" not in line
+        else:
+            low, high = (100 * round(end, 4) for end in label.interval)
+            assert cell == f"{low:.0f}\u2013{high:.0f}"
+            assert f"95 % interval {low:.1f}\u2013{high:.1f}" in line
+        assert line.startswith(f"AP {percent(label.average_precision)}")
+
+
+@needs_chromium
+def test_where_the_page_has_no_room_images_are_read_from_their_places(tmp_path, monkeypatch):
+    monkeypatch.setattr(label_cards, "_MOST_PICTURES", 2000)
+    evaluated = evaluated_of(tmp_path)
+    path = tmp_path / "report.html"
+    write_report(evaluated, path)
+    script = """
+    for (const each of all("#rows .open")) each.click();
+    const drawn = all(".examples img");
+    for (const each of drawn) each.loading = "eager";
+    setTimeout(() => {
+      const there = drawn.filter((each) => each.isConnected);
+      const isInside = (each) => each.src.startsWith("data:");
+      const widths = there.every((each) => each.naturalWidth === (isInside(each) ? 144 : 24));
+      say([there.length, there.filter(isInside).length, all(".missing").length, widths]);
+    }, 2000);
+    """
+    ((there, inside, missing, right),) = said(path, script)
+    assert 0 < inside < there and missing == 0 and right
+    for image in tmp_path.glob("*.png"):
+        image.unlink()
+    ((_, inside_again, missing, _),) = said(path, script)
+    assert inside_again == inside and missing == there - inside

@@ -1,3 +1,4 @@
+import math
 import tracemalloc
 from dataclasses import astuple
 
@@ -15,6 +16,7 @@ from twlcli.scoring.average_precision import (
     mean_over_lines,
 )
 from twlcli.scoring.bootstrap import (
+    average_precision_interval,
     benjamini_hochberg,
     centred,
     decision_scores,
@@ -80,6 +82,7 @@ def test_weights_of_one_are_the_images_themselves(decimals):
 def test_a_resample_is_scored_as_its_literal_rows(drawn, seed):
     scores, targets = drawn
     result = resample(scores, targets, resamples=4, seed=seed)
+    drawn_labels = []
     for place, counts in enumerate(drawn_counts(len(scores), 4, seed)):
         rows = np.repeat(np.arange(len(scores)), counts)
         per_label = average_precision_per_label(scores[rows], targets[rows])
@@ -88,6 +91,11 @@ def test_a_resample_is_scored_as_its_literal_rows(drawn, seed):
         by_sample = mean_over_lines(average_precision_per_image(scores[rows], targets[rows]))
         np.testing.assert_allclose(result.map_class[place], by_class.value, rtol=1e-13)
         np.testing.assert_allclose(result.map_sample[place], by_sample.value, rtol=1e-13)
+        drawn_labels.append(per_label)
+    for column, values in enumerate(np.array(drawn_labels).T):
+        values = values[~np.isnan(values)]
+        expected = values.std(ddof=1) if len(values) > 1 else 0.0
+        assert result.label_errors[column] == pytest.approx(expected, abs=1e-12)
 
 
 def test_counts_are_draws_of_as_many_images():
@@ -279,3 +287,30 @@ def test_decision_scores_are_those_of_repeated_images(drawn, seed):
         rows = np.repeat(np.arange(len(targets)), counts[row])
         expected = score_decisions(count_decisions(decisions[rows], targets[rows]))
         assert found.tolist() == pytest.approx(astuple(expected), abs=1e-9)
+
+
+def test_the_interval_of_a_label_holds_what_many_images_show():
+    """Of 60 drawn sets of 500 images, some 30 of which have the label."""
+    rng = np.random.default_rng(0)
+
+    def drawn(images: int) -> tuple[np.ndarray, np.ndarray]:
+        targets = (rng.random((images, 1)) < 0.06).astype(np.int8)
+        return (rng.normal(size=(images, 1)) + 1.5 * targets).astype(np.float32), targets
+
+    truth = float(average_precision_per_label(*drawn(400_000))[0])
+    held = 0
+    for _ in range(60):
+        scores, targets = drawn(500)
+        error = float(resample(scores, targets, resamples=200, seed=1).label_errors[0])
+        value = float(average_precision_per_label(scores, targets)[0])
+        found = average_precision_interval(value, error, int(targets.sum()) - 1)
+        held += found is None or found[0] <= truth <= found[1]
+    assert 52 <= held <= 60
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "freedom"),
+    [(1.0, 0.0, 50), (0.5, 0.1, 18), (0.5, 0.0, 50), (math.nan, 0.0, 50)],
+)
+def test_labels_of_which_nothing_can_be_said_have_no_interval(value, error, freedom):
+    assert average_precision_interval(value, error, freedom) is None

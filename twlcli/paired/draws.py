@@ -15,6 +15,7 @@ from twlcli.scoring.average_precision import average_precision_per_image, blocks
 from twlcli.scoring.bootstrap import decision_scores, draw_counts, weighted_average_precision
 from twlcli.scoring.evaluation import RANKS, Evaluation
 from twlcli.scoring.metrics import CALIBRATION_BINS, decide_top, has_one_label_each
+from twlcli.scoring.moments import Moments
 
 DECISIONS = (
     "class_precision",
@@ -72,7 +73,7 @@ def draws_of(
     ranked = np.flatnonzero(has_negative(targets))
     rows = [_ImageScores.of(each, targets) for each in models]
     found: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in models]
-    moments = [_Moments.none(targets.shape[1]) for _ in models[1:]]
+    moments = [Moments.none(targets.shape[1]) for _ in models[1:]]
     for counts in draw_counts(len(targets), resamples=resamples, seed=seed):
         totals = np.zeros((len(models), len(counts)))
         labels = np.zeros(len(counts))
@@ -97,35 +98,6 @@ def draws_of(
         ),
         tuple(each.deviation() for each in moments),
     )
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """Sums of the draws of each label, which its standard deviation is made of; (K,) each."""
-
-    count: NDArray[np.float64]
-    total: NDArray[np.float64]
-    squares: NDArray[np.float64]
-
-    @classmethod
-    def none(cls, labels: int) -> _Moments:
-        return cls(*(np.zeros(labels) for _ in range(3)))
-
-    def add(self, label: int, values: NDArray[np.float64]) -> None:
-        """Add draws of a label, by their mean and spread: sums of squares alone cancel out."""
-        if not len(values):
-            return
-        count, total = self.count[label], self.total[label]
-        own = float(values.sum())
-        self.squares[label] += ((values - own / len(values)) ** 2).sum()
-        if count:
-            apart = own / len(values) - total / count
-            self.squares[label] += apart**2 * count * len(values) / (count + len(values))
-        self.count[label] += len(values)
-        self.total[label] += own
-
-    def deviation(self) -> NDArray[np.float64]:
-        return np.sqrt(self.squares / np.maximum(1, self.count - 1))
 
 
 @dataclass(frozen=True)

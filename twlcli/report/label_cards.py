@@ -124,7 +124,11 @@ def as_json(value: Any) -> str:
 def _table_rows(
     evaluated: Evaluated, columns: Sequence[int], trained: NDArray[np.int64] | None
 ) -> list[list[Any]]:
-    """Name, AP, correct, given, support, unknown, threshold, unknown but given, training images."""
+    """What the table shows of each label.
+
+    Name, AP, correct, given, support, unknown, threshold, unknown but given, training images, and
+    the ends of AP's interval.
+    """
     targets = evaluated.scored.targets
     counts = count_decisions(evaluated.given, targets)
     above = evaluated.probabilities >= evaluated.thresholds
@@ -140,6 +144,7 @@ def _table_rows(
             label.threshold,
             int(unknown_given[column]),
             None if trained is None else int(trained[column]),
+            label.interval and [round(end, 4) for end in label.interval],
         ]
         for column, label in zip(
             columns, (evaluated.evaluation.labels[each] for each in columns), strict=True

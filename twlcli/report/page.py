@@ -18,6 +18,8 @@ from twlcli.report.run_curves import run_of, run_plots, training_images
 from twlcli.report.summary import summary_of
 from twlcli.scoring.report import percent
 
+# The pictures inside the page, and images in their places.
+_IMAGES = "img-src data: 'self' file:"
 MOST_UNREADABLE = 100  # that are named
 
 
@@ -56,8 +58,7 @@ def write_report(
         "report/page.html",
         title=summary.title,
         style=style,
-        # Nothing but this style, this script and the pictures inside the page.
-        policy=f"img-src data:; style-src {digest(style)}; script-src {digest(script)}",
+        policy=f"{_IMAGES}; style-src {digest(style)}; script-src {digest(script)}",
         summary=summary,
         most_unreadable=MOST_UNREADABLE,
         plots=[] if run is None else run_plots(run),

@@ -21,6 +21,7 @@ function fixed(value, digits) {
   return isHalf && Number(text.at(-1)) % 2 ? (value - 10 ** -(digits + 2)).toFixed(digits) : text;
 }
 const percent = (fraction) => (fraction === null ? "–" : fixed(100 * fraction, 2));
+const interval = (ends, digits) => ends.map((each) => fixed(100 * each, digits)).join("–");
 const whole = (number) => number.toLocaleString("en");
 const certainty = (threshold) => (threshold > 1 ? "never" : fixed(threshold, 3));
 const ratio = (part, all) => (all > 0 ? part / all : 0);
@@ -28,8 +29,9 @@ const ratio = (part, all) => (all > 0 ? part / all : 0);
 // --- labels --------------------------------------------------------------------------------------
 
 const labels = entries.map(
-  ([name, ap, correct, given, support, unknown, threshold, unknownGiven, trained], place) => ({
-    ...{ place, name, ap, correct, given, support, unknown, threshold, unknownGiven, trained },
+  ([name, ap, correct, given, support, unknown, threshold, unknownGiven, trained, ends], place) => ({
+    ...{ place, name, ap, correct, given, support, unknown, threshold, unknownGiven, trained, ends },
+    low: ends === null ? null : ends[0], // of the interval of AP
     ...scores({ correct, given, support }),
     sought: name.toLowerCase(),
     whole: wholeNames[place] ?? name, // which may be shown cut, or with escapes
@@ -66,6 +68,7 @@ const named = (name) => make("bdi", {}, name);
 const COLUMNS = [
   { key: "name", heading: "label", first: "ascending" },
   { key: "ap", heading: "AP", text: percent, bar: true },
+  { key: "low", heading: "95 %", text: (_, { ends }) => interval(ends, 0), less: true },
   { key: "f1", heading: "F1", text: percent, bar: true },
   { key: "precision", heading: "precision", text: percent, less: true },
   { key: "recall", heading: "recall", text: percent, less: true },
@@ -75,6 +78,7 @@ const COLUMNS = [
   { key: "threshold", heading: "threshold", text: certainty, less: true },
 ].filter(
   ({ key }) =>
+    (key !== "low" || labels.some((label) => label.ends)) &&
     (key !== "unknown" || labels.some((label) => label.unknown)) &&
     (key !== "trained" || labels.some((label) => label.trained !== null)),
 );
@@ -133,7 +137,7 @@ function row(label) {
   const first = make("th", { className: "name", scope: "row" }, open);
   const cells = COLUMNS.slice(1).map(({ key, text, bar, less }) => {
     const value = label[key];
-    const cell = make("td", {}, value === null ? "–" : text(value));
+    const cell = make("td", {}, value === null ? "–" : text(value, label));
     if (bar) {
       cell.className = "bar";
       cell.style.backgroundSize = `calc(${(value ?? 0).toFixed(3)} * (100% - .6rem)) 3px, calc(100% - .6rem) 3px`;
@@ -267,6 +271,11 @@ function card(label) {
   const detail = details()[label.place];
   made.setAttribute("aria-label", label.name);
   made.querySelector("h3").append(named(label.name));
+  made.querySelector(".ap").textContent = [
+    label.ap === null ? "No AP" : `AP ${percent(label.ap)}`,
+    ...(label.ends ? [`95 % interval ${interval(label.ends, 1)}`] : []),
+    `${whole(label.support)} of ${whole(images)} images`,
+  ].join(", ");
   const all = settings(label);
   const plots = [ranking(label, all), reliability(detail), histogram(label, detail)];
   ["ranking", "reliability", "histogram"].forEach((name, place) => {
@@ -389,9 +398,7 @@ function example(label, place, probability) {
   const [name, address, picture, truth, wholeName = name] = examples()[place];
   const has = truth.map((each) => labels[each].name);
   const said = has.length ? `labelled ${has.join(", ")}` : "no label";
-  const image = picture
-    ? make("img", { src: picture, alt: `${name}, ${said}`, loading: "lazy", decoding: "async" })
-    : make("span", { className: "missing" }, "no picture in this file");
+  const image = pictureOf(picture || address, `${name}, ${said}`);
   const link = make("a", { href: address, target: "_blank", rel: "noopener" }, image);
   const made = make(
     "li",
@@ -406,6 +413,15 @@ function example(label, place, probability) {
   made.querySelector("a").after(markButtons(wholeName, label.whole, label.name));
   markKeys(made, wholeName, label.whole);
   return made;
+}
+
+/** A picture; of images for which the page has no room, the image itself where it still lies. */
+function pictureOf(src, alt) {
+  const image = make("img", { src, alt, loading: "lazy", decoding: "async" });
+  image.addEventListener("error", () => {
+    image.replaceWith(make("span", { className: "missing" }, "no picture in this file"));
+  });
+  return image;
 }
 
 /** Pales the examples that are no mistakes at a threshold. */

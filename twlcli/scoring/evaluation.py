@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twlcli.images.decoding import Caveat
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import ScoredImages
-from twlcli.labels import PRESENT
+from twlcli.labels import ABSENT, PRESENT
 from twlcli.model.decisions import (
     calibration_of,
     decide,
@@ -29,7 +29,13 @@ from twlcli.scoring.average_precision import (
     mean_over_lines,
     of_labels_with_both,
 )
-from twlcli.scoring.bootstrap import interval, map_class_interval, resample, resample_f1
+from twlcli.scoring.bootstrap import (
+    average_precision_interval,
+    interval,
+    map_class_interval,
+    resample,
+    resample_f1,
+)
 from twlcli.scoring.cross_fit import CrossFitted, cross_fit
 from twlcli.scoring.metrics import (
     DecisionScore,
@@ -62,6 +68,7 @@ class LabelScore:
         support: how many images have the label.
         unknown: for how many images it is unknown; these are left out of the label's scores.
         threshold: the least probability at which it is given.
+        interval: the ends of the 95 % interval of its average precision; None where there is none.
     """
 
     label: str
@@ -72,6 +79,7 @@ class LabelScore:
     support: int
     unknown: int
     threshold: float
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -269,7 +277,14 @@ def with_intervals(
         interval(by_class),
         interval(overall),
     )
-    return replace(evaluation, intervals=intervals)
+    freedom = np.minimum((targets == PRESENT).sum(axis=0), (targets == ABSENT).sum(axis=0)) - 1
+    labels = tuple(
+        replace(row, interval=average_precision_interval(row.average_precision, error, degrees))
+        for row, error, degrees in zip(
+            evaluation.labels, draws.label_errors.tolist(), freedom.tolist(), strict=True
+        )
+    )
+    return replace(evaluation, intervals=intervals, labels=labels)
 
 
 def map_scores(scored: ScoredImages) -> dict[str, float]:
