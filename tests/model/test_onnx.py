@@ -116,7 +116,7 @@ def test_predictor_turns_runtime_errors_into_one_line(model, monkeypatch, capfd)
         def run(self, *_):
             raise RuntimeError("Failed to allocate memory for requested buffer of size 99")
 
-    monkeypatch.setattr(predictor, "_session", Full())
+    monkeypatch.setattr(predictor._session, "_session", Full())
     with pytest.raises(DeviceError, match=r"out of memory with 4 images .* `batch_size`"):
         predictor(np.zeros((4, 12, 12, 3), dtype=np.uint8))
     assert capfd.readouterr().err == ""

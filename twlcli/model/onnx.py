@@ -47,30 +47,103 @@ def available_providers() -> tuple[str, ...]:
     return tuple(name for name, provider in PROVIDERS.items() if provider in there)
 
 
-class OnnxPredictor:
-    """An exported model as a `Predictor`; it may be called from several threads at once."""
+class OnnxSession:
+    """An ONNX file in ONNX Runtime; it may be run from several threads at once.
+
+    Attributes:
+        path: the file.
+        provider: the short name of the execution provider that runs it.
+        inputs: name and type of each input.
+        outputs: each output by its name, as ONNX Runtime describes it.
+    """
 
     def __init__(self, path: Path, *, provider: str | None = None, threads: int = 1) -> None:
         """Load the model and start its provider.
 
         Args:
-            path: the `.onnx` file that `twl export` wrote.
+            path: an `.onnx` file, whole in itself.
             provider: a key of `PROVIDERS`; None takes the best that works here.
             threads: threads that one call uses on the CPU; 0 is one for each core. 1 is best
                 where several threads call at once: on two cores two callers of MobileNetV2
                 came to 131 images/s with 1, and 63 with 2.
 
         Raises:
-            ModelError: the file is missing, not ONNX, or not twl's.
+            ModelError: the file is missing or not ONNX.
             DeviceError: the provider is not known, not in this ONNX Runtime, or does not start.
         """
         _check_file(path)
+        self.path = path
         self._calls = Calls()
-        self._session, self._provider = _start(path, provider, threads)
-        self._spec = _read_spec(path, self._session)
+        self._session, self.provider = _start(path, provider, threads)
+        self.inputs = {each.name: each for each in self._session.get_inputs()}
+        self.outputs = {each.name: each for each in self._session.get_outputs()}
         # DirectML alone allows no two calls at once.
-        directml = self._provider == "directml"
+        directml = self.provider == "directml"
         self._turn: AbstractContextManager[Any] = threading.Lock() if directml else nullcontext()
+
+    @property
+    def batch_size(self) -> int:
+        """How many images suit one call."""
+        return CPU_BATCH if self.provider == "cpu" else DEVICE_BATCH
+
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself.
+
+        Raises:
+            ModelError: it is no text.
+        """
+        try:
+            return dict(self._session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{self.path}: its metadata is damaged ({error})") from error
+
+    def run(self, output: str, feed: dict[str, NDArray[Any]], *, columns: int) -> NDArray[Any]:
+        """One output (N, columns) of N images, floating point.
+
+        Raises:
+            DeviceError: the memory does not suffice for N images.
+            ModelError: the model cannot be run, gives something else, or takes longer than
+                `bounds.SECONDS` an image.
+        """
+        count = len(next(iter(feed.values())))
+        try:
+            with self._turn, self._calls.call(count) as options:
+                (found,) = self._session.run([output], feed, options)
+        except ModelError:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            text = _one_line(error)
+            if any(words in text.lower() for words in ("allocate", "out of memory", "bad_alloc")):
+                raise DeviceError(
+                    f"out of memory with {count} images at once on {self.provider}",
+                    hint="a smaller {batch_size} needs less",
+                ) from error
+            raise ModelError(f"the model failed on {self.provider}: {text}") from error
+        expected = count, columns
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+            kind = getattr(found, "dtype", type(found).__name__)
+            raise ModelError(f"the model gives {kind}; expected floating point of shape {expected}")
+        if found.shape != expected:
+            raise ModelError(f"the model gives {output} {found.shape}; expected {expected}")
+        return found
+
+    def stop(self, *, late: bool = False) -> None:
+        """End the calls that go on in other threads; see `Stoppable`."""
+        self._calls.stop(late=late)
+
+
+class OnnxPredictor:
+    """A model of `twl export` as a `Predictor`; it may be called from several threads at once."""
+
+    def __init__(self, path: Path, *, provider: str | None = None, threads: int = 1) -> None:
+        """Load the model; see `OnnxSession`.
+
+        Raises:
+            ModelError: the file is missing, not ONNX, or not twl's.
+            DeviceError: the provider is not known, not in this ONNX Runtime, or does not start.
+        """
+        self._session = OnnxSession(path, provider=provider, threads=threads)
+        self._spec = _read_spec(self._session)
 
     @property
     def spec(self) -> ModelSpec:
@@ -80,46 +153,28 @@ class OnnxPredictor:
     @property
     def provider(self) -> str:
         """The short name of the execution provider that runs the model."""
-        return self._provider
+        return self._session.provider
 
     @property
     def batch_size(self) -> int:
         """How many images suit one call."""
-        return CPU_BATCH if self._provider == "cpu" else DEVICE_BATCH
+        return self._session.batch_size
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Uint8 RGB images (N, H, W, 3) to logits (N, C) float32.
 
         Raises:
             DeviceError: the memory does not suffice for N images.
-            ModelError: the model cannot be run, gives something else, or takes longer than
-                `bounds.SECONDS` an image.
+            ModelError: the model cannot be run, gives something else, or takes too long.
         """
-        try:
-            with self._turn, self._calls.call(len(images)) as options:
-                (logits,) = self._session.run(["logits"], {"images": images}, options)
-        except ModelError:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            text = _one_line(error)
-            if any(words in text.lower() for words in ("allocate", "out of memory", "bad_alloc")):
-                raise DeviceError(
-                    f"out of memory with {len(images)} images at once on {self._provider}",
-                    hint="a smaller {batch_size} needs less",
-                ) from error
-            raise ModelError(f"the model failed on {self._provider}: {text}") from error
-        expected = len(images), len(self._spec.vocabulary)
-        if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
-            kind = getattr(logits, "dtype", type(logits).__name__)
-            raise ModelError(f"the model gives {kind}; expected floating point of shape {expected}")
-        if logits.shape != expected:
-            raise ModelError(f"the model gives logits {logits.shape}; expected {expected}")
+        columns = len(self._spec.vocabulary)
+        logits = self._session.run("logits", {"images": images}, columns=columns)
         with np.errstate(over="ignore"):  # infinite is what it is then
             return np.asarray(logits, dtype=np.float32)
 
     def stop(self, *, late: bool = False) -> None:
         """End the calls that go on in other threads; see `Stoppable`."""
-        self._calls.stop(late=late)
+        self._session.stop(late=late)
 
 
 def _check_file(path: Path) -> None:
@@ -212,19 +267,16 @@ def _check_wish(wish: str, there: tuple[str, ...]) -> None:
         )
 
 
-def _read_spec(path: Path, session: Any) -> ModelSpec:
-    try:
-        text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: its metadata is damaged ({error})") from error
+def _read_spec(session: OnnxSession) -> ModelSpec:
+    path, outputs = session.path, session.outputs
+    text = session.metadata().get(SPEC_KEY)
     if text is None:
         raise ModelError(
             f"{path}: has no '{SPEC_KEY}' metadata, so its labels and preprocessing are unknown; "
             "expected a model written by twl export"
         )
     spec = ModelSpec.from_json(text, source=path)
-    inputs = {each.name: each.type for each in session.get_inputs()}
-    outputs = {each.name: each for each in session.get_outputs()}
+    inputs = {name: each.type for name, each in session.inputs.items()}
     if inputs != {"images": "tensor(uint8)"} or "logits" not in outputs:
         raise ModelError(
             f"{path}: expected a uint8 input 'images' and an output 'logits', "
