@@ -102,14 +102,14 @@ def test_identity_of_files_and_parts(tmp_path):
     assert identify(plain) == Identity(7, 1_234_567_890_123_456_700)
     hashed = identify(plain, content=True)
     assert hashed is not None and hashed.sha256 is not None
-    assert hashed.sha256.hex() == model_digest(path)
+    assert hashed.sha256.hex() == model_digest([path])
     part = ImageFile(path, "1.tar/a.jpg", byte_range=ByteRange(offset=3, size=4, mtime_ns=9))
     assert identify(part) == Identity(4, 9, offset=3)
     tent = tmp_path / "tent"
     tent.write_bytes(b"tent")
     of_part = identify(part, content=True)
     assert of_part is not None and of_part.sha256 is not None
-    assert of_part.sha256.hex() == model_digest(tent)
+    assert of_part.sha256.hex() == model_digest([tent])
 
 
 def test_identity_of_what_cannot_be_read_is_none(tmp_path):

@@ -50,7 +50,8 @@ Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="An exported .onnx model, or a name from `twl models` [default: photos-small, which "
+        help="An exported .onnx model, a folder with a model of another program (WD tagger, timm, "
+        "transformers), or a name from `twl models` [default: photos-small, which "
         "knows twenty everyday labels]",
     ),
 ]

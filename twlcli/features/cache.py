@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +74,16 @@ class About:
     @property
     def key(self) -> str:
         """The name of its folder."""
-        text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
+        text = json.dumps([_FORMAT, self._fields()], sort_keys=True)
         name = self.backbone.replace(":", "-").replace("/", "-")
         return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def to_json(self) -> str:
         """As `from_json` reads it."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
+        return json.dumps({"format": _FORMAT, **self._fields()}, indent=1) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        return {**asdict(self), "preprocessing": self.preprocessing.fields()}
 
     @classmethod
     def from_json(cls, text: str) -> About:

@@ -67,13 +67,13 @@ def load_crop(
 
 
 def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """Resize the shorter side, then cut the square from the centre.
+    """Make the square that the preprocessing describes; usually it is cut from the centre.
 
-    The same as torchvision's `Resize(resize, antialias=True)` and `CenterCrop(crop)` on a Pillow
-    image, to within one grey level, two in a few values of noise; here one resampling computes only
-    the pixels of the crop. Bicubic may differ by more in about one value in 10,000 (50
-    photos), where the kernel overshoots black or white: Pillow clips between its two passes
-    and chooses their order by size.
+    Where the shorter side is resized and the square cut, it is the same as torchvision's
+    `Resize(resize, antialias=True)` and `CenterCrop(crop)` on a Pillow image, to within one grey
+    level, two in a few values of noise; here one resampling computes only the pixels of the crop.
+    Bicubic may differ by more in about one value in 10,000 (50 photos), where the kernel overshoots
+    black or white: Pillow clips between its two passes and chooses their order by size.
 
     Args:
         image: an RGB image, upright.
@@ -90,8 +90,29 @@ def cropped(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
             f"({', '.join(INTERPOLATIONS)})"
         ) from None
     side = preprocessing.crop
-    box = _source_box(image.size, resize=preprocessing.resize, crop=side)
-    return image.resize((side, side), resampling, box=box)
+    resize = preprocessing.resize
+    if preprocessing.fit == "crop":
+        box = _source_box(image.size, resize=resize, crop=side)
+        return image.resize((side, side), resampling, box=box)
+    if preprocessing.fit == "pad":
+        image = _padded(image)
+    whole = image.resize((resize, resize), resampling)
+    edge = round((resize - side) / 2)
+    return whole.crop((edge, edge, edge + side, edge + side)) if edge else whole
+
+
+_MOST_PADDED = 8192  # pixels of a side; white around a long strip would need gigabytes
+
+
+def _padded(image: Image.Image) -> Image.Image:
+    """The image in the middle of a white square; a very long one is made smaller first."""
+    if max(image.size) > _MOST_PADDED:
+        image = image.copy()
+        image.thumbnail((_MOST_PADDED, _MOST_PADDED), Image.Resampling.BOX)
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def _check_not_special(path: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twlcli.errors import ModelError, TwlError, needs_extra
 from twlcli.model.bundled import model_path
 from twlcli.model.predictor import Predictor
+from twlcli.model.spec import SPEC_KEY
+
+if TYPE_CHECKING:
+    from twlcli.model.foreign.predictor import ForeignPredictor
+    from twlcli.model.onnx import OnnxPredictor
 
 
 def check_there(source: Path) -> None:
@@ -15,6 +21,39 @@ def check_there(source: Path) -> None:
         raise ModelError(f"{source}: no such model")
     if source.is_dir() and not (source / "model.safetensors").is_file():
         raise ModelError(f"{source}: run has no checkpoint yet")
+
+
+def onnx_file(source: Path) -> Path:
+    """The ONNX file of a model: itself, or that in a folder that another program has made."""
+    if source.is_dir():
+        from twlcli.model.foreign.predictor import model_in
+
+        return model_in(source) or source
+    return source
+
+
+def load_onnx(
+    source: Path, *, provider: str | None = None, threads: int = 1
+) -> OnnxPredictor | ForeignPredictor:
+    """What runs an ONNX file, of twl or of another program.
+
+    Args:
+        source: the file, or the folder that another program has made; see `foreign`.
+        provider: a key of `PROVIDERS`; None for the fastest available.
+        threads: of one call on the CPU; 0 is one for each core.
+
+    Raises:
+        ModelError: there is no such model, it is damaged, or nothing is known of it.
+        DeviceError: the provider is not available.
+    """
+    from twlcli.model.onnx import OnnxPredictor, OnnxSession
+
+    session = OnnxSession(onnx_file(source), provider=provider, threads=threads)
+    if SPEC_KEY in session.metadata():
+        return OnnxPredictor.of(session)
+    from twlcli.model.foreign.predictor import ForeignPredictor
+
+    return ForeignPredictor(session)
 
 
 def load_predictor(
@@ -42,12 +81,10 @@ def load_predictor(
         MissingExtraError: a run or checkpoint without the `train` extra.
     """
     source = model_path(source)
-    if source.suffix.lower() == ".onnx":
-        from twlcli.model.onnx import OnnxPredictor
-
+    if onnx_file(source).suffix.lower() == ".onnx":
         if device is not None:
             raise TwlError(f"{source} runs in ONNX Runtime", hint="use {provider}")
-        return OnnxPredictor(source, provider=provider, threads=threads)
+        return load_onnx(source, provider=provider, threads=threads)
     if provider is not None:
         raise TwlError(f"{source} runs in torch", hint="use {device}")
     check_there(source)

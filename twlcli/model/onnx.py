@@ -142,13 +142,32 @@ class OnnxPredictor:
             ModelError: the file is missing, not ONNX, or not twl's.
             DeviceError: the provider is not known, not in this ONNX Runtime, or does not start.
         """
-        self._session = OnnxSession(path, provider=provider, threads=threads)
-        self._spec = _read_spec(self._session)
+        self._take(OnnxSession(path, provider=provider, threads=threads))
+
+    @classmethod
+    def of(cls, session: OnnxSession) -> OnnxPredictor:
+        """A model whose file is open already.
+
+        Raises:
+            ModelError: it is not twl's.
+        """
+        predictor = cls.__new__(cls)
+        predictor._take(session)
+        return predictor
+
+    def _take(self, session: OnnxSession) -> None:
+        self._session = session
+        self._spec = _read_spec(session)
 
     @property
     def spec(self) -> ModelSpec:
         """Labels, preprocessing, calibration and thresholds of the model."""
         return self._spec
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that decides what it says."""
+        return (self._session.path,)
 
     @property
     def provider(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twlcli.errors import AnnotationError, ModelError
 from twlcli.io import parse_json
 from twlcli.labels import Vocabulary
-from twlcli.model.preprocessing import INTERPOLATIONS, Preprocessing
+from twlcli.model.preprocessing import FITS, INTERPOLATIONS, Preprocessing
 from twlcli.recipe.names import HEAD_NAMES, HeadName
 from twlcli.versions import FileFormat, unknown_keys
 
@@ -79,6 +79,7 @@ class ModelSpec:
         """The spec as one JSON object."""
         fields = asdict(self)
         fields["labels"] = list(fields.pop("vocabulary")["names"])
+        fields["preprocessing"] = self.preprocessing.fields()
         if self.head == "linear":  # as in files before there was another
             del fields["head"]
         if self.thresholds is not None:
@@ -166,6 +167,8 @@ def _preprocessing(**fields: Any) -> Preprocessing:
         raise ValueError(f"crop {sizes[0]} and resize {sizes[1]}, expected 1 to {MAX_SIZE}")
     if result.interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation {result.interpolation!a}, expected bilinear or bicubic")
+    if result.fit not in FITS:
+        raise ValueError(f"fit {str(result.fit)[:40]!a}, expected {', '.join(FITS)}")
     if not len(mean) == len(std) == 3:
         raise ValueError("mean and std have not one value for each of three channels")
     return replace(result, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))

@@ -51,9 +51,8 @@ def thumbnails(
     """
     if not rows:
         return {}
-    shown = Preprocessing(
-        resize=max(SIDE, round(SIDE * preprocessing.resize / preprocessing.crop)), crop=SIDE
-    )
+    resize = max(SIDE, round(SIDE * preprocessing.resize / preprocessing.crop))
+    shown = Preprocessing(resize=resize, crop=SIDE, fit=preprocessing.fit)
 
     def made(decoder: Decoder, row: int) -> str:
         return _address(annotations, row, shown, decoder, decoding)

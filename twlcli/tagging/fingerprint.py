@@ -47,10 +47,15 @@ def identities(files: Sequence[ImageFile], *, content: bool) -> list[Identity | 
     return list(in_threads(identity, files, threads=usable_cores(), name="twl-hashes"))
 
 
-def model_digest(model: Path) -> str:
-    """SHA-256 of a model file, in hexadecimal."""
-    with model.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def model_digest(files: Sequence[Path]) -> str:
+    """SHA-256 of a model's file, in hexadecimal; of several, that of all of theirs."""
+    digests = []
+    for each in files:
+        with each.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from twlcli.model.decisions import (
     wish_beside,
     wish_text,
 )
-from twlcli.model.onnx import CPU_BATCH, OnnxPredictor
+from twlcli.model.load import load_onnx
+from twlcli.model.onnx import CPU_BATCH
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
@@ -340,11 +341,11 @@ class _Run:
 
     def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder]) -> Tally:
         """Load the model, then tag everything."""
-        predictor = OnnxPredictor(self.model, provider=self.provider, threads=work.threads)
+        predictor = load_onnx(self.model, provider=self.provider, threads=work.threads)
         spec = predictor.spec
         thresholds = None if self.threshold is None else thresholds_of(spec, self.threshold)
-        rules = self._read_rules(predictor)
-        digest = _Digest(self.model)
+        rules = self._read_rules(spec)
+        digest = _Digest(predictor.files)
         names = spec.vocabulary if rules is None else rules.vocabulary
         facts = RunFacts(names, digest, self.force, spec=spec)
         start = TagStart(
@@ -398,12 +399,12 @@ class _Run:
                 record.finish(self._rows_written(tally), decision().conditions)
         return tally
 
-    def _read_rules(self, predictor: OnnxPredictor) -> TagRules | None:
+    def _read_rules(self, spec: ModelSpec) -> TagRules | None:
         if self.rules is None:
             return None
         from twlcli.tagging.tag_rules import TagRules
 
-        return TagRules.read(self.rules, predictor.spec.vocabulary)
+        return TagRules.read(self.rules, spec.vocabulary)
 
     def _count(self) -> Callable[[], Iterable[object]] | None:
         shard = self.shard
@@ -468,12 +469,12 @@ def _place(path: Path) -> Path:
 class _Digest:
     """The model's digest, taken when it is first asked for."""
 
-    def __init__(self, model: Path) -> None:
-        self._model = model
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
 
     def __call__(self) -> str:
         return self._value
 
     @cached_property
     def _value(self) -> str:
-        return model_digest(self._model)
+        return model_digest(self._files)

@@ -56,7 +56,7 @@ def test_every_tagged_image_has_its_logits(model, photos, tmp_path):
         assert [by_label[label] for label in SPEC.vocabulary] == values.tolist()
     with open_scores(scores) as stored:
         assert stored.spec == SPEC
-        assert stored.model == model_digest(model)
+        assert stored.model == model_digest([model])
 
 
 def test_a_run_goes_on_from_its_journal_and_writes_the_same_bytes(model, photos, tmp_path):
