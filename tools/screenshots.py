@@ -44,7 +44,7 @@ def main() -> None:
         screenshot(
             folder / "report.html",
             IMAGES / "report.png",
-            size=(1200, 1000),
+            size=(1200, 1270),
             fragment="label=triangle",
         )
         twl("train shapes --recipe shapes-small --epochs 1 --out runs/shapes", folder)
