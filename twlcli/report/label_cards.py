@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.images.decoding import USUAL, Decoding
+from twlcli.inference.thumbnails import thumbnails
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.shown_names import shown
 from twlcli.report.counts import grid_of, packed, places_on, steps_for
 from twlcli.report.evaluated import Evaluated
-from twlcli.scoring.mistakes import Mistakes, worst_mistakes
 from twlcli.report.pairs import beside, instead
-from twlcli.inference.thumbnails import thumbnails
 from twlcli.scoring.metrics import CALIBRATION_BINS, calibration_sums, count_decisions
+from twlcli.scoring.mistakes import Mistakes, worst_mistakes
 
 MOST_LABELS = 5000  # in a page; of more, those that most images have
 _MOST_EXAMPLES = 2400  # mistakes that a page names; at least one of each kind of a label
