@@ -29,8 +29,8 @@ def test_an_epoch_is_beside_the_best():
     tiles = told([record(1, 0.25), record(2, 0.125)])
     assert tiles == {
         "epochs done": ("2 of 4", ""),
-        "mAP@class": ("12.50", "epoch 2; the best, 1: 25.00"),
-        "mAP@sample": ("50.00", "epoch 2; the best, 1: 50.00"),
+        "mAP@class": ("12.50", "epoch 2; best 25.00, epoch 1"),
+        "mAP@sample": ("50.00", "epoch 2; best 50.00, epoch 1"),
         "training loss": ("2", ""),
         "time per epoch": ("1 min 30 s", "100 images/s in training"),
         "expected end": ("12:03", "in about 3 min"),

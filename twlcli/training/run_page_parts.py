@@ -125,7 +125,7 @@ def epoch_tiles(
             if key in latest:
                 below = "the best so far"
                 if best is not latest:
-                    below = f"the best, {best['epoch']}: {percent(best[key])}"
+                    below = f"best {percent(best[key])}, epoch {best['epoch']}"
                 below = f"epoch {latest['epoch']}; {below}"
                 tiles.append(Tile(name, percent(latest[key]), below))
     if last["loss"] is not None:
