@@ -238,7 +238,7 @@ def test_an_error_stands_in_the_page(tmp_path, photographs, error, words):
     with pytest.raises(type(error)):
         trainer.train(should_stop)
     told = status(page_of(tmp_path / "run"))
-    assert told.startswith(f"Stopped early: 1 of 3 epochs are done; {words}")
+    assert told.startswith(f"Stopped early: 1 of 3 epochs is done; {words}")
     assert ("--resume" in told) == (not isinstance(error, DivergedError))
 
 

@@ -233,7 +233,8 @@ class RunPage(Relay):
 
     def _stopped(self, error: BaseException) -> _Status:
         assert self._start is not None
-        done = f"{len(self._history):,} of {self._epochs:,} epochs are done"
+        count = len(self._history)
+        done = f"{count:,} of {self._epochs:,} epochs {'is' if count == 1 else 'are'} done"
         command = f"twl train --resume {shlex.quote(str(self._start.run.folder))}"
         if isinstance(error, DivergedError):
             command = ""  # it would again

@@ -152,7 +152,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> [duration(each) for each in (0.4, 59.7, 200, 3599.9, 8000, 200_000)]
-        ['0.4 s', '1 min', '3 min 20 s', '1 h', '2 h 13 min', '2 d 8 h']
+        ['0.4 s', '1 min', '3 min 20 s', '1 h', '2 h 13 min', '2 d 7 h']
     """
     if seconds < 9.95:
         return f"{seconds:.1f} s"
