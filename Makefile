@@ -23,7 +23,7 @@ demo: $(VENV)/.train
 	@echo
 	@echo "The images:    $(DEMO)/shapes/images"
 	@echo "Their tags:    $(DEMO)/tags.csv, and to look at: $(DEMO)/gallery.html"
-	@echo "The run:       $(DEMO)/run (recipe, metrics, curves.svg, weights)"
+	@echo "The run:       $(DEMO)/run (recipe, metrics, report.html, weights)"
 	@echo "The model:     $(DEMO)/shapes.onnx"
 	@echo
 	@echo "To use twl in this shell:  . $(BIN)/activate"

@@ -13,8 +13,11 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+
+import twlcli
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -50,6 +53,8 @@ def main() -> None:
         twl("train shapes --recipe shapes-small --epochs 1 --out runs/shapes", folder)
         twl("eval runs/shapes shapes-small shapes --report models.html", folder)
         screenshot(folder / "models.html", IMAGES / "models.png", size=(1200, 1400))
+        train_in_part(folder)
+        screenshot(folder / "photos/then.html", IMAGES / "run.png", size=(1200, 1475))
         twl(COMPARE, folder)
         screenshot(folder / "comparison/compare.html", IMAGES / "comparison.png", size=(1200, 800))
 
@@ -67,6 +72,20 @@ def copy_photographs(folder: Path) -> None:
 def twl(arguments: str, folder: Path) -> None:
     """Run a command of twl in a folder."""
     subprocess.run([sys.executable, "-m", "twlcli", *arguments.split()], cwd=folder, check=True)
+
+
+def train_in_part(folder: Path) -> None:
+    """Keep the page of a training as it was after some epochs."""
+
+    def keep(record: dict[str, Any]) -> None:
+        if record["epoch"] == 5:
+            shutil.copy(run / "report.html", run / "then.html")
+
+    run = folder / "photos"
+    settings = {"schedule.epochs": 12}
+    twlcli.train(
+        folder / "shapes", out=run, recipe="shapes-small", settings=settings, on_epoch=keep
+    )
 
 
 def screenshot(page: Path, file: Path, *, size: tuple[int, int], fragment: str = "") -> None:

@@ -53,6 +53,7 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
     lines = result.stderr.splitlines()
     assert lines[0] == f"reading {photographs}"
     assert lines[1] == f"{out}: training on cpu in float32"
+    assert lines.pop(2) == f"follow it in a browser: {out / 'report.html'}"
     assert lines.pop(2) == f"{photographs} (csv): 3 labels, 1.70 per image"
     assert lines[2] == "20 training images in batches of 8, 10 validation images"
     assert lines[3] == "weights: random"
@@ -63,7 +64,7 @@ def test_train_says_a_line_for_each_epoch_and_what_to_do_next(trained, photograp
         assert re.match(form, line), line
     best = max(history(out), key=lambda record: record["map_class"])
     assert lines[6].startswith(f"best epoch {best['epoch']}: mAP@class")
-    assert lines[7] == f"curves: {out / 'curves.svg'}"
+    assert lines[7] == f"report: {out / 'report.html'}"
     assert lines[8] == f"next: twl eval {out}, twl export {out}"
 
 

@@ -7,8 +7,9 @@ import pytest
 from tests.report.drawn import HOSTILE, evaluated_of
 from tests.report.test_counts import reaching
 from twlcli.model.decisions import decide, thresholds_of
+from twlcli.pages.templates import as_json
 from twlcli.report import label_cards
-from twlcli.report.label_cards import as_json, cards_of, columns_shown
+from twlcli.report.label_cards import cards_of, columns_shown
 from twlcli.scoring.metrics import count_decisions
 
 

@@ -233,7 +233,7 @@ def _print_result(run: Run) -> None:
     from twlcli.cli.console import err
     from twlcli.cli.training_bars import scores_in_words
     from twlcli.model.checkpoint import read_spec
-    from twlcli.pages.curves import CURVES_NAME
+    from twlcli.runs.run_folder import PAGE_NAME
 
     provenance = read_spec(run.checkpoint).provenance
     best, frozen = provenance["validation"], run.recipe.model.frozen
@@ -246,7 +246,7 @@ def _print_result(run: Run) -> None:
         count = len(unreadable)
         images = "image" if count == 1 else "images"
         err.print(f"{count:,} {images} cannot be read: {run.folder / 'unreadable.txt'}")
-    if not frozen:
-        err.print(f"curves: {run.folder / CURVES_NAME}")
+    if (run.folder / PAGE_NAME).exists():
+        err.print(f"report: {run.folder / PAGE_NAME}")
     more = " --allow-code" if is_code(run.recipe.model.backbone) else ""
     err.print(f"next: twl eval {run.folder}{more}, twl export {run.folder}{more}")

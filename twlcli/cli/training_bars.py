@@ -23,6 +23,7 @@ from twlcli.cli.app import TRY_AGAIN
 from twlcli.cli.console import err
 from twlcli.errors import TwlError
 from twlcli.labels import counted
+from twlcli.runs.run_folder import PAGE_NAME
 from twlcli.scoring.report import percent
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class TrainingBars:
             err.print(f"continuing {start.run.folder}")
         what = "finding the head of a frozen backbone" if frozen else "training"
         err.print(f"{start.run.folder}: {what} on {start.device} in {start.precision}{many}")
+        if not frozen:
+            err.print(f"follow it in a browser: {start.run.folder / PAGE_NAME}")
         err.print(start.read)
         held_out = " held out" if start.held_out else ""
         batches = "" if frozen else f" in batches of {schedule.batch_size}"

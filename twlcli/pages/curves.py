@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twlcli.pages.plot import Dots, Line, Mark, Plot, write_svg
-from twlcli.pages.scales import linear_axis
+from twlcli.pages.plot import Dots, Line, Mark, Plot, Point, write_svg
+from twlcli.pages.scales import Tick, linear_axis, log_axis, number
 
 CURVES_NAME = "curves.svg"
+LARGEST = 1e9  # of what a run records; anything else was not written by twl
 
 
 def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -79,4 +80,41 @@ def _plot(
         if percent
         else linear_axis(heights, title=title, grid=True),
         tuple(marks),
+    )
+
+
+def penalty_plots(history: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """mAP@class and mAP@sample by penalty; the large dot has the best mAP@class, and is kept."""
+    tried = sorted(
+        (each for each in history if each.get("penalty", 0.0) > 1 / LARGEST and _is_scored(each)),
+        key=lambda each: each["penalty"],
+    )
+    if not tried:
+        return []
+    best = max(tried, key=lambda each: each["map_class"])["penalty"]
+    return [
+        _penalty_plot([(each["penalty"], 100 * each[key]) for each in tried], best, name)
+        for key, name in (("map_class", "mAP@class"), ("map_sample", "mAP@sample"))
+    ]
+
+
+def _is_scored(record: Mapping[str, float]) -> bool:
+    return not any(math.isnan(record.get(key, math.nan)) for key in ("map_class", "map_sample"))
+
+
+def _penalty_plot(points: Sequence[Point], best: float, name: str) -> Plot:
+    kept = next(point for point in points if point[0] == best)
+    ticks = [Tick(x, f"{x:.0f}" if x >= 10 else number(f"{x:.2g}"), x == best) for x, _ in points]
+    titles = [f"{x:.3g}: {y:.2f}" for x, y in points]
+    return Plot(
+        f"{name} by penalty",
+        log_axis(ticks, title="penalty"),
+        linear_axis(
+            [y for _, y in points],
+            title=f"{name}: {kept[1]:.2f} at {best:.3g}",
+            narrowest=1.0,
+            within=(0, 100),
+            grid=True,
+        ),
+        (Line(points), Dots(points, titles, hollow=True), Dots([kept], radius=4.5)),
     )

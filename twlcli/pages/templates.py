@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64encode
 from functools import cache
 from importlib import resources
@@ -65,6 +66,17 @@ def part(path: str) -> str:
 def style_of(*paths: str) -> str:
     """The colours of all pages, followed by style sheets inside the package."""
     return "\n".join([style_sheet(), *map(part, paths)])
+
+
+def as_json(value: Any) -> str:
+    r"""JSON that can stand inside a script element: in ASCII, and without any `<`.
+
+    Example:
+        >>> print(as_json(["</script>é"]))
+        ["\u003c/script>\u00e9"]
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
 
 
 def digest(text: str) -> str:

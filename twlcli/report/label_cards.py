@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -13,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.images.decoding import USUAL, Decoding
+from twlcli.inference.thumbnails import thumbnails
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.shown_names import shown
 from twlcli.report.counts import grid_of, packed, places_on, steps_for
 from twlcli.report.evaluated import Evaluated
-from twlcli.report.mistakes import Mistakes, worst_mistakes
 from twlcli.report.pairs import beside, instead
-from twlcli.report.thumbnails import thumbnails
 from twlcli.scoring.metrics import CALIBRATION_BINS, calibration_sums, count_decisions
+from twlcli.scoring.mistakes import Mistakes, worst_mistakes
 
 MOST_LABELS = 5000  # in a page; of more, those that most images have
 _MOST_EXAMPLES = 2400  # mistakes that a page names; at least one of each kind of a label
@@ -108,17 +107,6 @@ def columns_shown(evaluated: Evaluated) -> tuple[int, ...]:
     support = np.array([row.support for row in evaluated.evaluation.labels])
     order = np.argsort(-support, kind="stable")[:MOST_LABELS]
     return tuple(sorted(order.tolist()))
-
-
-def as_json(value: Any) -> str:
-    r"""JSON that can stand inside a script element: in ASCII, and without any `<`.
-
-    Example:
-        >>> print(as_json(["</script>é"]))
-        ["\u003c/script>\u00e9"]
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c")
 
 
 def _table_rows(

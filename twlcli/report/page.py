@@ -10,9 +10,9 @@ from twlcli.images.decoding import USUAL, Decoding
 from twlcli.io import write_whole
 from twlcli.pages.plot import svg
 from twlcli.pages.shown_names import shown
-from twlcli.pages.templates import digest, part, render_page, style_of
+from twlcli.pages.templates import as_json, digest, part, render_page, style_of
 from twlcli.report.evaluated import Evaluated
-from twlcli.report.label_cards import as_json, cards_of
+from twlcli.report.label_cards import cards_of
 from twlcli.report.matrix import matrices_of
 from twlcli.report.run_curves import run_of, run_plots, training_images
 from twlcli.report.summary import summary_of
@@ -52,7 +52,7 @@ def write_report(
     folder = path.absolute().parent
     cards = cards_of(evaluated, folder, trained=trained, decoding=decoding, workers=workers)
     summary = summary_of(evaluated)
-    style = style_of("pages/report.css", "pages/marks.css", "report/report.css")
+    style = style_of("pages/report.css", "pages/scores.css", "pages/marks.css", "report/report.css")
     script = part("pages/marks.js") + part("report/report.js")
     page = render_page(
         "report/page.html",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,9 @@ from numpy.typing import NDArray
 
 from twlcli.errors import TwlError
 from twlcli.labels import Vocabulary
-from twlcli.pages.curves import curve_plots
-from twlcli.pages.plot import Dots, Line, Plot, Point
-from twlcli.pages.scales import Tick, linear_axis, log_axis, number
+from twlcli.pages.curves import LARGEST, curve_plots, penalty_plots
+from twlcli.pages.plot import Plot
 from twlcli.runs.run_folder import CHECKPOINT_NAME, Run
-
-_LARGEST = 1e9  # of what a run records; anything else was not written by twl
 
 
 def run_of(model: Path) -> Run | None:
@@ -36,7 +32,7 @@ def run_plots(run: Run) -> list[Plot]:
     except (TwlError, OSError, UnicodeDecodeError):  # the evaluation is good without
         return []
     by_epoch = [record for record in history if isinstance(record.get("epoch"), int)]
-    return curve_plots(by_epoch) if by_epoch else _penalty_plots(history)
+    return curve_plots(by_epoch) if by_epoch else penalty_plots(history)
 
 
 def training_images(run: Run, source: Path, vocabulary: Vocabulary) -> NDArray[np.int64] | None:
@@ -69,42 +65,5 @@ def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: value
         for key, value in record.items()
-        if isinstance(value, int | float) and not abs(value) >= _LARGEST  # NaN can be drawn
+        if isinstance(value, int | float) and not abs(value) >= LARGEST  # NaN can be drawn
     }
-
-
-def _penalty_plots(history: Sequence[Mapping[str, float]]) -> list[Plot]:
-    """mAP@class and mAP@sample by penalty; the large dot has the best mAP@class, and is kept."""
-    tried = sorted(
-        (each for each in history if each.get("penalty", 0.0) > 1 / _LARGEST and _is_scored(each)),
-        key=lambda each: each["penalty"],
-    )
-    if not tried:
-        return []
-    best = max(tried, key=lambda each: each["map_class"])["penalty"]
-    return [
-        _penalty_plot([(each["penalty"], 100 * each[key]) for each in tried], best, name)
-        for key, name in (("map_class", "mAP@class"), ("map_sample", "mAP@sample"))
-    ]
-
-
-def _is_scored(record: Mapping[str, float]) -> bool:
-    return not any(math.isnan(record.get(key, math.nan)) for key in ("map_class", "map_sample"))
-
-
-def _penalty_plot(points: Sequence[Point], best: float, name: str) -> Plot:
-    kept = next(point for point in points if point[0] == best)
-    ticks = [Tick(x, f"{x:.0f}" if x >= 10 else number(f"{x:.2g}"), x == best) for x, _ in points]
-    titles = [f"{x:.3g}: {y:.2f}" for x, y in points]
-    return Plot(
-        f"{name} by penalty",
-        log_axis(ticks, title="penalty"),
-        linear_axis(
-            [y for _, y in points],
-            title=f"{name}: {kept[1]:.2f} at {best:.3g}",
-            narrowest=1.0,
-            within=(0, 100),
-            grid=True,
-        ),
-        (Line(points), Dots(points, titles, hollow=True), Dots([kept], radius=4.5)),
-    )

@@ -6,6 +6,7 @@ model.safetensors   best weights so far, with the model's spec
 state.pt            everything that resuming needs
 metrics.jsonl       one object per epoch
 curves.svg          training loss and scores by epoch, as an image
+report.html         the same and the scores of each label, as a page to follow the training in
 cross_validated.npz of a frozen backbone: what heads say of training images that they did not see
 unreadable.txt      training images that could not be decoded, with the reason
 """
@@ -48,6 +49,7 @@ from twlcli.runs.states import has_state
 CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 CROSS_VALIDATED_NAME = "cross_validated.npz"
+PAGE_NAME = "report.html"
 _MOST_BYTES = 1 << 30  # of a table or list in a run
 
 

@@ -287,21 +287,33 @@ def with_intervals(
     return replace(evaluation, intervals=intervals, labels=labels)
 
 
-def map_scores(scored: ScoredImages) -> dict[str, float]:
-    """`map_class` and `map_sample`, in 0..1; NaN where no line can be ranked."""
+def map_scores(
+    scored: ScoredImages, by_label: NDArray[np.float64] | None = None
+) -> dict[str, float]:
+    """`map_class` and `map_sample`, in 0..1; NaN where no line can be ranked.
+
+    Args:
+        scored: the images.
+        by_label: their `average_precision_per_label`, where it is known already.
+    """
     logits, targets = scored.logits, scored.targets
-    by_label = of_labels_with_both(average_precision_per_label(logits, targets), targets)
+    if by_label is None:
+        by_label = average_precision_per_label(logits, targets)
     by_image = average_precision_per_image(logits, targets)
     return {
-        "map_class": mean_over_lines(by_label).value,
+        "map_class": mean_over_lines(of_labels_with_both(by_label, targets)).value,
         "map_sample": mean_over_lines(by_image).value,
     }
 
 
-def epoch_scores(scored: ScoredImages) -> dict[str, float]:
+def epoch_scores(
+    scored: ScoredImages, by_label: NDArray[np.float64] | None = None
+) -> dict[str, float]:
     """What is kept of an epoch: `map_scores`; `top_1` and `top_5` where images have one label."""
     accuracies = top_accuracies(scored)
-    return map_scores(scored) | {f"top_{rank}": value for rank, value in accuracies.items()}
+    return map_scores(scored, by_label) | {
+        f"top_{rank}": value for rank, value in accuracies.items()
+    }
 
 
 def top_accuracies(scored: ScoredImages) -> dict[int, float]:

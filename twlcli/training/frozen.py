@@ -46,6 +46,7 @@ from twlcli.scoring.fit import fit
 from twlcli.scoring.scores_file import write_scores
 from twlcli.training.devices import own_torch_state
 from twlcli.training.label_notes import label_notes
+from twlcli.training.run_page import RunPage
 from twlcli.training.trainer import checked_data, new_spec
 from twlcli.training.user_loss import UserLoss
 from twlcli.training.watcher import TrainStart, Watcher
@@ -59,6 +60,7 @@ def train_frozen(
     device: str,
     should_stop: Callable[[], bool],
     features: Path | None = None,
+    writes_page: bool = False,
 ) -> ScoredImages:
     """Find the head of a run's backbone, and write the run's checkpoint.
 
@@ -73,6 +75,7 @@ def train_frozen(
         device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
         should_stop: asked now and then; on True what was computed of features is kept.
         features: the folder of cached features; None is the user's own.
+        writes_page: write `report.html` in the end.
 
     Returns:
         The validation images with the logits of the head.
@@ -85,9 +88,8 @@ def train_frozen(
     """
     picked = pick_device(device)
     with own_torch_state(picked, run.recipe.train.threads):
-        return _Frozen(
-            run, watcher, data, picked, should_stop, features or default_folder()
-        ).train()
+        cached = features or default_folder()
+        return _Frozen(run, watcher, data, picked, should_stop, cached, writes_page).train()
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,16 @@ class _Frozen:
         device: torch.device,
         should_stop: Callable[[], bool],
         folder: Path,
+        writes_page: bool,
     ) -> None:
         self.run = run
-        self.watcher = watcher
         self.device = device
         self.should_stop = should_stop
         self.folder = folder
         self.recipe = run.recipe
         self.train_data, self.validation_data = checked_data(run, data)
+        self.page = RunPage(watcher, self.train_data, self.validation_data) if writes_page else None
+        self.watcher = self.page or watcher
         self.spec = new_spec(self.recipe, self.train_data)
         self.is_found = run.checkpoint.exists()
         self.history: list[dict[str, Any]] = []
@@ -328,9 +332,14 @@ class _Frozen:
         }
         spec = replace(fit(best.logits, train.targets, self.spec), provenance=provenance)
         write_checkpoint(self.network, spec, self.run.checkpoint)
-        write_scores(train.scored(best.logits), spec, self.run.folder / CROSS_VALIDATED_NAME)
+        of_folds = train.scored(best.logits)
+        write_scores(of_folds, spec, self.run.folder / CROSS_VALIDATED_NAME)
         self.run.write_metrics(self.history)
         self.run.write_recipe()  # of a run that goes on with changes, once it has
+        if self.page:
+            self.page.head_found(
+                self.history, spec, of_folds, train.data, scored if is_held_out else None
+            )
         return scored
 
     def _look(self) -> None:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import (
@@ -26,9 +26,9 @@ from twlcli.recipe import Recipe
 from twlcli.runs.resolve import Settings, check_code, continued_recipe, resolved_recipe
 from twlcli.runs.run_folder import Run, check_network, open_data
 from twlcli.runs.states import has_state
+from twlcli.training.watcher import EachEpoch, Silent, Watcher
 
-if TYPE_CHECKING:
-    from twlcli.training.watcher import Watcher
+OnEpoch = Callable[[dict[str, Any]], object]
 
 
 def train(
@@ -41,6 +41,7 @@ def train(
     features: Path | str | None = None,
     then_finetune: bool = False,
     watcher: Watcher | None = None,
+    on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     allow_code: bool = False,
 ) -> Run:
@@ -60,6 +61,9 @@ def train(
         then_finetune: train the whole network from the head of the frozen backbone; that run is
             kept beside the other, in a folder with `-head` at its end.
         watcher: told about progress.
+        on_epoch: called with the scores of each epoch, the line of `metrics.jsonl` as a dictionary,
+            when it is saved; what it raises ends the training. Of several ranks only the first
+            calls it. A frozen backbone has no epochs.
         should_stop: asked between steps; on True the state is saved and training stops.
         allow_code: import a backbone or loss `module:function` that the recipe names. Those in
             `settings` are the caller's own, and are imported without.
@@ -105,7 +109,8 @@ def train(
         held.enter_context(locked_folder(folder))
         return run
 
-    return _train(begin, annotations, device, features, watcher, should_stop, new=True)
+    told = _told(watcher, on_epoch)
+    return _train(begin, annotations, device, features, told, should_stop, new=True)
 
 
 def resume(
@@ -116,6 +121,7 @@ def resume(
     device: str = "auto",
     features: Path | str | None = None,
     watcher: Watcher | None = None,
+    on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     allow_code: bool = False,
 ) -> Run:
@@ -134,6 +140,7 @@ def resume(
         device: as for `train`.
         features: as for `train`.
         watcher: told about progress.
+        on_epoch: as for `train`.
         should_stop: asked between steps; on True the state is saved and training stops.
         allow_code: import a backbone or loss `module:function` that the run's recipe names.
 
@@ -162,8 +169,9 @@ def resume(
         if changed != opened:
             opened.write_recipe()
 
+    told = _told(watcher, on_epoch)
     return _train(
-        begin, annotations, device, features, watcher, should_stop, new=False, refused=refused
+        begin, annotations, device, features, told, should_stop, new=False, refused=refused
     )
 
 
@@ -198,12 +206,17 @@ def _read(recipe: Recipe) -> Annotations:
     return open_data(recipe.data)
 
 
+def _told(watcher: Watcher | None, on_epoch: OnEpoch | None) -> Watcher:
+    told = watcher or Silent()
+    return told if on_epoch is None else EachEpoch(told, on_epoch)
+
+
 def _train(
     begin: Callable[[ExitStack], Run],
     data: Annotations | None,
     device: str,
     features: Path | str | None,
-    watcher: Watcher | None,
+    watcher: Watcher,
     should_stop: Callable[[], bool],
     *,
     new: bool,
@@ -213,7 +226,6 @@ def _train(
         from twlcli.training.devices import joined_ranks
         from twlcli.training.frozen import train_frozen
         from twlcli.training.trainer import Trainer
-        from twlcli.training.watcher import Silent
 
     with joined_ranks(device) as ranks, ExitStack() as held:
         own = begin(held) if ranks.first else None
@@ -224,18 +236,24 @@ def _train(
                 if ranks.world > 1:
                     raise TwlError("the head of a frozen backbone is found by one process alone")
                 train_frozen(
-                    *(run, watcher or Silent()),
+                    *(run, watcher),
                     data=data,
                     device=device,
                     should_stop=should_stop,
                     features=None if features is None else Path(features),
+                    writes_page=True,
                 )
                 return run
             resumed = has_state(run.folder)
-            told = watcher or Silent()
             # What code the recipe names was allowed before the run was begun.
             try:
-                trainer = Trainer(run, ranks, told, resumed=resumed, data=data, allow_code=True)
+                trainer = Trainer(
+                    *(run, ranks, watcher),
+                    resumed=resumed,
+                    data=data,
+                    allow_code=True,
+                    writes_page=True,
+                )
             except TwlError:
                 if ranks.first:
                     refused()

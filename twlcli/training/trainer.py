@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -35,6 +35,7 @@ from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of, with_sample
 from twlcli.runs.states import check_identity, data_identity, read_state, write_state
+from twlcli.scoring.average_precision import average_precision_per_label
 from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
 from twlcli.training.devices import (
@@ -57,6 +58,7 @@ from twlcli.training.loader import (
     free_shared_memory,
     loader_errors,
 )
+from twlcli.training.run_page import RunPage
 from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 from twlcli.training.watcher import TrainStart, Watcher
@@ -99,6 +101,7 @@ class Trainer:
         resumed: go on where the last checkpoint left the run.
         data: the run's, where they are read already.
         allow_code: a backbone or loss `module:function` of the recipe may be imported.
+        writes_page: the first rank writes `report.html` after each epoch.
 
     The caller's random numbers and number of threads are what they were before.
 
@@ -117,9 +120,9 @@ class Trainer:
         resumed: bool = False,
         data: Annotations | None = None,
         allow_code: bool = False,
+        writes_page: bool = False,
     ) -> None:
         self.ranks = ranks
-        self.watcher = watcher
         # One rank writes what has to be decided, split, batch size and rate; the others read it.
         if ranks.first:
             self.train_data, self.validation_data = checked_data(run, data)
@@ -130,6 +133,10 @@ class Trainer:
             run = Run.open(run.folder)
             self.train_data, self.validation_data = run.split_data()
         self.run = run
+        self.page: RunPage | None = None
+        if writes_page and ranks.first:
+            self.page = RunPage(watcher, self.train_data, self.validation_data)
+        self.watcher = watcher = self.page or watcher
         recipe = run.recipe
         check_batch(recipe.schedule.batch_size, len(self.train_data), ranks)
         check_parallel(recipe.train, ranks)
@@ -186,6 +193,7 @@ class Trainer:
                 was = state.pop("data", own)  # twl 0.1.0 did not keep it
                 check_identity(was, own, source=self.train_data.source)
                 self._check_recipe(state.pop("recipe", {}))
+                of_page = state.pop("page", {})
                 self.progress = _Progress.read(state.pop("progress"))
                 self.stepper.load_state(state)
             except RuntimeError as error:
@@ -199,6 +207,8 @@ class Trainer:
                 ) from error
         if saved.note and self.ranks.first:
             self.watcher.noted(saved.note)
+        if self.page:
+            self.page.take_up(self.progress.history, of_page)
         self._check_kept()
 
     def _check_kept(self) -> None:
@@ -272,7 +282,8 @@ class Trainer:
         """
         epochs = self.run.recipe.schedule.epochs
         own_state = own_torch_state(self.ranks.device, self.run.recipe.train.threads)
-        with own_state, self._device_errors(), loader_errors(), closing(self.loader):
+        following = self.page.following() if self.page else nullcontext()
+        with following, own_state, self._device_errors(), loader_errors(), closing(self.loader):
             self._look(should_stop)  # from here on a signal is asked for, and interrupts nothing
             while self.progress.epoch < epochs:
                 started, first = time.monotonic(), self.progress.step
@@ -402,10 +413,14 @@ class Trainer:
 
     def _end_epoch(self, validation: ScoredImages | None, images_per_second: float) -> None:
         progress = self.progress
+        by_label, scores = None, {}
+        if validation:
+            by_label = average_precision_per_label(validation.logits, validation.targets)
+            scores = epoch_scores(validation, by_label)
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
-            **(epoch_scores(validation) if validation else {}),
+            **scores,
             "images_per_second": images_per_second,
         }
         # The score is NaN where no validation image has a label; then the last epoch is kept.
@@ -417,7 +432,9 @@ class Trainer:
         progress.step, progress.loss_sum, progress.loss_steps = 0, 0.0, 0
         progress.images = progress.profiles_ignored = 0
         if best and validation and self.ranks.first:
-            self._keep(validation, record)
+            self._keep(validation, record["epoch"], scores)
+        if self.page and validation and by_label is not None:
+            self.page.scored(validation, by_label, self.spec, record["epoch"], best=best)
         self._save()
         if self.ranks.first:
             self.watcher.epoch_ended(record, best)
@@ -431,12 +448,10 @@ class Trainer:
                 "is damaged or does not fit"
             )
 
-    def _keep(self, validation: ScoredImages, record: dict[str, Any]) -> None:
+    def _keep(self, validation: ScoredImages, epoch: int, scores: Mapping[str, float]) -> None:
         """Write the weights with calibration and thresholds fitted to the validation images."""
         fitted = fit(validation.logits, validation.targets, self.spec)
-        measured = {"epoch": record["epoch"]} | {
-            key: round(value, 6) for key, value in epoch_scores(validation).items()
-        }
+        measured = {"epoch": epoch} | {key: round(value, 6) for key, value in scores.items()}
         self._seen = self._seen or {
             "training": with_sample(sample_of(hashes_of(self.train_data)), self._inherited),
             "fitted": sample_of(hashes_of(self.validation_data)),
@@ -455,6 +470,7 @@ class Trainer:
                 "progress": vars(self.progress),
                 "data": self._identity,
                 "recipe": self._lasting(),
+                "page": self.page.kept() if self.page else {},
             }
             # First, as a run with metrics and no state counts as one whose state was removed.
             write_state(self.run.folder, {**self.stepper.state(), **state})

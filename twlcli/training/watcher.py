@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -96,3 +97,55 @@ class Silent:
 
     def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
         """Say nothing."""
+
+
+class Relay:
+    """A `Watcher` that tells another one everything."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def began(self, start: TrainStart) -> None:
+        """Tell the other."""
+        self._watcher.began(start)
+
+    def noted(self, note: str, hint: str = "") -> None:
+        """Tell the other."""
+        self._watcher.noted(note, hint)
+
+    def epoch_began(self, epoch: int, steps: int, first: int) -> None:
+        """Tell the other."""
+        self._watcher.epoch_began(epoch, steps, first)
+
+    def step_ended(self, images: int, loss: float | None) -> None:
+        """Tell the other."""
+        self._watcher.step_ended(images, loss)
+
+    def validated(self, done: int) -> None:
+        """Tell the other."""
+        self._watcher.validated(done)
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Tell the other."""
+        self._watcher.epoch_ended(record, best)
+
+    def extracted(self, done: int, total: int) -> None:
+        """Tell the other."""
+        self._watcher.extracted(done, total)
+
+    def penalty_tried(self, record: dict[str, Any], best: bool) -> None:
+        """Tell the other."""
+        self._watcher.penalty_tried(record, best)
+
+
+class EachEpoch(Relay):
+    """Tells another watcher everything, and a function the record of each epoch."""
+
+    def __init__(self, watcher: Watcher, on_epoch: Callable[[dict[str, Any]], object]) -> None:
+        super().__init__(watcher)
+        self._on_epoch = on_epoch
+
+    def epoch_ended(self, record: dict[str, Any], best: bool) -> None:
+        """Tell both; the function may do with the record what it likes."""
+        super().epoch_ended(record, best)
+        self._on_epoch(dict(record))

@@ -8,9 +8,9 @@ from PIL import Image
 from tests.images.encoded import encode, huge_png, noise, picture
 from twlcli.annotations.annotations import Annotations
 from twlcli.images.decoding import Decoding
+from twlcli.inference.thumbnails import SIDE, thumbnails
 from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.report.thumbnails import SIDE, thumbnails
 
 PREPROCESSING = Preprocessing(resize=32, crop=24)
 ALL = 1 << 20

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import time
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
@@ -28,6 +30,7 @@ def thumbnails(
     preprocessing: Preprocessing,
     *,
     most_bytes: int,
+    most_seconds: float = math.inf,
     decoding: Decoding = USUAL,
     workers: int | None = None,
 ) -> dict[int, str]:
@@ -40,6 +43,7 @@ def thumbnails(
         rows: the images that are wanted, the most important first.
         preprocessing: the model's, whose crop is shown.
         most_bytes: of all addresses together; what comes after them is left out.
+        most_seconds: that it takes, about; what is not done by then is left out.
         decoding: the settings that change pixels.
         workers: processes that decode; None is one for each core.
 
@@ -57,6 +61,7 @@ def thumbnails(
     def made(decoder: Decoder, row: int) -> str:
         return _address(annotations, row, shown, decoder, decoding)
 
+    end = time.monotonic() + most_seconds
     found: dict[int, str] = {}
     count = workers or usable_cores()
     with closing(each_decoded(made, rows, workers=count, name="twl-pictures")) as addresses:
@@ -66,6 +71,8 @@ def thumbnails(
                 break
             if address:
                 found[row] = address
+            if time.monotonic() > end:
+                break
     return found
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twlcli.report.mistakes import worst_mistakes
+from twlcli.scoring.mistakes import worst_mistakes
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([1, 0, -1])), max_size=12)
 
