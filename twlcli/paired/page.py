@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.comparison.report import signed
+from twlcli.inference.thumbnails import thumbnails
 from twlcli.io import write_whole
 from twlcli.model.spec import ModelSpec
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.plot import svg
 from twlcli.pages.shown_names import shown
-from twlcli.pages.templates import digest, part, render_page, style_of
+from twlcli.pages.templates import as_json, digest, part, render_page, style_of
 from twlcli.paired.plots import labels_plot
 from twlcli.paired.report import (
     HOW_LABELS,
@@ -29,8 +30,6 @@ from twlcli.paired.report import (
     score_rows,
 )
 from twlcli.paired.result import ImageDifference, LabelDecision, ModelDifference, PairedEvaluation
-from twlcli.report.label_cards import as_json
-from twlcli.report.thumbnails import thumbnails
 from twlcli.scoring.report import percent
 from twlcli.scoring.source import Running
 
@@ -68,7 +67,9 @@ def write_page(
     """
     names = [shown(each, _SHORT) for each in paired.names]
     pictures = _Pictures.of(paired, spec, annotations, path, running)
-    style = style_of("pages/report.css", "report/report.css", "paired/paired.css")
+    style = style_of(
+        "pages/report.css", "pages/scores.css", "report/report.css", "paired/paired.css"
+    )
     script = part("paired/paired.js")
     columns = _columns(paired)
     page = render_page(

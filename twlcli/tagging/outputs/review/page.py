@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,7 +23,7 @@ from twlcli.images.whole import Whole
 from twlcli.labels import Vocabulary
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.shown_names import shown
-from twlcli.pages.templates import digest, part, render_page, style_of
+from twlcli.pages.templates import as_json, digest, part, render_page, style_of
 from twlcli.parallel import usable_cores
 from twlcli.tagging.outputs.review.candidates import Chosen
 
@@ -95,7 +94,9 @@ def page_of(
         for (image, chosen), picture in zip(images, pictures, strict=True)
     ]
     labels = [name if shown(name) == name else [shown(name), name] for name in vocabulary]
-    style = style_of("pages/report.css", "pages/marks.css", f"{_FOLDER}/review.css")
+    style = style_of(
+        "pages/report.css", "pages/scores.css", "pages/marks.css", f"{_FOLDER}/review.css"
+    )
     script = part("pages/marks.js") + part(f"{_FOLDER}/review.js")
     return render_page(
         f"{_FOLDER}/page.html",
@@ -104,14 +105,10 @@ def page_of(
         policy=f"img-src data:; style-src {digest(style)}; script-src {digest(script)}",
         count=len(rows),
         of=of,
-        images=Markup(_json(rows)),  # noqa: S704  JSON in which every `<` is an escape
-        labels=Markup(_json(labels)),  # noqa: S704
+        images=Markup(as_json(rows)),  # noqa: S704  JSON in which every `<` is an escape
+        labels=Markup(as_json(labels)),  # noqa: S704
         script=Markup(script),  # noqa: S704  twl's own
     )
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _fields(image: Reviewed, chosen: Chosen, picture: str, folder: Path) -> list[Any]:

@@ -79,7 +79,7 @@ function card([name, address, picture, [column, isDoubtful], said, whole], place
       {},
       make("legend", { className: "why" }, reason, named(labels[column].shown), "?"),
       chips,
-      make("div", { className: "bar" }, finish, ...(said.length < labels.length ? [search(image, chips)] : [])),
+      make("div", { className: "finishing" }, finish, ...(said.length < labels.length ? [search(image, chips)] : [])),
     ),
   );
   for (const [each, probability, isGiven] of said) {
