@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twlcli.checking.split import split_labels
     from twlcli.comparison.run import compare
     from twlcli.errors import TwlError
+    from twlcli.exporting.adopt import adopt
     from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
     from twlcli.inference.tagger import Prediction, Tagger, load_model
@@ -49,6 +50,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Tagger": "inference.tagger",
     "TwlError": "errors",
+    "adopt": "exporting.adopt",
     "check_labels": "checking.check",
     "compare": "comparison.run",
     "evaluate": "report.run",
@@ -76,6 +78,7 @@ __all__ = [
     "Tagger",
     "TwlError",
     "__version__",
+    "adopt",
     "check_labels",
     "compare",
     "errors",

@@ -41,6 +41,7 @@ COMMANDS = {
     "untag": ("untag:untag", "Take twl's tags out of sidecars and photographs again."),
     "merge": ("merge:merge", "Join the tables that several machines wrote."),
     "data": ("data:app", "Inspect, check, convert and split labels, draw a sample set."),
+    "model": ("model:app", "Show what a model is, adopt models of other programs."),
     "models": ("models:models", "List the models that come with twl."),
     "features": ("features:app", "Show and remove features of images that are kept on disk."),
     "recipe": ("recipe:app", "List recipes and explain their keys."),

@@ -17,7 +17,7 @@ from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 # What the numbers are that come out: logits of labels on their own, probabilities already, or
 # logits of labels of which an image has exactly one.
 Gives = Literal["logits", "probabilities", "classes"]
-_SURE = np.float32(1e-7)  # a probability that is as good as none; its logit is -16
+SURE = np.float32(1e-7)  # a probability that is as good as none; its logit is -16
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Form:
         if self.gives == "classes":
             values = np.exp(values - values.max(axis=1, keepdims=True))
             values /= values.sum(axis=1, keepdims=True)
-        values = values.clip(_SURE, 1 - _SURE)
+        values = values.clip(SURE, 1 - SURE)
         return np.log(values) - np.log1p(-values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,14 @@ def model_in(folder: Path) -> Path | None:
 class ForeignPredictor:
     """A model of another program; it may be called from several threads at once."""
 
-    def __init__(self, session: OnnxSession) -> None:
+    def __init__(
+        self, session: OnnxSession, describe: Callable[[Sequence[Any]], Described] | None = None
+    ) -> None:
         """Find out what a model is by what stands in it and beside it.
+
+        Args:
+            session: the model.
+            describe: says it of a model with that shape of its input, where nothing else does.
 
         Raises:
             ModelError: it is none that twl knows, or takes or gives something else than it says.
@@ -49,7 +56,8 @@ class ForeignPredictor:
                 f"{session.path}: its input is {self._input.type} {self._input.shape}; expected "
                 "images of float32 or float16"
             )
-        self.described = _described(session, self._input.shape)
+        shape = self._input.shape
+        self.described = describe(shape) if describe else _described(session, shape)
         self._spec = self.described.spec(session.path)
         self._output = self._find_output()
         self._check_side()
@@ -75,6 +83,21 @@ class ForeignPredictor:
             raise ModelError(
                 f"{self._session.path}: takes images {self._input.shape}; expected {side} pixels"
             )
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file."""
+        return self._session.path
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The names of the input and the output."""
+        return self._input.name, self._output
+
+    @property
+    def takes_any_number(self) -> bool:
+        """Whether it takes any number of images at once."""
+        return isinstance(self._input.shape[0], str)
 
     @property
     def spec(self) -> ModelSpec:
@@ -107,7 +130,7 @@ class ForeignPredictor:
         form, columns = self.described.form, len(self._spec.vocabulary)
         values = form.taken(images, self._spec.preprocessing, _TYPES[self._input.type])
         first = self._input.shape[0]
-        if isinstance(first, int) and first > 0:  # a model that takes no other number of images
+        if not self.takes_any_number and first:  # a model that takes no other number of images
             parts = [
                 self._run(values[start : start + first], columns, whole=first)
                 for start in range(0, len(values), first)
