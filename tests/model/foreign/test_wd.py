@@ -157,3 +157,11 @@ def test_what_is_wrong_with_the_table_is_one_line(wd, tags, message, tmp_path):
     with pytest.raises(ModelError, match=re.escape(message)) as caught:
         load_predictor(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_no_model_has_is_not_read(wd, tmp_path):
+    (tmp_path / "model.onnx").write_bytes((wd / "model.onnx").read_bytes())
+    with (tmp_path / "selected_tags.csv").open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(ModelError, match="the limit is 67,108,864"):
+        load_predictor(tmp_path)

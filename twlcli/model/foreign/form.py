@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.errors import AnnotationError, ModelError
+from twlcli.errors import AnnotationError, ModelError, reason_of
+from twlcli.io import check_regular
 from twlcli.labels import Vocabulary
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
@@ -18,6 +19,24 @@ from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 # logits of labels of which an image has exactly one.
 Gives = Literal["logits", "probabilities", "classes"]
 SURE = np.float32(1e-7)  # a probability that is as good as none; its logit is -16
+_MOST_BYTES = 64 << 20  # of a file that describes a model
+
+
+def text_of(path: Path) -> str:
+    """What stands in a file beside a model, in UTF-8.
+
+    Raises:
+        ModelError: it cannot be read, or is larger than any such file.
+    """
+    try:
+        check_regular(path)
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise ModelError(f"{path}: has {size:,} bytes, the limit is {_MOST_BYTES:,}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({reason_of(error)})") from None
+    except ValueError:
+        raise ModelError(f"{path}: cannot be read as text in UTF-8") from None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from twlcli.errors import ModelError
 from twlcli.io import parse_json
-from twlcli.model.foreign.form import Described, Form
+from twlcli.model.foreign.form import Described, Form, text_of
 from twlcli.model.preprocessing import Preprocessing
 
 CONFIG = "config.json"
@@ -61,9 +61,10 @@ def _text(error: Exception) -> str:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    text = text_of(path)
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise ModelError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: expected an object of JSON")

@@ -8,12 +8,13 @@ the CL taggers take values from -1 to 1 and give logits.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 from twlcli.errors import ModelError
 from twlcli.io import parse_json
-from twlcli.model.foreign.form import Described, Form
+from twlcli.model.foreign.form import Described, Form, text_of
 from twlcli.model.preprocessing import Preprocessing
 
 TAGS = "selected_tags.csv"
@@ -56,12 +57,11 @@ def described_by_tags(path: Path, side: int) -> Described:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    table = csv.DictReader(io.StringIO(text_of(path), newline=""), restval="")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, restval="")
-            rows = [dict(row) for row in table]
-            header = table.fieldnames or ()
-    except (OSError, ValueError, csv.Error) as error:
+        rows = [dict(row) for row in table]
+        header = table.fieldnames or ()
+    except csv.Error as error:
         raise ModelError(f"{path}: cannot be read ({error})") from None
     if not set(header) >= _COLUMNS:
         raise ModelError(f"{path}: expected the columns tag_id, name, category and count")
@@ -94,8 +94,9 @@ def described_by_mapping(path: Path, side: int) -> Described:
 
 def _tags(path: Path) -> list[tuple[str, str]]:
     """Tag and category of each output."""
+    text = text_of(path)
     try:
-        content: Any = parse_json(path.read_text(encoding="utf-8-sig"))
+        content: Any = parse_json(text)
         if "idx_to_tag" in content:
             names, categories = content["idx_to_tag"], content["tag_to_category"]
             content = {
@@ -106,7 +107,7 @@ def _tags(path: Path) -> list[tuple[str, str]]:
         found = [by_number[number] for number in range(len(by_number))]
         if not all(isinstance(text, str) for each in found for text in each):
             raise ValueError("a tag is no text")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path}: cannot be read as tags by their number ({type(error).__name__}: {error})"
         ) from None
