@@ -131,18 +131,18 @@ class DivergedError(TwlError):
     """The loss became NaN or infinite."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, like: float = 0.6) -> str:
     """`; did you mean 'cat'?` for the known word nearest to `word`, or an empty string.
 
     Words longer than a name, and those beyond the first thousands, are not compared: that would
-    take minutes where somebody wants it to.
+    take minutes where somebody wants it to. `like` says how near it has to be, 0..1.
     """
     import difflib
 
     names = [name for name in islice(known, _MOST_COMPARED) if len(name) <= _LONGEST_COMPARED]
     if len(word) > _LONGEST_COMPARED:
         return ""
-    nearest = difflib.get_close_matches(word, names, n=1)
+    nearest = difflib.get_close_matches(word, names, n=1, cutoff=like)
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 

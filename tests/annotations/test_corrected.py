@@ -29,7 +29,7 @@ def test_corrections_change_labels(labels, tmp_path):
     assert annotations.vocabulary.names == ("cat", "dog")
     assert annotations.labels.dense().tolist() == [[0, 1], [-1, 1], [0, 1]]
     assert annotations.images == ("a.jpg", "b.jpg", "c.jpg")
-    note = f"{tmp_path / 'corrections.csv'}: 3 of 4 corrections change a label"
+    note = f"{tmp_path / 'corrections.csv'}: 3 of 4 corrections changed a label"
     assert annotations.notes[-1] == note
 
 
@@ -60,8 +60,8 @@ def test_corrected_is_what_a_plain_loop_makes(data):
             ":2: there is no image 'd.jpg' in {labels}, and no such file in {folder}",
         ),
         (
-            "a.jpg,bat,absent",
-            "corrections.csv:2: there is no label 'bat' in {labels}; did you mean 'cat'?",
+            "a.jpg,cats,absent",
+            "corrections.csv:2: there is no label 'cats' in {labels}; did you mean 'cat'?",
         ),
     ],
 )
@@ -90,8 +90,8 @@ def test_images_that_were_not_annotated_come_with_their_verdicts_alone(labels, t
     assert annotations.splits == ("",) * 5
     assert [annotations.line(row) for row in (2, 3)] == [4, None]
     assert annotations.notes[-2:] == (
-        f"{path}: 2 images are added, with 1.5 labels each that are known; the others are unknown",
-        f"{path}: 1 of 1 corrections change a label",
+        f"{path}: 2 images are added, with 1.5 of 2 labels known of each",
+        f"{path}: 1 of 1 correction changed a label",
     )
 
 
@@ -104,3 +104,43 @@ def test_where_there_are_splits_new_images_are_for_training(tmp_path):
     assert annotations.splits == ("train", "test", "train")
     assert annotations.groups == ("p", "q", "")
     assert annotations.select([2]).labels.dense().tolist() == [[-1, 1]]
+
+
+def test_labels_that_were_not_annotated_are_added_where_they_are_present(labels, tmp_path):
+    lines = ["a.jpg,bird,present", "b.jpg,bird,absent", "c.jpg,horse,absent", "b.jpg,cat,present"]
+    path = write(tmp_path, *lines)
+    annotations = read_labels(labels, corrections=path)
+    assert annotations.vocabulary.names == ("cat", "dog", "bird")
+    assert annotations.labels.dense().tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, -1]]
+    assert annotations.notes[-3:] == (
+        f"{path}: labels that {labels} lacks are added, and unknown where nothing is said of them: "
+        "bird",
+        f"{path}: labels that {labels} lacks and that are nowhere present are left out: horse",
+        f"{path}: 3 of 3 corrections changed a label",
+    )
+
+
+def test_an_image_is_the_same_however_it_is_spelled(labels, tmp_path):
+    names = [str(tmp_path / "a.jpg"), f"../{tmp_path.name}/b.jpg", "./c.jpg"]
+    path = write(tmp_path, *(f"{name},cat,unknown" for name in names))
+    annotations = read_labels(labels, corrections=path)
+    assert annotations.images == ("a.jpg", "b.jpg", "c.jpg")
+    assert annotations.labels.dense()[:, 0].tolist() == [-1, -1, -1]
+    contradiction = write(tmp_path, "a.jpg,cat,absent", f"{names[0]},cat,present")
+    with pytest.raises(AnnotationError, match=r":3: .* has another verdict before"):
+        read_labels(labels, corrections=contradiction)
+
+
+def test_what_is_no_image_is_not_added(labels, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    path = write(tmp_path, "notes.txt,cat,present")
+    with pytest.raises(AnnotationError, match=r":2: 'notes\.txt' is no image"):
+        read_labels(labels, corrections=path)
+
+
+def test_a_file_of_that_name_further_below_is_pointed_to(labels, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "z.jpg").touch()
+    path = write(tmp_path, "z.jpg,cat,present")
+    with pytest.raises(AnnotationError, match=r"images are named from there, as 'new/z\.jpg' is"):
+        read_labels(labels, corrections=path)

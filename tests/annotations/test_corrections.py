@@ -60,11 +60,12 @@ def test_what_is_no_table_of_corrections_is_refused(text, tmp_path):
 def test_a_folder_holds_the_corrections_of_several_days(tmp_path):
     folder = tmp_path / "corrections"
     folder.mkdir()
-    with pytest.raises(AnnotationError, match=r"holds no \.csv file"):
+    with pytest.raises(AnnotationError, match="holds no table of corrections"):
         read_corrections(folder)
     second = write(folder, "b.jpg,cat,absent", "a.jpg,cat,present", name="b.csv")
     first = write(folder, "a.jpg,cat,present", name="a.CSV")
     (folder / "note.txt").write_text("not a table")
+    (folder / "._a.csv").write_bytes(b"\x00\x05\x16\x07")
     found = read_corrections(folder)
     assert [(each.file, each.line, each.image) for each in found] == [
         (first, 2, "a.jpg"),
@@ -84,6 +85,46 @@ def test_alone_they_are_labels(tmp_path):
     assert annotations.vocabulary.names == ("cat", "dog")
     assert annotations.labels.dense().tolist() == [[0, 1], [-1, -1], [-1, 0]]
     assert "labels of an image that have no verdict were read as unknown" in annotations.notes
+
+
+def test_alone_they_are_labels_in_every_form_that_programs_write(tmp_path):
+    lines = ["b.jpg,dog,present", "a.jpg,cat,absent"]
+    text = "\n".join(("image,label,verdict", *lines)) + "\n"
+    forms = {
+        "utf16.csv": text.encode("utf-16"),
+        "cr.csv": text.replace("\n", "\r").encode(),
+        "tabs.tsv": text.replace(",", "\t").encode(),
+        "more.csv": b"note,verdict,label,image\n,present,dog,b.jpg\nx,absent,cat,a.jpg\n",
+    }
+    for name, content in forms.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        annotations = read_labels(path)
+        assert annotations.format == "corrections", name
+        assert annotations.images == ("b.jpg", "a.jpg")
+        assert annotations.labels.dense().tolist() == [[-1, 1], [0, -1]]
+    typo = write(tmp_path, *lines, "c.jpg,dog,maybe")
+    with pytest.raises(AnnotationError, match=":4: verdict 'maybe'"):
+        read_labels(typo)
+
+
+def test_a_workbook_of_them_is_read_as_well(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (("image", "label", "verdict"), ("b.jpg", "dog", "absent")):
+        book.active.append(row)
+    book.save(tmp_path / "corrections.xlsx")
+    annotations = read_labels(tmp_path / "corrections.xlsx")
+    assert annotations.labels.dense().tolist() == [[0]]
+    assert read_corrections(tmp_path / "corrections.xlsx")[0].label == "dog"
+
+
+def test_a_folder_of_them_is_labels_too(tmp_path):
+    write(tmp_path, "a.jpg,cat,present", name="1.csv")
+    write(tmp_path, "b.jpg,cat,absent", name="2.csv")
+    annotations = read_labels(tmp_path)
+    assert (annotations.format, annotations.root) == ("corrections", tmp_path)
+    assert annotations.labels.dense().tolist() == [[1], [0]]
 
 
 @pytest.mark.parametrize("line", ["a.jpg,dog,1", "a.jpg,dog|cat,good"])

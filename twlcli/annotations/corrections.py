@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from twlcli.annotations.annotations import Annotations
@@ -13,20 +14,19 @@ from twlcli.annotations.csv_cells import image_of_cell, text_of_cell
 from twlcli.annotations.encoding import check_is_file, find_encoding, readable
 from twlcli.annotations.joined import JoinedRows
 from twlcli.annotations.read_options import ReadOptions
-from twlcli.annotations.rows import table_rows
-from twlcli.errors import AnnotationError
+from twlcli.annotations.rows import SHEET, table_rows
+from twlcli.annotations.sheets import SHEETS
+from twlcli.errors import AnnotationError, MissingExtraError
 from twlcli.labels import ABSENT, PRESENT, UNKNOWN
 
 COLUMNS = ("image", "label", "verdict")
 VERDICTS = {"present": PRESENT, "absent": ABSENT, "unknown": UNKNOWN}
 _DELIMITERS = (",", ";", "\t")
 
-_START = 1 << 16  # bytes that show what a file is
-_TABLE = re.compile(
-    rb'(?:\xef\xbb\xbf)?"?image"?([,;\t])"?label"?\1"?verdict"?\r?\n'
-    rb'.*\1"?(?:present|absent|unknown)"?\r?(?:\n|$)',
-    re.IGNORECASE | re.DOTALL,
-)
+_SUFFIXES = (".csv", ".tsv", *SHEETS)
+_LOOKED_AT = 100  # rows that show what a table is
+_START = 1 << 16  # bytes with the names of its columns
+_NAMED = re.compile(b"v\0?e\0?r\0?d\0?i\0?c\0?t", re.IGNORECASE)  # in UTF-16 too
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,14 @@ def _tables(path: Path) -> Sequence[Path]:
     with readable(path):
         if not path.is_dir():
             return [path]
-        tables = sorted(each for each in path.iterdir() if each.suffix.lower() == ".csv")
+        tables = sorted(each for each in path.iterdir() if _is_table(each))
     if not tables:
-        raise AnnotationError(f"{path}: holds no .csv file; expected tables of corrections")
+        raise AnnotationError(f"{path}: holds no table of corrections, such as a .csv file")
     return tables
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
 
 
 def _corrections_in(file: Path) -> Iterator[Correction]:
@@ -92,10 +96,21 @@ def _corrections_in(file: Path) -> Iterator[Correction]:
 
 
 def are_corrections(path: Path) -> bool:
-    """Whether a file begins as a table of image, label and verdict does."""
+    """Whether a file is a table with image, label and verdict, or a folder of nothing else."""
+    if path.is_dir():
+        with readable(path):
+            tables = [each for each in path.iterdir() if _is_table(each)]
+        return bool(tables) and all(map(are_corrections, tables))
     check_is_file(path)
-    with readable(path), path.open("rb") as file:
-        return _TABLE.match(file.read(_START)) is not None
+    if path.suffix.lower() not in SHEETS:
+        with readable(path), path.open("rb") as file:
+            if not _NAMED.search(file.read(_START)):
+                return False
+    try:
+        rows = [row for _, row in islice(_rows(path), _LOOKED_AT)]
+    except (AnnotationError, MissingExtraError):
+        return False  # whatever reads it says what is wrong
+    return any(row["verdict"].strip().lower() in VERDICTS for row in rows)
 
 
 def read_verdicts(path: Path, options: ReadOptions) -> Annotations:
@@ -104,7 +119,8 @@ def read_verdicts(path: Path, options: ReadOptions) -> Annotations:
     Raises:
         AnnotationError: as `read_corrections`.
     """
-    builder = AnnotationBuilder(path, format_name="corrections", root=path.parent)
+    root = path if path.is_dir() else path.parent
+    builder = AnnotationBuilder(path, format_name="corrections", root=root)
     images = JoinedRows(builder, path, others_unknown=True)
     for each in read_corrections(path):
         columns = builder.columns([each.label])
@@ -115,10 +131,13 @@ def read_verdicts(path: Path, options: ReadOptions) -> Annotations:
     return builder.finish()
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of the table, with the cells of the three columns."""
-    with readable(path):
-        encoding = find_encoding(path)
+    if path.suffix.lower() in SHEETS:
+        encoding = SHEET
+    else:
+        with readable(path):
+            encoding = find_encoding(path)
     for delimiter in _DELIMITERS:
         lines = table_rows(path, encoding, delimiter, strict=True)
         header = [cell.strip().lower() for cell in next(lines, (0, []))[1]]
@@ -127,11 +146,9 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     else:
         raise AnnotationError.at(path, 1, f"expected the columns {', '.join(COLUMNS)}")
     places = {name: header.index(name) for name in COLUMNS}
-    found = []
     for line, cells in lines:
         if not any(cells):
             continue
         if len(cells) <= max(places.values()):
             raise AnnotationError.at(path, line, f"has {len(cells)} cells; expected {len(header)}")
-        found.append((line, {name: cells[place] for name, place in places.items()}))
-    return found
+        yield line, {name: cells[place] for name, place in places.items()}

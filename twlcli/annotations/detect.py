@@ -35,6 +35,7 @@ from twlcli.annotations.read_options import (
     ReadOptions,
 )
 from twlcli.annotations.several import several_as_one
+from twlcli.annotations.sheets import SHEETS
 from twlcli.annotations.sidecars import is_sidecars, read_sidecars
 from twlcli.annotations.table import read_table
 from twlcli.annotations.voc_beside import is_voc_beside, read_voc_beside
@@ -77,7 +78,7 @@ FORMATS: dict[str, Format] = {
     "label-studio": Format(
         read_label_studio, "file", EVERY | {"images", "image_column", "labels_column", "extension"}
     ),
-    "corrections": Format(read_verdicts, "file", EVERY | {"images", "extension"}),
+    "corrections": Format(read_verdicts, "either", EVERY | {"images", "extension"}),
     "imagefolder": Format(read_imagefolder, "folder", OF_TABLES - {"join_rows"}),
     "coco": Format(
         lambda path, options: coco.read(path, images=options.coco_images or options.images),
@@ -286,6 +287,8 @@ def _folder_format(path: Path, options: ReadOptions) -> str:
     share = keyworded(path, options)
     if share >= 0.5:
         return "keywords"
+    if are_corrections(path) and not is_folders(path):
+        return "corrections"
     if files := _label_files(path):
         which = "that file" if len(files) == 1 else "the one with the labels, such as"
         message = f"is a folder with {some_of(files)} in it; name {which} {path / files[0]}"
@@ -318,7 +321,7 @@ def _label_files(folder: Path) -> list[str]:
 
 def _file_format(path: Path, options: ReadOptions) -> str:
     suffix = path.suffix.lower()
-    if suffix == ".csv" and are_corrections(path):
+    if suffix in ("", ".csv", ".tsv", ".txt", *SHEETS) and are_corrections(path):
         return "corrections"
     if suffix in FORMAT_OF_SUFFIX:
         return FORMAT_OF_SUFFIX[suffix]
