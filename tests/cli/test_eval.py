@@ -380,3 +380,19 @@ def test_a_report_names_images_that_cannot_be_read(model, table, tmp_path):
 def test_a_report_is_refused_before_any_image_is_read(model, tmp_path):
     gone = tmp_path / "gone" / "report.html"
     assert "there is no folder" in refusal(model, tmp_path / "no-data", "--report", gone)
+
+
+def test_where_every_image_has_the_label_there_is_no_map(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model.onnx")
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(encode(picture(), "PNG"))
+    rows = "".join(f"{number}.png,1\n" for number in range(12))
+    (tmp_path / "photos" / "labels.csv").write_text(f"image,red\n{rows}")
+    (tmp_path / "second.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
+    for models in (["model.onnx"], ["model.onnx", "second.onnx"]):
+        for options in ([], ["--report", "report.html", "--force"], ["--json"]):
+            done = CliRunner().invoke(app, ["eval", *models, "photos", *options])
+            assert done.exit_code == 0, done.output
+            assert "Traceback" not in done.output

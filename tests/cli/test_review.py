@@ -84,6 +84,10 @@ def test_scores_on_disk_give_the_same_page(folder):
     assert again.exit_code == 3
     assert again.stderr.splitlines()[0].startswith("twl: failed: 3.png: no such file in ")
     assert len(names_in("other.html")) == 11
+    useless = twl("review", "scores.parquet", "photos", "--exclude", "1*", "--force")
+    assert useless.stderr == (
+        "twl: error: --exclude has no meaning with scores: all their images are taken\n"
+    )
     refused = twl("review", "scores.parquet", "photos", "photos/a")
     assert refused.exit_code == 2
     assert "scores.parquet: holds scores; expected the one folder" in refused.stderr
@@ -114,7 +118,8 @@ def test_images_that_cannot_be_read_are_listed(folder):
         (["--labelled", "gone.csv"], "gone.csv: no such file or folder"),
         (["--count", "3000"], "count is 3,000; expected at most 2,000"),
         (["--journal", "j", "--no-journal"], "--journal and --no-journal cannot be combined"),
-        (["--out", "model.onnx"], "model.onnx: is read by this run, and cannot be an output"),
+        (["--out", "-"], "-: expected a name that ends in .html"),
+        (["--out", "model.onnx"], "model.onnx: expected a name that ends in .html"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, message, folder):

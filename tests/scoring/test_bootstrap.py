@@ -314,3 +314,10 @@ def test_the_interval_of_a_label_holds_what_many_images_show():
 )
 def test_labels_of_which_nothing_can_be_said_have_no_interval(value, error, freedom):
     assert average_precision_interval(value, error, freedom) is None
+
+
+def test_draws_without_any_score_have_no_interval():
+    nothing = np.full(5, np.nan)
+    assert np.isnan(interval(nothing)).all()
+    assert np.isnan(map_class_interval(nothing, math.nan)).all()
+    assert np.isnan(centred(nothing, math.nan)).all()

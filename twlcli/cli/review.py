@@ -102,6 +102,9 @@ def review(
     if errors is not None:
         outputs.append(FailureTable(errors))
     if is_score_table(model):
+        given = {"from": lists, "include": include, "exclude": exclude, "hidden": hidden}
+        if useless := next((name for name, value in given.items() if value), None):
+            raise TwlError(f"--{useless} has no meaning with scores: all their images are taken")
         tally = _of_scores(model, paths or (), outputs, errors, threshold=threshold, force=force)
     else:
         report = TagReport(default_model=False, tables=[out], errors=errors, streams=False)
@@ -131,7 +134,7 @@ def review(
                 watcher=report,
             )
     say(f"{out}: open it in a browser; what you say there it saves as corrections.csv")
-    if tally.failed:
+    if tally.failed or tally.unwritten:
         raise typer.Exit(3)
 
 

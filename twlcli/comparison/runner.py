@@ -45,7 +45,7 @@ from twlcli.comparison.kept import (
 )
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import History, RunScores, Trained
-from twlcli.errors import DivergedError, TwlError
+from twlcli.errors import AnnotationError, DivergedError, TwlError
 from twlcli.inference.scored import ScoredImages
 from twlcli.io import (
     check_not_compressed,
@@ -190,7 +190,9 @@ class _Images:
             plan.folder.mkdir(parents=True, exist_ok=True)
         whole = Run(plan.folder, plan.candidates[0].recipe)
         data = whole.data()
-        train, validation = (_at_most(plan.limit, part) for part in whole.split_data(data))
+        both = whole.split_data(data)
+        _check_scorable(both[1])
+        train, validation = (_at_most(plan.limit, part) for part in both)
         train_split, validation_split = whole.splits
         final = dict.fromkeys(train.images, train_split)
         tuning = dict(final)
@@ -210,6 +212,16 @@ class _Images:
         lines = map("\t".join, zip(self.data.images, self.tuning, strict=True))
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return hashlib.sha256(text).hexdigest()
+
+
+def _check_scorable(validation: Annotations) -> None:
+    """Raise AnnotationError where there is nothing that losses could be compared by."""
+    labels = validation.labels
+    if not (labels.present_per_label() * labels.absent_per_label()).any():
+        raise AnnotationError(
+            f"{validation.source}: no label is present in some validation images and known to be "
+            "absent from others, so that there is no mAP@class to compare"
+        )
 
 
 def _at_most(limit: int | None, part: Annotations) -> Annotations:

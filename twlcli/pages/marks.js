@@ -4,7 +4,9 @@
 // until they are saved as a table, which `--corrections` reads.
 
 const VERDICTS = { y: "present", n: "absent", u: "unknown" };
-const MARKS_KEY = `twl corrections ${location.pathname}`;
+// A page that is written anew with other images begins anew: its name is in `data-page`.
+const MARKS_PAGE = document.getElementById("corrections").dataset.page ?? "";
+const MARKS_KEY = `twl corrections ${location.pathname}${MARKS_PAGE}`;
 const marks = kept(); // verdicts by image and label, as JSON
 
 const keyOf = (image, label) => JSON.stringify([image, label]);

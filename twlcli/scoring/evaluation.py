@@ -267,7 +267,7 @@ def with_intervals(
     """
     logits, targets = scored.logits, scored.targets
     resamples = resamples_for(targets)
-    if not resamples:
+    if not resamples or math.isnan(evaluation.map_class.value):
         return evaluation
     draws = resample(logits, targets, resamples=resamples, seed=0)
     by_class, overall = resample_f1(decisions, targets, resamples=resamples, seed=0)

@@ -17,7 +17,7 @@ from tests.report.drawn import HOSTILE
 from tests.tagging.models import SPEC, spec_with_labels, write_model
 from twlcli.annotations.corrections import read_corrections
 from twlcli.annotations.detect import read_labels
-from twlcli.errors import TwlError
+from twlcli.errors import ImageError, TwlError
 from twlcli.images.image_file import ByteRange, ImageFile
 from twlcli.model.decisions import given_in_rows, probabilities, thresholds_of
 from twlcli.model.spec import Calibration, Thresholds
@@ -146,15 +146,23 @@ def test_of_many_labels_the_likeliest_are_shown(tmp_path):
         assert sum(given for _, _, given in said_of) == len(row.labels)
 
 
-def test_images_of_a_tar_have_no_address(tmp_path):
-    images, _ = data_in(write(Review(tmp_path / "r.html"), ["a.jpg"], part=ByteRange(0, 10, 0)))
-    assert images[0][1] is None
+def test_images_that_no_table_can_name_are_failures(tmp_path):
+    with pytest.raises(ImageError, match="lies in an archive"):
+        write(Review(tmp_path / "r.html"), ["a.jpg"], part=ByteRange(0, 10, 0))
+    with pytest.raises(ImageError, match="its name is not UTF-8"):
+        write(Review(tmp_path / "r.html"), [os.fsdecode(b"caf\xe9.jpg")])
+    assert (
+        data_in(write(Review(tmp_path / "r.html"), ["caf\u00e9.jpg"]))[0][0][0] == "caf\u00e9.jpg"
+    )
 
 
-def test_names_that_no_table_can_hold_are_left_out(tmp_path):
-    names = [os.fsdecode(b"caf\xe9.jpg"), "caf\u00e9.jpg"]
-    images, _ = data_in(write(Review(tmp_path / "r.html"), names))
-    assert [name for name, *_ in images] == ["caf\u00e9.jpg"]
+def test_only_a_page_of_its_own_is_written(tmp_path):
+    with pytest.raises(TwlError, match=r"expected a name that ends in \.html"):
+        Review(tmp_path / "labels.csv")
+    table = tmp_path / "labels.html"
+    table.write_text("image,labels\na.jpg,red\n")
+    with pytest.raises(TwlError, match="is read by this run"):
+        Review(table, labelled=read_labels(table, format="csv"))
 
 
 def test_what_cannot_be_chosen_any_more_is_forgotten(tmp_path, monkeypatch):
@@ -301,3 +309,12 @@ def test_pictures_are_there_and_whole(page):
         page, "for (const each of all('img')) say([each.naturalWidth, each.naturalHeight]);"
     )
     assert sizes == [[400, 200]] * 4
+
+
+@needs_chromium
+def test_a_page_of_other_images_begins_anew(tmp_path):
+    path = write(Review(tmp_path / "r.html"), ["1.jpg"])
+    assert said(path, 'one(".finish").click(); say(marks.size);') == [3]
+    assert said(path, "say(marks.size);") == [3]
+    write(Review(tmp_path / "r.html"), ["2.jpg"])
+    assert said(path, 'say([marks.size, one("#corrections").hidden]);') == [[0, True]]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations
-from twlcli.errors import TwlError
+from twlcli.errors import ImageError, TwlError
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import ImageFile
 from twlcli.io import check_count, open_partial
@@ -37,8 +37,8 @@ class Review:
 
     What is said is saved from the page as `corrections.csv`, which `train` and `read_labels` take
     as `corrections`, or as labels of its own. Images are chosen as `review.candidates.Candidates`
-    says. Images whose names are not UTF-8 are left out, since no table of corrections can name
-    them.
+    says. An image that no table of corrections can name is a failure: its name is not UTF-8, or it
+    lies in an archive.
 
     Attributes:
         file: the HTML file; its links to the images are relative to its folder.
@@ -61,6 +61,10 @@ class Review:
 
     def __post_init__(self) -> None:
         check_count("count", self.count)
+        if self.file.suffix.lower() not in (".html", ".htm"):
+            raise TwlError(f"{self.file}: expected a name that ends in .html")
+        if self.labelled is not None and _same(self.file, self.labelled.source):
+            raise TwlError(f"{self.file}: is read by this run, and cannot be an output")
         if self.count > MOST:
             raise TwlError(f"count is {self.count:,}; expected at most {MOST:,}")
 
@@ -88,7 +92,11 @@ class _ReviewSink:
         self._names = _Names(wanted.labelled)
 
     def write(self, file: ImageFile, row: Row) -> None:
-        """Take one row."""
+        """Take one row.
+
+        Raises:
+            ImageError: no table of corrections can name the image.
+        """
         if not isinstance(row, Tags):
             return
         name = self._names.of(file, row.image)
@@ -136,8 +144,14 @@ class _Names:
             self._labelled = frozenset(_place(labelled.path(row)) for row in range(len(labelled)))
 
     def of(self, file: ImageFile, name: str) -> str | None:
-        """The name of an image of a run; None where it is not to be shown."""
-        if self._root is not None and file.byte_range is None:
+        """The name of an image of a run; None where it is labelled already.
+
+        Raises:
+            ImageError: no table can name it.
+        """
+        if file.byte_range is not None:
+            raise ImageError("lies in an archive, where corrections cannot name it; unpack it")
+        if self._root is not None:
             place = _place(file.path)
             if place in self._labelled:
                 return None
@@ -147,8 +161,12 @@ class _Names:
         try:
             name.encode()
         except UnicodeEncodeError:
-            return None
+            raise ImageError("its name is not UTF-8, and corrections cannot name it") from None
         return name
+
+
+def _same(first: Path, second: Path) -> bool:
+    return _place(first.absolute()) == _place(second.absolute())
 
 
 def _place(path: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
@@ -105,18 +107,22 @@ def page_of(
         policy=f"img-src data:; style-src {digest(style)}; script-src {digest(script)}",
         count=len(rows),
         of=of,
+        page_id=_digest([image.name for image, _ in images]),
         images=Markup(as_json(rows)),  # noqa: S704  JSON in which every `<` is an escape
         labels=Markup(as_json(labels)),  # noqa: S704
         script=Markup(script),  # noqa: S704  twl's own
     )
 
 
+def _digest(names: Sequence[str]) -> str:
+    """Tells pages of other images apart."""
+    return hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()[:12]
+
+
 def _fields(image: Reviewed, chosen: Chosen, picture: str, folder: Path) -> list[Any]:
     """What the script knows of an image: see `review.js`."""
-    address = None
-    if image.file.byte_range is None:
-        path = Path(image.file.path)
-        address = folder_address(path.parent, folder) + quoted(path.name)
+    path = Path(image.file.path)
+    address = folder_address(path.parent, folder) + quoted(path.name)
     said = [[each.column, round(each.probability, 4), int(each.is_given)] for each in image.labels]
     name = shown(image.name)
     whole = None if name == image.name else image.name

@@ -6,7 +6,8 @@ const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
 const labels = parsed("data-labels").map((each) =>
   typeof each === "string" ? { shown: each, name: each } : { shown: each[0], name: each[1] },
 );
-const byName = new Map(labels.flatMap((each) => [[each.shown, each], [each.name, each]]));
+const byName = new Map(labels.map((each) => [each.name, each]));
+const byPlainName = new Map(labels.map((each) => [each.name.trim().toLowerCase(), each]));
 const cards = [];
 
 function make(tag, properties, ...children) {
@@ -65,7 +66,7 @@ function card([name, address, picture, [column, isDoubtful], said, whole], place
   const drawn = picture
     ? make("img", { src: picture, alt: name, decoding: "async" })
     : make("span", { className: "missing" }, "no picture in this page");
-  const link = address === null ? drawn : make("a", { href: address, target: "_blank", rel: "noopener" }, drawn);
+  const link = make("a", { href: address, target: "_blank", rel: "noopener" }, drawn);
   const file = make("p", { className: "file" }, `${place + 1}. `, named(name));
   const reason = isDoubtful ? "uncertain: is it " : "of the likeliest: is it ";
   const chips = make("ul", { className: "marks chips" });
@@ -133,7 +134,7 @@ function search(image, chips) {
 }
 
 function addNamed(image, chips, field) {
-  const label = byName.get(field.value.trim());
+  const label = byName.get(field.value) ?? byPlainName.get(field.value.trim().toLowerCase());
   if (label === undefined) {
     field.setCustomValidity("The model has no such label.");
     field.reportValidity();
