@@ -30,6 +30,18 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # --- may a file be written ------------------------------------------------------------------------
 
 
+def place_of(path: Path) -> Path:
+    """Where a file is, over links to its folder; the file itself may be a link, to be replaced."""
+    return path.parent.resolve() / path.name
+
+
+def check_not_read(path: Path, read: Iterable[Path | str | None]) -> None:
+    """Raise TwlError for an output that is one of the files that are read."""
+    place = place_of(path)
+    if any(each is not None and place_of(Path(each)) == place for each in read):
+        raise TwlError(f"{path}: is read by this run, and cannot be an output")
+
+
 def check_free(path: Path, *, force: bool = False) -> None:
     """Raise TwlError where a file must not or cannot be written.
 

@@ -396,3 +396,22 @@ def test_where_every_image_has_the_label_there_is_no_map(tmp_path, monkeypatch):
             done = CliRunner().invoke(app, ["eval", *models, "photos", *options])
             assert done.exit_code == 0, done.output
             assert "Traceback" not in done.output
+
+
+def test_what_is_read_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "model.onnx")
+    (tmp_path / "a.png").write_bytes(encode(picture(), "PNG"))
+    table = tmp_path / "labels.csv"
+    table.write_text("image,red\na.png,1\n")
+    for models in (["model.onnx"], ["model.onnx", "model.onnx"]):
+        for out in ("labels.csv", "model.onnx"):
+            done = CliRunner().invoke(
+                app, ["eval", *models, "labels.csv", "--report", out, "--force"]
+            )
+            assert done.exit_code == 2
+            assert f"{out}: is read by this run, and cannot be an output" in done.output
+    convert = ["data", "convert", "labels.csv", "--out", "labels.csv", "--force"]
+    done = CliRunner().invoke(app, convert)
+    assert "labels.csv: is read by this run" in done.output
+    assert table.read_text() == "image,red\na.png,1\n"

@@ -15,6 +15,7 @@ from tests.images.encoded import encode, picture
 from tests.tagging.models import write_model
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
+from twlcli.outputs import Gallery
 from twlcli.tagging.outputs.fan_out import Tally
 from twlcli.tagging.run import TagStart
 
@@ -261,3 +262,11 @@ def test_a_tagger_takes_damaged_images_where_it_is_told(model, tmp_path):
         twlcli.load_model(model, max_pixels=0)
     with pytest.raises(TwlError, match="max_pixels is 0; expected a whole number of at least 1"):
         twlcli.tag_files([tmp_path], model=model, max_pixels=0)
+
+
+def test_an_image_of_the_run_is_never_replaced(model, photos):
+    before = (photos / "3.png").read_bytes()
+    page = Gallery(photos / "3.png")
+    with pytest.raises(TwlError, match=r"3\.png: is an image of this run, and cannot be an output"):
+        twlcli.tag_files([photos], model=model, outputs=[page], force=True, journal=None)
+    assert (photos / "3.png").read_bytes() == before

@@ -28,6 +28,7 @@ from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.scores_file import read_scores
 from twlcli.training.run import resume, train
+from twlcli.training.watcher import Silent
 
 SETTINGS: dict[str, Any] = {
     "model.backbone": "shufflenet_v2_x0_5",
@@ -137,6 +138,33 @@ def test_resume_finds_the_same_head_of_the_same_labels(found, photographs, featu
     assert run.history() == found.history()
     assert again.provenance["cross_validation"] == spec.provenance["cross_validation"]
     np.testing.assert_array_equal(after, before)
+
+
+def test_other_corrections_take_the_place_of_those_before(found, photographs, features, tmp_path):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    data = read_labels(photographs)
+    image, label = data.images[0], data.vocabulary.names[0]
+    notes: list[str] = []
+
+    class Noting(Silent):
+        def noted(self, note: str, hint: str = "") -> None:
+            notes.append(note)
+
+    both = tmp_path / "both"
+    both.mkdir()
+    for name in ("first", "second"):
+        table = both / f"{name}.csv"
+        table.write_text(f"image,label,verdict\n{image},{label},unknown\n")
+        settings = {"data.corrections": str(table)}
+        resume(folder, settings=settings, device="cpu", features=features, watcher=Noting())
+    taken = [note for note in notes if "takes the place of" in note]
+    assert taken == [
+        f"{both / 'second.csv'} takes the place of {both / 'first.csv'}, whose corrections count no "
+        "more; a folder holds both"
+    ]
+    settings = {"data.corrections": str(both)}
+    resume(folder, settings=settings, device="cpu", features=features, watcher=Noting())
+    assert len([note for note in notes if "takes the place of" in note]) == 1
 
 
 def test_a_resume_that_is_refused_leaves_the_run_as_it_was(found, photographs, features, tmp_path):

@@ -14,7 +14,7 @@ from twlcli.cli.data_check import check
 from twlcli.cli.data_split import split
 from twlcli.cli.label_options import with_label_options
 from twlcli.cli.printable import echo_json
-from twlcli.io import check_free
+from twlcli.io import check_free, check_not_read
 
 if TYPE_CHECKING:
     from twlcli.annotations.summary import Summary
@@ -86,6 +86,7 @@ def convert(
     from twlcli.labels import counted
 
     check_free(out, force=force)
+    check_not_read(out, (data, reading.corrections, reading.names))
     annotations = read_with(data, reading)
     write_table(annotations, out)
     images, labels = annotations.labels.shape

@@ -13,7 +13,7 @@ import numpy as np
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
-from twlcli.io import check_count, check_free
+from twlcli.io import check_count, check_free, check_not_read
 from twlcli.model.bundled import model_path
 from twlcli.model.spec import ModelSpec
 from twlcli.paired.common import (
@@ -97,6 +97,7 @@ def evaluate_models(
     check_count("workers", workers)
     check_count("max_pixels", max_pixels)
     if report is not None:
+        check_not_read(Path(report), (*models, data, options.get("corrections")))
         check_free(Path(report), force=force)
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.inference.scored import ScoredImages
-from twlcli.io import check_count, check_free
+from twlcli.io import check_count, check_free, check_not_read
 from twlcli.model.spec import ModelSpec
 from twlcli.report.evaluated import Evaluated
 from twlcli.runs.labelled import Labelled, open_labelled
@@ -92,7 +92,8 @@ def evaluate(
     check_count("batch_size", batch_size)
     check_count("workers", workers)
     check_count("max_pixels", max_pixels)
-    _check_outputs(scores, report, force=force)
+    read = (model, data, options.get("corrections"), options.get("names"))
+    _check_outputs(scores, report, read, force=force)
     if data is not None and not Path(data).exists():
         raise AnnotationError(f"{data}: no such file or folder")
     decoding = Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged)
@@ -125,8 +126,17 @@ def evaluate(
     return evaluation
 
 
-def _check_outputs(scores: Path | str | None, report: Path | str | None, *, force: bool) -> None:
+def _check_outputs(
+    scores: Path | str | None,
+    report: Path | str | None,
+    read: Sequence[Path | str | None],
+    *,
+    force: bool,
+) -> None:
     """Raise TwlError where a file cannot be written, as far as that is known beforehand."""
+    for path in (scores, report):
+        if path is not None:
+            check_not_read(Path(path), read)
     if scores is not None:
         check_suffix(Path(scores))
         check_free(Path(scores), force=force)

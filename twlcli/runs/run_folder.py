@@ -198,8 +198,8 @@ class Run:
             images - split_of.keys() and not self.recipe.data.corrections
         ):
             raise AnnotationError(
-                f"{annotations.source}: its images are not those that {path} splits; "
-                "the data have changed since the run began"
+                f"{annotations.source}: its images are not those that {path} splits; the data "
+                "have changed since the run began, or corrections that brought images are missing"
             )
         train, _, _ = self.splits[0].partition(",")
         splits = tuple(split_of.get(image, train) for image in annotations.images)

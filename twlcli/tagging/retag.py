@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from twlcli.errors import TwlError
 from twlcli.images.image_file import IMAGE_SUFFIXES, Failure, ImageFile, suffix_of
 from twlcli.images.kinds import KIND_OF_SUFFIX
-from twlcli.io import check_count, check_free, discard_partial, listed, partial_path
+from twlcli.io import check_count, check_free, discard_partial, listed, partial_path, place_of
 from twlcli.model.decisions import (
     calibration_of,
     given_in_rows,
@@ -117,6 +117,8 @@ def retag(
                 for batch in _batches(stored, thresholds, top_k):
                     for tags in batch:
                         file = _image(tags.image, folder, path)
+                        if folder is not None:
+                            _check_no_output(file, files)
                         reason = file.failure
                         row = tags if reason is None else Failure(file.name, reason)
                         opened.take(Item(file), row)
@@ -158,6 +160,13 @@ def _checked(
         needed |= names
         check_free(file, force=force)
     return files
+
+
+def _check_no_output(file: ImageFile, outputs: Sequence[Path]) -> None:
+    """Raise TwlError for an image that would be replaced."""
+    for path in outputs:
+        if path.name == file.path.name and place_of(path) == place_of(file.path):
+            raise TwlError(f"{path}: is an image of this run, and cannot be an output")
 
 
 def _image(name: str, folder: Path | None, scores: Path) -> ImageFile:

@@ -15,7 +15,7 @@ from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
-from twlcli.io import check_count, check_free, listed, partial_path
+from twlcli.io import check_count, check_free, listed, partial_path, place_of
 from twlcli.model.bundled import default_model, model_path
 from twlcli.model.decisions import (
     never_given_note,
@@ -314,13 +314,13 @@ class _Run:
 
     def _check_names(self) -> None:
         """Raise TwlError where a file is needed twice, be it only until the run is complete."""
-        read = {_place(path) for path in self.inputs}
+        read = {place_of(path) for path in self.inputs}
         needed: dict[Path, Path] = {}
         for path, also in self._names():
-            if _place(path) in read:
+            if place_of(path) in read:
                 raise TwlError(f"{path}: is read by this run, and cannot be an output")
             for name in (path, *also):
-                if needed.setdefault(_place(name), path) is not path:
+                if needed.setdefault(place_of(name), path) is not path:
                     which = "" if name == path else f" {name}"
                     raise TwlError(f"{path}: two outputs name the same file{which}")
 
@@ -373,7 +373,7 @@ class _Run:
         # records of the outputs that are there.
         choice = Choice(spec, thresholds, self.top_k, logits=self.with_scores)
         with self._opened_journal(decision, choice, spec) as lookup, self._record() as record:
-            files = work.files if record is None else record.take(work.files)
+            files = self._no_outputs(work.files if record is None else record.take(work.files))
             opened = open_outputs(
                 self.outputs, facts, rules=rules, on_failure=self.watcher.failed, lookup=lookup
             )
@@ -398,6 +398,17 @@ class _Run:
             if record is not None:
                 record.finish(self._rows_written(tally), decision().conditions)
         return tally
+
+    def _no_outputs(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+        """The images, of which none may be an output."""
+        outputs = {str(place_of(path)): path for path in self.files}
+        names = {path.name for path in self.files}
+        for file in files:
+            if Path(file.path).name in names:
+                path = outputs.get(str(place_of(Path(file.path))))
+                if path is not None:
+                    raise TwlError(f"{path}: is an image of this run, and cannot be an output")
+            yield file
 
     def _read_rules(self, spec: ModelSpec) -> TagRules | None:
         if self.rules is None:
@@ -459,11 +470,6 @@ class _Run:
     def _is_joined(output: Output) -> bool:
         """Whether `merge` joins the output of this shard with those of the others."""
         return output.file is not None and (is_table(output) or isinstance(output, FailureTable))
-
-
-def _place(path: Path) -> Path:
-    """Where a file is, over links to its folder; the file itself may be a link, to be replaced."""
-    return path.parent.resolve() / path.name
 
 
 class _Digest:

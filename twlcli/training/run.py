@@ -156,7 +156,7 @@ def resume(
     check_code(recipe, str(opened.folder / "recipe.toml"), allow_code=allow_code)
     _check_state(opened, recipe)
     changed = Run(opened.folder, recipe)
-    annotations = changed.data()
+    annotations = _noting_corrections(changed.data(), opened.recipe, recipe)
 
     def begin(held: ExitStack) -> Run:
         held.enter_context(locked_folder(changed.folder))
@@ -172,6 +172,18 @@ def resume(
     told = _told(watcher, on_epoch)
     return _train(
         begin, annotations, device, features, told, should_stop, new=False, refused=refused
+    )
+
+
+def _noting_corrections(data: Annotations, before: Recipe, after: Recipe) -> Annotations:
+    """The data with a note where other corrections take the place of those before."""
+    first, second = before.data.corrections, after.data.corrections
+    if not first or not second or Path(first).resolve() == Path(second).resolve():
+        return data
+    if Path(second).resolve() in Path(first).resolve().parents:  # a folder with both
+        return data
+    return data.with_note(
+        f"{second} takes the place of {first}, whose corrections count no more; a folder holds both"
     )
 
 

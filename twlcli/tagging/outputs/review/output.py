@@ -16,7 +16,7 @@ from twlcli.annotations.annotations import Annotations
 from twlcli.errors import ImageError, TwlError
 from twlcli.images.decoding import USUAL, Decoding
 from twlcli.images.image_file import ImageFile
-from twlcli.io import check_count, open_partial
+from twlcli.io import check_count, check_not_read, open_partial
 from twlcli.model.decisions import calibration_of, probabilities
 from twlcli.model.spec import ModelSpec
 from twlcli.tagging.outputs.output import RunFacts, Sink
@@ -63,8 +63,8 @@ class Review:
         check_count("count", self.count)
         if self.file.suffix.lower() not in (".html", ".htm"):
             raise TwlError(f"{self.file}: expected a name that ends in .html")
-        if self.labelled is not None and _same(self.file, self.labelled.source):
-            raise TwlError(f"{self.file}: is read by this run, and cannot be an output")
+        if self.labelled is not None:
+            check_not_read(self.file, [self.labelled.source])
         if self.count > MOST:
             raise TwlError(f"count is {self.count:,}; expected at most {MOST:,}")
 
@@ -163,10 +163,6 @@ class _Names:
         except UnicodeEncodeError:
             raise ImageError("its name is not UTF-8, and corrections cannot name it") from None
         return name
-
-
-def _same(first: Path, second: Path) -> bool:
-    return _place(first.absolute()) == _place(second.absolute())
 
 
 def _place(path: Path) -> str:
