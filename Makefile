@@ -29,7 +29,7 @@ demo: $(VENV)/.train
 	@echo "To use twl in this shell:  . $(BIN)/activate"
 
 test: $(VENV)/.test lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

@@ -48,7 +48,8 @@ def test_train_says_a_line_for_each_penalty_and_what_to_do_next(found, photograp
     penalties = [line for line in lines if "cross-validated" in line]
     assert len(penalties) >= 3 and all(re.match(form, line) for line in penalties)
     assert penalties[0].endswith("best")
-    assert re.match(rf"penalty \S+: mAP@class {number}, .*; kept in {run}", lines[-2])
+    assert re.match(rf"penalty \S+: mAP@class {number}, .*; kept in {run}", lines[-3])
+    assert lines[-2] == f"report: {run / 'report.html'}"
     assert lines[-1] == f"next: twl eval {run}, twl export {run}"
 
 
@@ -83,7 +84,7 @@ def test_corrected_labels_are_fitted_without_computing_features_again(found, pho
         corrected.unlink()
     assert result.exit_code == 0, result.output
     assert "features computed" not in result.stderr
-    assert result.stderr.count("cross-validated") == 1  # with the penalty that was found
+    assert result.stderr.count("cross-validated") >= 3  # other labels may want another penalty
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,9 @@ def test_other_corrections_take_the_place_of_those_before(found, photographs, fe
         settings = {"data.corrections": str(table)}
         resume(folder, settings=settings, device="cpu", features=features, watcher=Noting())
     taken = [note for note in notes if "takes the place of" in note]
+    first, second = both / "first.csv", both / "second.csv"
     assert taken == [
-        f"{both / 'second.csv'} takes the place of {both / 'first.csv'}, whose corrections count no "
-        "more; a folder holds both"
+        f"{second} takes the place of {first}, whose corrections count no more; a folder holds both"
     ]
     settings = {"data.corrections": str(both)}
     resume(folder, settings=settings, device="cpu", features=features, watcher=Noting())
