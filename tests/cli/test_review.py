@@ -44,7 +44,8 @@ def test_from_unlabelled_images_to_labels(folder):
     *_, summary, last = done.stderr.splitlines()
     assert summary.startswith("twl: 12 images: 12 tagged, 0 failed, in ")
     assert last == (
-        "twl: review.html: open it in a browser; what you say there it saves as corrections.csv"
+        "twl: review.html: 5 of 12 images; open it in a browser; what you say there it saves as "
+        "corrections.csv"
     )
     first = names_in("review.html")
     assert len(first) == 5
@@ -57,6 +58,10 @@ def test_from_unlabelled_images_to_labels(folder):
     assert again.exit_code == 0
     rest = names_in("review.html")
     assert sorted([*first, *rest]) == sorted(f"{number}.png" for number in range(12))
+    rows = "".join(f"{number}.png,red\n" for number in range(12))
+    Path("photos/labels.csv").write_text(f"image,labels\n{rows}")
+    nothing = twl("review", "model.onnx", "photos", "--labelled", "photos/labels.csv")
+    assert nothing.stderr.endswith("twl: review.html: 0 of 0 images; there is nothing to label\n")
     shown = twl("data", "show", "corrections.csv", "--images", "photos")
     assert shown.exit_code == 0
     assert "corrections.csv (corrections)" in shown.stdout

@@ -81,6 +81,7 @@ def review(
     from twlcli.cli.tag import standard_input, terminable
     from twlcli.cli.tag_report import TagReport
     from twlcli.images.decoding import MAX_PIXELS, Decoding
+    from twlcli.labels import counted
     from twlcli.scoring.score_table import is_score_table
     from twlcli.tagging.outputs.csv import FailureTable
     from twlcli.tagging.outputs.review.output import Review
@@ -90,6 +91,7 @@ def review(
         raise TwlError(f"--{next(iter(given))} requires --labelled")
     if journal and no_journal:
         raise TwlError("--journal and --no-journal cannot be combined")
+    shown: list[tuple[int, int]] = []
     page = Review(
         out,
         count,
@@ -97,6 +99,7 @@ def review(
         title=", ".join(path.name or str(path) for path in paths or ()) or "images",
         decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
         workers=workers,
+        told=lambda *counts: shown.append(counts),
     )
     outputs: list[Output] = [page]
     if errors is not None:
@@ -133,7 +136,10 @@ def review(
                 memory_limit=memory_limit,
                 watcher=report,
             )
-    say(f"{out}: open it in a browser; what you say there it saves as corrections.csv")
+    count, of = shown[-1]
+    ready = "open it in a browser; what you say there it saves as corrections.csv"
+    next_step = ready if count else "there is nothing to label"
+    say(f"{out}: {count:,} of {counted(of, 'image', 'images')}; {next_step}")
     if tally.failed or tally.unwritten:
         raise typer.Exit(3)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +48,7 @@ class Review:
         title: of the page.
         decoding: the settings that change the pixels of the pictures in the page.
         workers: processes that decode them; None is one for each core.
+        told: called with how many images the page shows, and from how many they were chosen.
     """
 
     file: Path
@@ -56,6 +57,7 @@ class Review:
     title: str = "images"
     decoding: Decoding = USUAL
     workers: int | None = None
+    told: Callable[[int, int], None] = lambda shown, of: None
 
     needs_logits = True
 
@@ -131,6 +133,7 @@ class _ReviewSink:
             workers=self._wanted.workers,
         )
         file.write(page.encode(errors="replace"))
+        self._wanted.told(len(chosen), len(self._candidates))
 
 
 class _Names:
