@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser import Page, acting, browse, needs_chromium
+from tests.browser import Page, browse, needs_chromium, said
 from tests.paired.drawn import paired_of
 from tests.report.drawn import HOSTILE
 from twlcli.errors import TwlError
@@ -16,13 +16,6 @@ from twlcli.paired.page import MOST_LABELS, write_page
 from twlcli.scoring.report import percent
 from twlcli.scoring.source import Running
 
-SAY = """
-const say = (value) => document.body.append(Object.assign(
-  document.createElement("p"), { className: "said", textContent: JSON.stringify(value) }));
-const one = (selector) => document.querySelector(selector);
-const all = (selector) => [...document.querySelectorAll(selector)];
-const text = (selector) => one(selector).textContent;
-"""
 NAMES = ("old.onnx", "new.onnx")
 RUNNING = Running(workers=1)
 
@@ -38,12 +31,6 @@ def written(folder, *separations, **options):
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     return written(folder, 1.0, np.array([1, 1, 0, 1, 3, 3]), names=NAMES)
-
-
-def said(path, script):
-    found = browse(acting(path, SAY + script))
-    assert found.console == []
-    return [json.loads(text) for text in found.texts["said"]]
 
 
 def test_the_page_is_one_file_that_loads_nothing(made):
