@@ -73,8 +73,8 @@ def retag(
     """Make tags of the scores that a run has kept, without its model and without its images.
 
     The tags are those that `tag_files` would have written with the same threshold, top k and rules.
-    Where the images are at hand, tags can be written beside them and into a page too; none is
-    decoded, and one that is not there any more is a failure, which tables leave out.
+    Where the images are at hand, tags can be written beside them and into a page too; none goes
+    through a model, and one that is not there any more is a failure, which tables leave out.
 
     Args:
         scores: what `twlcli.outputs.ScoreTable` has written.

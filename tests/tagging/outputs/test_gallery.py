@@ -57,7 +57,7 @@ def rows_of(path: Path) -> list[tuple[str, dict[str, float], str | None]]:
             {words["labels"][a]: b / 10_000 for a, b in zip(given[::2], given[1::2], strict=True)},
             words["folders"][place] + name if isinstance(place, int) else place,
         )
-        for name, given, place in rows
+        for name, given, place, *_ in rows
     ]
 
 

@@ -4,10 +4,11 @@ const PER_PAGE = 120; // images in the document at a time, however many there ar
 const LABELS_SHOWN = 200;
 const SCALE = 10000; // of the probabilities in the rows
 
-// A row is [name, [label, probability, ...], place], as gallery.py writes it; null is the end.
+// A row is [name, [label, probability, ...], place, thumbnail], as page.py writes it, the last only
+// where browsers do not show the image; null is the end.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const rows = read("rows").filter((row) => row !== null);
-const { labels, others, folders } = read("words");
+const { labels, others, folders, thumbnails } = read("words");
 const numberOf = new Map(labels.map((label, number) => [label, number]));
 const element = (id) => document.getElementById(id);
 
@@ -127,6 +128,8 @@ function addressOf([name, , place]) {
   return place; // null: the image has no file of its own
 }
 
+const thumbnailOf = ([, , , thumbnail]) => (thumbnail ? thumbnails + thumbnail : null);
+
 // --- the document -------------------------------------------------------------------------------
 
 function make(tag, properties, ...children) {
@@ -156,7 +159,7 @@ function card(row) {
   const file = make("p", { className: "file" }, make("bdi", {}, name));
   const opener = make("button", { type: "button", className: "correct" });
   const head = make("div", { className: "head" }, file, opener);
-  const made = make("li", {}, picture(addressOf(row), name, words), head, tags);
+  const made = make("li", {}, picture(addressOf(row), thumbnailOf(row), name, words), head, tags);
   correctable(made, row, tags, opener);
   return made;
 }
@@ -286,18 +289,17 @@ document.addEventListener("marks", () => {
 
 // --- the rest of the document -------------------------------------------------------------------
 
-function picture(address, name, words) {
-  const missing = (reason) => make("div", { className: "picture" }, reason);
-  if (address === null) return missing("inside an archive");
+function picture(address, thumbnail, name, words) {
   const image = make("img", {
     loading: "lazy",
     decoding: "async",
     alt: words.length ? words.join(", ") : "no tags",
   });
+  image.addEventListener("error", () => image.replaceWith("not shown by this browser"));
+  image.src = thumbnail ?? address;
+  if (address === null) return make("div", { className: "picture" }, image); // inside an archive
   const link = make("a", { className: "picture", href: address, target: "_blank" }, image);
   link.setAttribute("aria-label", `${name}: open`);
-  image.addEventListener("error", () => image.replaceWith("not shown by this browser"));
-  image.src = address;
   return link;
 }
 

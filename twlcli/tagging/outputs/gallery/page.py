@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from markupsafe import Markup
 
@@ -22,6 +22,7 @@ from twlcli.io import open_partial
 from twlcli.labels import Vocabulary
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.templates import digest, part, render_page, style_of
+from twlcli.tagging.outputs.gallery.thumbnails import Thumbnails
 from twlcli.tagging.outputs.output import RunFacts, Sink
 from twlcli.tagging.tags import Row, Tags
 
@@ -38,7 +39,9 @@ class Gallery:
     for `--corrections`.
 
     Attributes:
-        file: the HTML file; its links to the images are relative to its folder.
+        file: the HTML file; its links to the images are relative to its folder. Images that
+            browsers do not show, such as TIFF, HEIC and those in archives, have small pictures in
+            the folder `NAME-thumbnails` beside it.
         title: shown above the images.
     """
 
@@ -49,9 +52,10 @@ class Gallery:
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""
         with open_partial(self.file) as file:
-            sink = _GallerySink(file, self.file.absolute().parent, run.vocabulary)
+            sink = _GallerySink(file, self.file.absolute(), run.vocabulary)
             file.write(self._page("")[0].encode(errors="replace"))
             yield sink
+            sink.finish()
             file.write(self._page(sink.words())[1].encode(errors="replace"))
 
     def _page(self, words: str) -> tuple[str, str]:
@@ -77,13 +81,15 @@ class _GallerySink:
 
     They are the image's name with its bytes percent-encoded, which leaves nothing that HTML or JSON
     would read otherwise; numbers of labels and probabilities in turn; and where the image lies: the
-    number of the address before its name, a whole address, or null where it has no file.
+    number of the address before its name, a whole address, or null where it has no file. Where
+    browsers do not show it, the name of its thumbnail follows.
     """
 
-    def __init__(self, file: BinaryIO, folder: Path, vocabulary: Vocabulary) -> None:
+    def __init__(self, file: BinaryIO, page: Path, vocabulary: Vocabulary) -> None:
         self._file = file
         self._vocabulary = vocabulary
-        self._folder = folder
+        self._folder = page.parent
+        self._thumbnails = Thumbnails(page)
         self._labels: dict[str, int] = {}
         self._folders: dict[str, int] = {}
         self._last = ("", "")  # a folder and its address
@@ -97,6 +103,8 @@ class _GallerySink:
             number = self._labels.setdefault(label, len(self._labels))
             given += (number, round(probability * SCALE))
         fields = [quoted(row.image), given, self._place(file, row.image)]
+        if thumbnail := self._thumbnails.name_of(file):
+            fields.append(thumbnail)
         self._file.write(json.dumps(fields, separators=(",", ":")).encode() + b",\n")
 
     def _place(self, file: ImageFile, name: str) -> int | str | None:
@@ -111,14 +119,20 @@ class _GallerySink:
         before = address.removesuffix(end)
         return self._folders.setdefault(before, len(self._folders))
 
+    def finish(self) -> None:
+        """Make the thumbnails that are missing."""
+        self._thumbnails.finish()
+
     def words(self) -> str:
         """Labels and folders that the rows name by their numbers, safe inside of a script.
 
         `others` are the labels that no image was given, for those who miss one.
         """
-        words = {
+        words: dict[str, Any] = {
             "labels": list(self._labels),
             "others": [label for label in self._vocabulary if label not in self._labels],
             "folders": list(self._folders),
         }
+        if self._thumbnails.wanted:
+            words["thumbnails"] = f"{quoted(self._thumbnails.folder.name)}/"
         return json.dumps(words).replace("<", "\\u003c")
