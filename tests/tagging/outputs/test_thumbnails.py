@@ -60,10 +60,8 @@ def test_what_browsers_do_not_show_has_a_picture(photos):
     folder = photos.parent / FOLDER
     written = {path.name for path in folder.iterdir()}
     assert written == {found["b.tif"], found["c.jp2"], found["d.tar/inside.png"]}
-    sizes = {
-        name: Image.open(folder / str(found[name])).size for name in ("b.tif", "d.tar/inside.png")
-    }
-    assert sizes == {"b.tif": (320, 200), "d.tar/inside.png": (30, 20)}
+    assert size_of(folder / str(found["b.tif"])) == (320, 200)
+    assert size_of(folder / str(found["d.tar/inside.png"])) == (30, 20)
 
 
 def test_pictures_are_made_once_and_removed_with_their_images(photos, monkeypatch):
