@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twlcli.checking.split import split_labels
     from twlcli.comparison.run import compare
     from twlcli.errors import TwlError
+    from twlcli.exporting.bundle import export_bundle
     from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
     from twlcli.inference.tagger import Prediction, Tagger, load_model
@@ -54,6 +55,7 @@ _HOMES = {
     "evaluate": "report.run",
     "evaluate_models": "paired.run",
     "export": "exporting.onnx",
+    "export_bundle": "exporting.bundle",
     "export_int8": "exporting.int8",
     "load_model": "inference.tagger",
     "merge": "tagging.merge",
@@ -82,6 +84,7 @@ __all__ = [
     "evaluate",
     "evaluate_models",
     "export",
+    "export_bundle",
     "export_int8",
     "load_model",
     "losses",
