@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import sys
 
 import numpy as np
 import onnxruntime
@@ -16,11 +17,12 @@ from PIL import Image
 
 from tests.exporting.finished import LABELS, RESIZE, SIDE, THRESHOLDS, finished
 from tests.images.encoded import noise, picture
-from twlcli.errors import ModelError
+from twlcli.errors import MissingExtraError, ModelError
 from twlcli.exporting import huggingface, plain_onnx
 from twlcli.exporting.bundle import export_bundle
 from twlcli.exporting.huggingface import crop_share
 from twlcli.inference.tagger import load_model
+from twlcli.model import onnx_writer
 from twlcli.model.preprocessing import Preprocessing
 
 timm = pytest.importorskip("timm")
@@ -165,6 +167,14 @@ def test_networks_that_timm_does_not_have_are_refused(backbone, changes, expecte
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_without_timm_it_says_what_to_install(tmp_path, monkeypatch):
+    source = finished(tmp_path, "resnet18")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"bundle .* needs the 'timm' extra: pip install"):
+        export_bundle(source, "hf", tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
@@ -192,7 +202,7 @@ def test_what_timm_loads_otherwise_is_not_written(tmp_path, monkeypatch):
 
 def test_a_graph_that_differs_from_torch_is_not_written(tmp_path, monkeypatch):
     source = finished(tmp_path, "timm:test_resnet")
-    real = plain_onnx.graph_of
+    real = onnx_writer.graph_of
 
     def graph_of(model, *arguments, **options):
         bias = next(p for name, p in model.named_parameters() if name.endswith("fc.bias"))

@@ -1,6 +1,7 @@
 """Folders for Triton Inference Server, by the schema of its `config.pbtxt`."""
 
 import re
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -15,17 +16,18 @@ TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\w.+-]+|[:{}\[\],])')
 NAMES = {"TYPE_UINT8": "tensor(uint8)", "TYPE_FP32": "tensor(float)"}
 
 
-def parsed(text: str) -> dict:
+def parsed(text: str) -> dict[str, Any]:
     """A message in the text format of protocol buffers, as far as Triton's configurations go."""
     tokens = TOKEN.findall(text)
     assert "".join(tokens) == re.sub(r"\s", "", text)
+    message: dict[str, Any]
     message, rest = message_of(iter([*tokens, "}"]))
     assert list(rest) == []
     return message
 
 
 def message_of(tokens):
-    message: dict = {}
+    message: dict[str, Any] = {}
     for name in tokens:
         if name == "}":
             return message, tokens

@@ -82,6 +82,7 @@ def test_scores_are_warped_probabilities(made):
     source, bundle = made
     own = load_model(source, device="cpu")
     image = resized(source)[0]
+    assert own.spec.thresholds is not None
     thresholds = own.spec.thresholds.best_f1
     scores = scores_of(bundle.folder, image)
     (row,) = own.predict_proba(image)

@@ -87,7 +87,7 @@ def export(
     --int8 shrinks a large network to about a quarter, a tiny one less. Calibration and thresholds
     are fitted again to the quantised model, and a table compares it with the float32 model.
 
-    --bundle writes a folder in a layout that other programs load, without what twl alone knows.
+    --bundle writes a folder that other programs load instead; KIND is hf, wd or triton.
 
     Example: twl export runs/photos --out photos.onnx
     """

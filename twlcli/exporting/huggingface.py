@@ -167,8 +167,8 @@ def crop_share(preprocessing: Preprocessing) -> float:
     """The `crop_pct` of timm, which makes the shorter side floor(crop / share) pixels long.
 
     Example:
-        >>> crop_share(Preprocessing(resize=256, crop=224)), crop_share(Preprocessing(49, 1))
-        (0.875, 0.0202020202020202)
+        >>> crop_share(Preprocessing(resize=256, crop=224)), crop_share(Preprocessing(14, 9))
+        (0.875, 0.6206896551724138)
     """
     resize, crop = preprocessing.resize, preprocessing.crop
     exact = crop / resize

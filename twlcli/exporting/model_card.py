@@ -40,13 +40,13 @@ import json
 
 import timm
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 with open("thresholds.json", encoding="utf-8") as file:
     thresholds = json.load(file)
-image = Image.open("image.jpg").convert("RGB")
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
 with torch.inference_mode():
     probabilities = model(transform(image)[None]).sigmoid()[0].tolist()
 for (label, threshold), probability in zip(thresholds.items(), probabilities):

@@ -13,6 +13,7 @@ from tests.images.encoded import encode, noise, picture
 from tests.model.foreign.graphs import write_graph
 from twlcli.errors import ModelError
 from twlcli.inference.tagger import load_model
+from twlcli.model.foreign.predictor import ForeignPredictor
 from twlcli.model.load import load_predictor
 
 SIDE = 64
@@ -207,6 +208,7 @@ def test_thresholds_beside_count_where_there_is_one_for_each_label(tmp_path):
     def found(text: str):
         file.write_text(text)
         model = load_predictor(folder)
+        assert isinstance(model, ForeignPredictor) and model.spec.thresholds is not None
         return model.spec.thresholds.best_f1, file in model.files
 
     assert found('{"dog": 0.25, "tree": 1.01, "cat": 1, "more": "x"}') == ((1.0, 0.25, 1.01), True)
