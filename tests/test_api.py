@@ -68,6 +68,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         'twlcli.train("labels.csv")',
         'twlcli.export("run", "a.onnx")',
         'twlcli.export_int8("run", "a.onnx")',
+        'twlcli.export_bundle("run", "wd", "a")',
         'twlcli.compare("labels.csv")',
         'twlcli.load_model("a.safetensors")',
         "twlcli.losses.TwoWayLoss()",

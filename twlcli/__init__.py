@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twlcli.comparison.run import compare
     from twlcli.errors import TwlError
     from twlcli.exporting.adopt import adopt
+    from twlcli.exporting.bundle import export_bundle
     from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
     from twlcli.inference.tagger import Prediction, Tagger, load_model
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "report.run",
     "evaluate_models": "paired.run",
     "export": "exporting.onnx",
+    "export_bundle": "exporting.bundle",
     "export_int8": "exporting.int8",
     "load_model": "inference.tagger",
     "merge": "tagging.merge",
@@ -85,6 +87,7 @@ __all__ = [
     "evaluate",
     "evaluate_models",
     "export",
+    "export_bundle",
     "export_int8",
     "load_model",
     "losses",

@@ -129,6 +129,14 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
         ),
         (["{run}", "--int8", "--split", "tset"], "no image is in split 'tset' (splits: val, train"),
         (["{run}", "--int8", "--calibrate", "none.csv"], "none.csv: "),
+        (["{run}", "--bundle", "wd", "a", "--int8"], "--bundle and --int8 cannot be combined"),
+        (["{run}", "--bundle", "wd", "a", "--out", "b.onnx"], "--bundle and --out cannot be comb"),
+        (["{run}", "--bundle", "wd", "a", "--workers", "2"], "--workers requires --int8"),
+        (["{run}", "--bundle", "wd", "{run}"], "is not empty; --force replaces the files of a bun"),
+        (["{run}", "--bundle", "w", "a"], "there is no bundle 'w'; expected hf, wd or triton"),
+        (["{run}", "--bundle", "wd"], "option '--bundle' requires 2 arguments"),
+        (["{run}", "--bundle", "hf", "{run}/hf"], "timm has no network 'squeezenet1_1'"),
+        (["none", "--bundle", "wd", "a"], "none: no such model"),
         (["{run}", "--int8", "--calibrate", "{other}"], "other.csv:2: label 'rde' is not in"),
         (
             ["{run}", "--int8", "--calibrate", "{folds}"],
@@ -165,7 +173,20 @@ def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("option", [(), ("--int8",)])
+def test_bundle_says_what_it_wrote_and_what_is_not_as_in_twl(run, tmp_path):
+    result = invoke("export", run, "--bundle", "wd", tmp_path / "wd")
+    assert (result.exit_code, result.stdout) == (0, "")
+    written = sorted((tmp_path / "wd").iterdir())
+    assert [path.name for path in written] == ["model.onnx", "selected_tags.csv"]
+    size = sum(path.stat().st_size for path in written)
+    first, second = result.stderr.splitlines()
+    assert first == f"{tmp_path / 'wd'}: 2 files, {size / 1e6:.1f} MB, 3 labels"
+    assert second.startswith("wd: WD programs pad an image to a white square")
+    again = invoke("export", run, "--bundle", "wd", tmp_path / "wd", "--force")
+    assert again.exit_code == 0
+
+
+@pytest.mark.parametrize("option", [(), ("--int8",), ("--bundle", "wd", "a")])
 def test_export_says_that_torch_is_missing(run, without_torch, option):
     message = refusal(run, *option)
     assert message == (

@@ -1,9 +1,9 @@
-"""`twl export`: write a model as one ONNX file."""
+"""`twl export`: write a model as one ONNX file, or as a folder for other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from twlcli.cli.printable import print_unreadable
 from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
+    from twlcli.exporting.bundle import BundleKind
     from twlcli.exporting.int8 import Quantized
     from twlcli.model.spec import ModelSpec
 
@@ -27,7 +28,18 @@ Out = Annotated[
         help="The ONNX file to write [default: RUN/model.onnx; with --int8 RUN/model.int8.onnx]",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Bundle = Annotated[
+    tuple[str, Path] | None,
+    typer.Option(
+        metavar="KIND DIR",
+        help="Write a folder for other programs instead: hf (timm, transformers, transformers.js), "
+        "wd (programs for WD taggers) or triton.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an existing file, or the files of a bundle in DIR."),
+]
 Int8 = Annotated[
     bool,
     typer.Option(
@@ -59,6 +71,7 @@ AcceptDrop = Annotated[
 def export(
     run: RunArgument,
     out: Out = None,
+    bundle: Bundle = None,
     force: Force = False,
     int8: Int8 = False,
     calibrate: Calibrate = None,
@@ -74,8 +87,13 @@ def export(
     --int8 shrinks a large network to about a quarter, a tiny one less. Calibration and thresholds
     are fitted again to the quantised model, and a table compares it with the float32 model.
 
+    --bundle writes a folder that other programs load instead; KIND is hf, wd or triton.
+
     Example: twl export runs/photos --out photos.onnx
     """
+    for name, value in {"int8": int8 or None, "out": out}.items():
+        if value is not None and bundle is not None:
+            raise TwlError(f"--bundle and --{name} cannot be combined")
     for name, value in {
         "calibrate": calibrate,
         "split": split,
@@ -89,6 +107,9 @@ def export(
     from twlcli.model.load import check_there
 
     check_there(run)
+    if bundle is not None:
+        _export_bundle(run, *bundle, force=force, allow_code=allow_code)
+        return
     if not int8:
         _export_float(run, out, force=force, allow_code=allow_code)
         return
@@ -129,6 +150,18 @@ def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool)
         f"in logits of up to {exported.scale:.1f} (batches {batches})"
     )
     _print_never_given(exported.spec)
+
+
+def _export_bundle(run: Path, kind: str, folder: Path, *, force: bool, allow_code: bool) -> None:
+    with needs_extra("exporting", "train"):
+        from twlcli.exporting.bundle import export_bundle
+    from twlcli.cli.console import err
+    from twlcli.labels import counted
+
+    made = export_bundle(run, cast("BundleKind", kind), folder, force=force, allow_code=allow_code)
+    labels = counted(len(made.spec.vocabulary), "label", "labels")
+    err.print(f"{made.folder}: {len(made.files)} files, {made.size / 1e6:.1f} MB, {labels}")
+    err.print(f"{kind}: {made.note}")
 
 
 def _print_never_given(spec: ModelSpec) -> None:

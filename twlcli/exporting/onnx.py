@@ -23,7 +23,7 @@ from twlcli.model.torch import normalise, to_unit
 CHECKED_BATCHES = (1, 2, 5)
 # Float32 sums in another order: a deep network's logits may differ by this share of their size.
 TOLERANCE = 1e-3
-_ROUNDINGS = 16  # how many times its own rounding error in torch a network may differ
+ROUNDINGS = 16  # how many times its own rounding error in torch a network may differ
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,32 @@ def export(
     source = Path(source)
     out = beside(source, "model.onnx") if out is None else Path(out)
     check_out(out, force=force)
-    network, spec = load_checkpoint(source, allow_code=allow_code)
-    if spec.calibration is None or spec.thresholds is None:
-        raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
+    network, spec = load_trained(source, allow_code=allow_code)
     model = Deployable(network, spec).eval()
     with replacing(out) as temporary:
         write_onnx(model, spec, temporary, ("logits", "probabilities"))
         difference, scale = _largest_difference(model, spec, temporary)
         allowed = TOLERANCE * max(1.0, scale)
         if difference > allowed:  # rare: a network that was hardly trained may round as much itself
-            allowed = max(allowed, _ROUNDINGS * _rounding(model, spec))
+            allowed = max(allowed, ROUNDINGS * _rounding(model, spec))
         if not difference <= allowed:
             raise ModelError(
                 f"{source}: the exported model differs from torch by {difference:.2g} "
                 f"in logits of up to {scale:.2g}; nothing was written"
             )
     return Exported(out, out.stat().st_size, spec, difference, scale)
+
+
+def load_trained(source: Path, *, allow_code: bool) -> tuple[nn.Module, ModelSpec]:
+    """The network and spec of a run or checkpoint, with calibration and thresholds.
+
+    Raises:
+        ModelError: as `load_checkpoint`, or it has none.
+    """
+    network, spec = load_checkpoint(source, allow_code=allow_code)
+    if spec.calibration is None or spec.thresholds is None:
+        raise ModelError(f"{source}: has no calibration; it was not written by `twl train`")
+    return network, spec
 
 
 def beside(source: Path, name: str) -> Path:

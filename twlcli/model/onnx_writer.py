@@ -10,12 +10,12 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from twlcli.model.spec import SPEC_KEY, ModelSpec
 
 _OPSET = 18  # what torch exports to without converting; ONNX Runtime reads it since 1.14
-_TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
+TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
 
 
 def write_onnx(model: nn.Module, spec: ModelSpec, path: Path, outputs: Sequence[str]) -> None:
@@ -28,26 +28,41 @@ def write_onnx(model: nn.Module, spec: ModelSpec, path: Path, outputs: Sequence[
         outputs: names of what the network gives.
     """
     side = spec.preprocessing.crop
-    images = torch.zeros((_TRACED_BATCH, side, side, 3), dtype=torch.uint8)
+    images = torch.zeros((TRACED_BATCH, side, side, 3), dtype=torch.uint8)
+    proto = graph_of(model, images, name="images", outputs=outputs)
+    set_spec(proto, spec)
+    onnx.save(proto, path)
+
+
+def graph_of(
+    model: nn.Module, images: Tensor, *, name: str, outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """The graph of a network that takes any number of images, without metadata.
+
+    Args:
+        model: in evaluation mode.
+        images: `TRACED_BATCH` of the kind that it takes.
+        name: of the graph's input.
+        outputs: names of what the network gives.
+    """
     with _quiet(), torch.inference_mode():
         program = torch.onnx.export(
             model,
             (images,),
             dynamo=True,
             opset_version=_OPSET,
-            input_names=["images"],
+            input_names=[name],
             output_names=list(outputs),
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
+    proto: onnx.ModelProto = program.model_proto
     # The exporter notes for each node the source lines that it came from, with their paths.
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    set_spec(proto, spec)
-    onnx.save(proto, path)
+    return proto
 
 
 def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:

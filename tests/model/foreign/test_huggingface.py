@@ -13,6 +13,7 @@ from tests.images.encoded import encode, noise, picture
 from tests.model.foreign.graphs import write_graph
 from twlcli.errors import ModelError
 from twlcli.inference.tagger import load_model
+from twlcli.model.foreign.predictor import ForeignPredictor
 from twlcli.model.load import load_predictor
 
 SIDE = 64
@@ -198,3 +199,21 @@ def test_what_cannot_be_used_is_said_in_one_line(config, processor, message, tmp
     with pytest.raises(ModelError, match=re.escape(message)) as caught:
         load_predictor(write(tmp_path, config, processor))
     assert "\n" not in str(caught.value)
+
+
+def test_thresholds_beside_count_where_there_is_one_for_each_label(tmp_path):
+    folder = write(tmp_path / "model", TIMM)
+    file = folder / "thresholds.json"
+
+    def found(text: str):
+        file.write_text(text)
+        model = load_predictor(folder)
+        assert isinstance(model, ForeignPredictor) and model.spec.thresholds is not None
+        return model.spec.thresholds.best_f1, file in model.files
+
+    assert found('{"dog": 0.25, "tree": 1.01, "cat": 1, "more": "x"}') == ((1.0, 0.25, 1.01), True)
+    others = ['{"cat": 0.25}', '{"cat": true, "dog": 0, "tree": 0}', '{"general": {"cat": 0.1}}']
+    for text in (*others, '{"cat": NaN, "dog": 0, "tree": 0}'):
+        assert found(text) == ((0.5,) * 3, False)
+    with pytest.raises(ModelError, match=r"thresholds\.json: cannot be read"):
+        found("[")

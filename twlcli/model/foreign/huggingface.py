@@ -10,9 +10,11 @@ from twlcli.errors import ModelError
 from twlcli.io import parse_json
 from twlcli.model.foreign.form import Described, Form, text_of
 from twlcli.model.preprocessing import Preprocessing
+from twlcli.model.spec import MAX_NUMBER
 
 CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
+THRESHOLDS = "thresholds.json"  # as `twl export --bundle hf` writes it
 
 _THRESHOLD = 0.5
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
@@ -46,14 +48,26 @@ def described_by_config(folder: Path) -> Described:
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(f"{path}: cannot be used: {_text(error)}") from None
     several = config.get("problem_type") == "multi_label_classification"
+    thresholds = _thresholds(folder / THRESHOLDS, labels)
     return Described(
         kind="timm" if is_timm else "transformers",
         labels=labels,
         preprocessing=preprocessing,
         form=Form(channels_first=True, is_bgr=False, gives="logits" if several else "classes"),
-        thresholds=(_THRESHOLD,) * len(labels),
-        files=files,
+        thresholds=thresholds or (_THRESHOLD,) * len(labels),
+        files=(*files, folder / THRESHOLDS) if thresholds else files,
     )
+
+
+def _thresholds(path: Path, labels: tuple[str, ...]) -> tuple[float, ...]:
+    """The number that a file has for each label; none where it is another program's file."""
+    if not path.is_file():
+        return ()
+    content = _read(path)
+    values: list[Any] = [content.get(name) for name in labels]
+    if not all(type(value) in (int, float) and abs(value) < MAX_NUMBER for value in values):
+        return ()
+    return tuple(map(float, values))
 
 
 def _text(error: Exception) -> str:
