@@ -207,7 +207,8 @@ def test_a_threshold_is_for_all(model, mixed, photographs, tmp_path):
         (["model", "model"], {"threshold": "often"}, TwlError, "expected a number"),
         (["model", "model"], {"data": "gone.csv"}, AnnotationError, "no such file or folder"),
         (["model", "model"], {"data": None}, TwlError, "does not say what it was trained on"),
-        (["model", "model"], {"report": "model.onnx"}, TwlError, "exists already"),
+        (["model", "model"], {"report": "model.onnx"}, TwlError, "is read by this run"),
+        (["model", "model"], {"report": "raw.onnx"}, TwlError, "exists already"),
         (["model", "model"], {"batch_size": 0}, TwlError, "batch_size"),
     ],
 )
