@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import os
+import re
 import tarfile
 import time
 import tracemalloc
@@ -60,8 +61,12 @@ def test_names_of_members_are_never_paths(place):
     assert sorted(tagged) == sorted(f"s.tar/{name}" for name in NAMES)
     no_place = "is in a tar file, which has no place for a sidecar"
     assert set(failed.values()) == {f"{no_place}; {no_place}"}  # for --xmp and --txt
-    new = {path.name for path in set(place.rglob("*")) - set(before)}
-    assert new == {"t.csv", "e.csv", "g.html"}
+    new = set(place.rglob("*")) - set(before)
+    thumbnails = {path for path in new if path.parent == place / "in" / "g-thumbnails"}
+    assert all(re.fullmatch(r"[0-9a-f]{20}\.jpg", path.name) for path in thumbnails)
+    assert len(thumbnails) == len(NAMES)
+    names = {path.name for path in new - thumbnails}
+    assert names == {"t.csv", "e.csv", "g.html", "g-thumbnails"}
 
 
 def test_links_and_devices_are_not_opened(place):
