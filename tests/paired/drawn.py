@@ -12,8 +12,8 @@ from twlcli.inference.scored import ScoredImages
 from twlcli.labels import LabelMatrix, Vocabulary
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
-from twlcli.paired.common import CommonImages
 from twlcli.paired.draws import ScoredModel
+from twlcli.paired.images import CommonImages
 from twlcli.paired.result import PairedEvaluation
 from twlcli.paired.run import paired_evaluation
 from twlcli.runs.labelled import Labelled

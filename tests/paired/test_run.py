@@ -11,7 +11,7 @@ from twlcli.errors import AnnotationError, ModelError, TwlError, UnknownLabelErr
 from twlcli.labels import Vocabulary
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 from twlcli.outputs import ScoreTable
-from twlcli.paired.common import common_labels, spec_of_labels
+from twlcli.paired.labels import common_labels, spec_of_labels
 from twlcli.scoring.report import to_dict
 
 PIXELS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "ry": (255, 255, 0)}

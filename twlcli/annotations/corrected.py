@@ -122,9 +122,11 @@ def _new_labels(
     for each in corrections:
         if each.label in annotations.vocabulary:
             continue
-        others.add(each.label)
         if each.value == PRESENT:
             present[each.label] = None
+        if each.label in others:  # looked at already
+            continue
+        others.add(each.label)
         if why := why_no_label(each.label):
             raise AnnotationError.at(each.file, each.line, why)
         if like := did_you_mean(each.label, annotations.vocabulary.names, like=_SO_LIKE):

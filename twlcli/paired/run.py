@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -11,21 +11,15 @@ from typing import Unpack
 import numpy as np
 
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
-from twlcli.errors import AnnotationError, TwlError
+from twlcli.errors import AnnotationError, ModelError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.io import check_count, check_free, check_not_read
 from twlcli.model.bundled import model_path
 from twlcli.model.spec import ModelSpec
-from twlcli.paired.common import (
-    CommonImages,
-    common_images,
-    common_labels,
-    errors_of,
-    of_common_labels,
-    spec_of_labels,
-)
 from twlcli.paired.disagreement import disagreement_of
 from twlcli.paired.draws import ScoredModel
+from twlcli.paired.images import CommonImages, common_images
+from twlcli.paired.labels import common_labels, of_common_labels, spec_of_labels
 from twlcli.paired.names import short_names
 from twlcli.paired.result import ModelDifference, PairedEvaluation
 from twlcli.paired.statistics import compare_models
@@ -112,7 +106,7 @@ def evaluate_models(
         labels = common_labels([source.spec for source in sources], names)
         specs = [spec_of_labels(source.spec, labels.shared) for source in sources]
         for path, spec in zip(paths, specs, strict=True):
-            with errors_of(path):
+            with _errors_of(path):
                 check_scorable(spec, threshold)
         labelled = open_labelled(
             next((path for path in paths if path.is_dir()), paths[0]),
@@ -139,6 +133,15 @@ def evaluate_models(
 
         write_page(paired, scored[0].spec, common.annotations, Path(report), running=running)
     return paired
+
+
+@contextmanager
+def _errors_of(model: Path) -> Iterator[None]:
+    """A ModelError of the block says which of several models it is of."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from error
 
 
 def _running_each(paths: Sequence[Path], running: Running) -> list[Running]:
@@ -168,7 +171,7 @@ def _scored_models(
 ) -> list[ScoredModel]:
     found = []
     for path, scored, spec in zip(paths, common.scored, specs, strict=True):
-        with errors_of(path):
+        with _errors_of(path):
             evaluation, decisions = measured(scored, spec, labelled, threshold)
         found.append(ScoredModel(scored.logits, spec, evaluation, decisions))
     return found

@@ -285,6 +285,24 @@ def test_a_label_that_is_not_listed_can_be_added(tmp_path):
 
 
 @needs_chromium
+def test_the_label_that_an_image_was_chosen_for_is_asked_about(tmp_path):
+    rare = Calibration((1.0,) * 60, (0.0,) * 30 + (-9.0,) * 30)
+    spec = replace(many_labels(60), calibration=rare)
+    path = write(Review(tmp_path / "r.html"), [f"{n}.jpg" for n in range(50)], spec=spec)
+    images, labels = data_in(path)
+    columns = [column for _, _, _, (column, _), _, _ in images]
+    listed = [{each for each, _, _ in most} for _, _, _, _, most, _ in images]
+    assert any(column not in most for column, most in zip(columns, listed, strict=True))
+    script = """
+    say(all(".image").map((card) =>
+      [...card.querySelectorAll(".chip")].map((each) => each.dataset.label)));
+    """
+    (shown,) = said(path, script)
+    for column, names in zip(columns, shown, strict=True):
+        assert labels[column] in names and len(set(names)) == len(names)
+
+
+@needs_chromium
 def test_hostile_names_are_text(tmp_path):
     names = [f"{name.replace('/', '_')}.png" for name in HOSTILE]
     count = len(HOSTILE)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from twlcli.errors import ImageError
 from twlcli.images.each_decoded import each_decoded
 from twlcli.images.identity import identify
 from twlcli.images.image_file import ImageFile, suffix_of
-from twlcli.images.sandbox import Decoder
 from twlcli.images.whole import Whole
+from twlcli.inference.whole_pictures import whole_picture
 from twlcli.io import write_errors, write_whole
 from twlcli.parallel import usable_cores
 
 _SHOWN = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".avif")
 )
-_SIDE = 320  # pixels; the gallery shows 260
-_QUALITY = 78  # of JPEG: about 15 kB for a photograph
+_SIDE = 320  # pixels; the gallery shows 260. About 15 kB for a photograph
 _AT_ONCE = 1000  # made together, so that a long run does not leave all to its end
 _OWN = re.compile(r"[0-9a-f]{20}\.jpg")
 
@@ -88,7 +83,7 @@ class Thumbnails:
             return
         with write_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
-        make = partial(_picture, whole=Whole(_SIDE))
+        make = partial(whole_picture, whole=Whole(_SIDE))
         count = usable_cores()
         with closing(
             each_decoded(make, missing.values(), workers=count, name="twl-pictures")
@@ -99,17 +94,3 @@ class Thumbnails:
 
     def _write(self, name: str, content: bytes) -> None:
         write_whole(self.folder / name, lambda file: file.write(content))
-
-
-def _picture(decoder: Decoder, image: ImageFile, *, whole: Whole) -> bytes | None:
-    """A JPEG of the image; None of one that cannot be read."""
-    from PIL import Image
-
-    sheet = np.empty((whole.side + 1, whole.side, 3), dtype=np.uint8)
-    try:
-        decoder.decode(image, whole, sheet)
-    except ImageError:
-        return None
-    content = io.BytesIO()
-    whole.taken_from(Image.fromarray(sheet)).save(content, "JPEG", quality=_QUALITY, optimize=True)
-    return content.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from base64 import b64encode
 from collections.abc import Sequence
@@ -13,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
-from twlcli.errors import ImageError
 from twlcli.images.decoding import Decoding
 from twlcli.images.each_decoded import each_decoded
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder
 from twlcli.images.whole import Whole
+from twlcli.inference.whole_pictures import whole_picture
 from twlcli.labels import Vocabulary
 from twlcli.pages.addresses import folder_address, quoted
 from twlcli.pages.shown_names import shown
@@ -30,7 +28,6 @@ from twlcli.parallel import usable_cores
 from twlcli.tagging.outputs.review.candidates import Chosen
 
 _FOLDER = "tagging/outputs/review"
-_QUALITY = 78  # of JPEG
 _MOST_PICTURES = 14 << 20  # bytes
 # With this many images, pictures are so large; about 25 kB each, then 12.
 _SIDES = ((300, 400), (2000, 288))
@@ -146,14 +143,5 @@ def _pictures(images: Sequence[Reviewed], *, decoding: Decoding, workers: int | 
 
 
 def _picture(decoder: Decoder, image: Reviewed, *, whole: Whole, decoding: Decoding) -> str:
-    from PIL import Image
-
-    sheet = np.empty((whole.side + 1, whole.side, 3), dtype=np.uint8)
-    try:
-        decoder.decode(image.file, whole, sheet, decoding=decoding)
-    except ImageError:
-        return ""
-    content = io.BytesIO()
-    picture = whole.taken_from(Image.fromarray(sheet))
-    picture.save(content, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{b64encode(content.getvalue()).decode()}"
+    content = whole_picture(decoder, image.file, whole=whole, decoding=decoding)
+    return "" if content is None else f"data:image/jpeg;base64,{b64encode(content).decode()}"

@@ -86,6 +86,7 @@ function card([name, address, picture, [column, isDoubtful], said, whole], place
   for (const [each, probability, isGiven] of said) {
     addChip(image, labels[each], chips, Boolean(isGiven), probability);
   }
+  if (!said.some(([each]) => each === column)) addChip(image, labels[column], chips, false);
   addMarked(image, chips);
   made.all = () => [...chips.querySelectorAll(".chip")];
   made.isDone = () => made.all().every((each) => each.verdict() !== undefined);
