@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+def listing(repository: Path, commit: str, digest: str) -> bytes | None:
+    """What the hub's interface says of a repository: the commit, and each file's digest."""
+    if not repository.is_dir():
+        return None
+    files: list[dict[str, object]] = []
+    for path in sorted(each for each in repository.rglob("*") if each.is_file()):
+        content = path.read_bytes()
+        entry = {"rfilename": path.relative_to(repository).as_posix(), "size": len(content)}
+        if path.suffix == ".onnx":
+            sha256 = digest or hashlib.sha256(content).hexdigest()
+            entry["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 1}
+        else:
+            entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        files.append(entry)
+    name = "/".join(repository.parts[-2:])
+    return json.dumps({"id": name, "sha": commit, "siblings": files}).encode()
+
+
 @contextmanager
 def serving(
-    folder: Path, *, etag: str = "", commit: str = COMMIT, endless: bool = False
+    folder: Path,
+    *,
+    etag: str = "",
+    commit: str = COMMIT,
+    endless: bool = False,
+    digest: str = "",
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve `folder/ORG/NAME/FILE`; gives the address and, as they come, the paths asked for.
 
-    One that means harm says another `etag` or `commit`, or sends without end.
+    One that means harm says another `etag`, `commit` or `digest`, or sends without end.
     """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def _found(self) -> bytes | None:
             asked.append(f"{self.command} {self.path}")
-            parts = self.path.strip("/").split("/")
-            if len(parts) == 5 and parts[2] == "resolve":
-                file = folder / parts[0] / parts[1] / parts[4]
+            parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
+            if parts[:2] == ["api", "models"]:
+                return listing(folder / parts[2] / parts[3], commit, digest)
+            if len(parts) >= 5 and parts[2] == "resolve":
+                file = folder.joinpath(parts[0], parts[1], *parts[4:])
                 if file.is_file():
                     return file.read_bytes()
             return None
@@ -35,7 +62,9 @@ def serving(
         def _head(self, content: bytes | None) -> None:
             self.send_response(404 if content is None else 200)
             if content is None:
-                known = (folder / "/".join(self.path.strip("/").split("/")[:2])).is_dir()
+                parts = self.path.partition("?")[0].strip("/").split("/")
+                parts = parts[2:] if parts[0] == "api" else parts
+                known = (folder / "/".join(parts[:2])).is_dir()
                 self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
             else:
                 self.send_header("ETag", f'"{etag or hashlib.sha256(content).hexdigest()}"')

@@ -10,6 +10,7 @@ _PACKAGES = (
     ("", ("numpy", "pillow", "onnxruntime", "typer", "rich", "pydantic", "jinja2")),
     ("train", ("torch", "torchvision", "onnx", "onnxscript", "safetensors")),
     ("timm", ("timm",)),
+    ("hub", ("huggingface_hub",)),
     ("check", ("imagehash",)),
     ("parquet", ("pyarrow",)),
     ("heic", ("pillow-heif",)),

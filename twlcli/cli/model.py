@@ -25,14 +25,17 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="An exported .onnx model, a folder with a model of another program, a run folder or "
-        "checkpoint, or a name from `twl models`.",
+        help="An exported .onnx model, a folder with a model of another program, hf:ORG/NAME, a "
+        "run folder or checkpoint, or a name from `twl models`.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Source = Annotated[
     Path,
-    typer.Argument(metavar="SOURCE", help="A folder or .onnx file that another program has made."),
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder or .onnx file that another program has made, or hf:ORG/NAME.",
+    ),
 ]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The .onnx file to write.")]
 LabelsFile = Annotated[

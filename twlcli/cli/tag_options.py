@@ -51,8 +51,8 @@ Model = Annotated[
     typer.Option(
         metavar="FILE",
         help="An exported .onnx model, a folder with a model of another program (WD tagger, timm, "
-        "transformers), or a name from `twl models` [default: photos-small, which "
-        "knows twenty everyday labels]",
+        "transformers), hf:ORG/NAME on the Hugging Face hub, or a name from `twl models` [default: "
+        "photos-small, which knows twenty everyday labels]",
     ),
 ]
 TopK = Annotated[

@@ -20,6 +20,7 @@ from twlcli.images.image_file import Failure
 from twlcli.inference.scored import score_images
 from twlcli.io import check_count, replacing
 from twlcli.labels import PRESENT
+from twlcli.model.bundled import model_path
 from twlcli.model.foreign.form import SURE, Form
 from twlcli.model.foreign.predictor import ForeignPredictor
 from twlcli.model.foreign.stated import described_as
@@ -99,7 +100,7 @@ def adopt(
         TwlError: the file exists or cannot be written, or an option has no meaning.
     """
     check_count("workers", workers)
-    source, out = Path(source), Path(out)
+    source, out = model_path(source), Path(out)
     check_out(out, force=force)
     predictor = _open(source, labels, input)
     if not predictor.takes_any_number:

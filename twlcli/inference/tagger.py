@@ -227,7 +227,9 @@ def load_model(
     """A model to tag images with.
 
     Args:
-        source: an exported `.onnx`, a run folder or a `.safetensors` checkpoint.
+        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, a folder with a
+            model of another program, `hf:ORG/NAME` for one on the Hugging Face hub, or the name of
+            a bundled model.
         provider: what runs an `.onnx`, such as `cpu` or `cuda`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threshold: `best-f1` (None), `precision=0.9`, `recall=0.9`, `f2`, one number in 0..1 for all

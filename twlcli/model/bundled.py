@@ -9,6 +9,7 @@ import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
 
 DEFAULT_MODEL = "photos-small"
+ON_HUB = "hf:"  # before ORG/NAME of a model on the Hugging Face hub
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,20 @@ def bundled_models() -> list[BundledModel]:
 
 
 def model_path(model: Path | str) -> Path:
-    """A file or folder, or where there is none of that name the file of a bundled model."""
+    """A file or folder, or where there is none of that name a bundled model, or one of the hub.
+
+    Args:
+        model: a path, a name, or `hf:ORG/NAME`; see `hub.downloaded`.
+
+    Raises:
+        ModelError: a model of the hub is not there, or cannot be downloaded.
+        MissingExtraError: a model of the hub without huggingface_hub.
+    """
     path = Path(model)
+    if path.as_posix().startswith(ON_HUB) and not path.exists():
+        from twlcli.model.hub import downloaded
+
+        return downloaded(path.as_posix())
     bundled = models_folder() / path.name / "model.onnx"
     if str(model) == path.name and not path.exists() and bundled.is_file():
         return bundled

@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"\w[\w.+=-]{0,127}", re.ASCII)  # digests; nothing that lea
 
 @contextmanager
 def guarded_hub(most: int) -> Iterator[None]:
-    """Refuse odd answers of the hub, and files of more bytes, inside the block.
+    """`checked_answers`, for what timm downloads inside the block.
 
     Raises:
         ModelError: the hub names a version that no file can be named after, or sends more.
@@ -32,11 +32,23 @@ def guarded_hub(most: int) -> Iterator[None]:
         import_module("timm.models._hub"),
     )
     with ExitStack() as stack:
-        metadata = _checked(download.get_hf_file_metadata, most)
-        stack.enter_context(patch.object(download, "get_hf_file_metadata", metadata))
+        stack.enter_context(checked_answers(most))
         if "tqdm_class" in signature(download.hf_hub_download).parameters:  # not in old ones
-            bounded = partial(hub.hf_hub_download, tqdm_class=_bounded_bar(most))
+            bounded = partial(hub.hf_hub_download, tqdm_class=bounded_bar(most))
             stack.enter_context(patch.object(hub, "hf_hub_download", bounded))
+        yield
+
+
+@contextmanager
+def checked_answers(most: int) -> Iterator[None]:
+    """Refuse odd answers of the hub, and files that it says have more bytes, inside the block.
+
+    Raises:
+        ModelError: the hub names a version that no file can be named after, or a larger file.
+    """
+    download = import_module("huggingface_hub.file_download")
+    metadata = _checked(download.get_hf_file_metadata, most)
+    with patch.object(download, "get_hf_file_metadata", metadata):
         yield
 
 
@@ -66,7 +78,8 @@ def _check_size(size: int, most: int) -> None:
         raise ModelError(f"the hub sends more than {most >> 20:,} MiB")
 
 
-def _bounded_bar(most: int) -> type:
+def bounded_bar(most: int) -> type:
+    """A progress bar for huggingface_hub that ends a download of more bytes by a ModelError."""
     tqdm: Any = import_module("huggingface_hub.utils").tqdm
 
     class Bounded(tqdm):  # type: ignore[misc]

@@ -67,8 +67,8 @@ def load_predictor(
     """What runs a model.
 
     Args:
-        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, or the name of a
-            bundled model.
+        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, a folder with a
+            model of another program, `hf:ORG/NAME`, or the name of a bundled model.
         provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.

@@ -130,7 +130,8 @@ def tag_files(
 
     Args:
         paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        model: an exported `.onnx`; the name of a bundled one, or None for the default.
+        model: an exported `.onnx`, a folder with a model of another program, `hf:ORG/NAME`, or the
+            name of a bundled model; None for the default.
         outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
             `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`, `ScoreTable(path)`,
             `LabelStudio(path)` and `FailureTable(path)`.

@@ -17,7 +17,7 @@ from twlcli.model.foreign.wd import MAPPING, TAGS, described_by_mapping, describ
 from twlcli.model.onnx import OnnxSession
 from twlcli.model.spec import MAX_SIZE, SPEC_KEY, ModelSpec
 
-_IN_FOLDER = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
+IN_FOLDER = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
 _BESIDE = (TAGS, MAPPING, CONFIG)
 _TYPES: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32,
@@ -29,7 +29,7 @@ def model_in(folder: Path) -> Path | None:
     """The ONNX file of a folder that says what is in it; None where it is no such folder."""
     if not any((folder / name).is_file() for name in _BESIDE):
         return None
-    return next((folder / name for name in _IN_FOLDER if (folder / name).is_file()), None)
+    return next((folder / name for name in IN_FOLDER if (folder / name).is_file()), None)
 
 
 class ForeignPredictor:
