@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint types audit docs reference clean
+.PHONY: demo test test-ray lint types audit docs reference clean
 
 demo: $(VENV)/.train
 	rm -rf $(DEMO)
@@ -38,6 +38,10 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# What needs Ray and Daft, in a venv of its own: 0.9 GB.
+test-ray: $(VENV)-ray/.ray
+	$(VENV)-ray/bin/pytest tests/cluster
+
 # Known vulnerabilities of what is installed. What the index does not know is named, not an error.
 audit: $(VENV)/.test
 	$(PYTHON) -m venv $(VENV)-audit
@@ -63,10 +67,15 @@ $(VENV)/.test: $(VENV)/.train
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test]'
 	touch $@
 
+$(VENV)-ray/.ray: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check -e '.[ray,parquet]' daft pandas pytest
+	touch $@
+
 $(VENV)-docs/.docs: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-docs
 	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-audit $(DEMO) build dist site .cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-ray $(VENV)-audit $(DEMO) build dist site .cache

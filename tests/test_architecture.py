@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["outputs", "paired"],
+    ["outputs", "paired", "cluster"],
     ["comparison", "exporting", "probing", "report", "tagging"],
     ["checking", "training", "metrics"],
     ["scoring", "shapes", "features"],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twlcli.annotations.detect import read_labels
     from twlcli.checking.check import check_labels
     from twlcli.checking.split import split_labels
+    from twlcli.cluster.run import tag_on_ray
     from twlcli.comparison.run import compare
     from twlcli.errors import TwlError
     from twlcli.exporting.adopt import adopt
@@ -68,6 +69,7 @@ _HOMES = {
     "retag": "tagging.retag",
     "split_labels": "checking.split",
     "tag_files": "tagging.run",
+    "tag_on_ray": "cluster.run",
     "train": "training.run",
     "untag": "tagging.untag",
 }
@@ -101,6 +103,7 @@ __all__ = [
     "retag",
     "split_labels",
     "tag_files",
+    "tag_on_ray",
     "train",
     "untag",
 ]

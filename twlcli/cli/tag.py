@@ -55,6 +55,7 @@ def tag(
     exclude: options.Exclude = None,
     hidden: options.Hidden = False,
     shard: options.ShardText = None,
+    engine: options.Engine = None,
     journal: options.JournalFile = None,
     no_journal: options.NoJournal = False,
     content_hash: options.ContentHash = False,
@@ -89,6 +90,57 @@ def tag(
             ),
         }
     )
+    if engine is not None:
+        from twlcli.cli.tag_ray import tag_on_engine
+
+        with terminable():
+            tag_on_engine(
+                engine,
+                paths or (),
+                out,
+                unused={
+                    "format": format_name,
+                    "image-prefix": image_prefix,
+                    "txt": txt,
+                    "txt-existing": txt_existing,
+                    "xmp": xmp,
+                    "write-embedded": write_embedded,
+                    "no-originals": no_originals,
+                    "restore-deleted": restore_deleted,
+                    "sidecar-names": sidecar_names,
+                    "hierarchy": hierarchy,
+                    "gallery": gallery,
+                    "scores": scores,
+                    "errors": errors,
+                    "bom": bom,
+                    "force": force,
+                    "shard": shard,
+                    "journal": journal,
+                    "no-journal": no_journal,
+                    "content-hash": content_hash,
+                    "retry-failed": retry_failed,
+                },
+                options={
+                    "model": model,
+                    "lists": lists or (),
+                    "null": null,
+                    "include": include or (),
+                    "exclude": exclude or (),
+                    "hidden": hidden,
+                    "threshold": threshold,
+                    "top_k": top_k,
+                    "rules": rules or policy,
+                    "exact": exact,
+                    "max_pixels": max_pixels,
+                    "accept_damaged": accept_damaged,
+                    "provider": provider,
+                    "batch_size": batch_size,
+                    "workers": workers,
+                    "time_limit": time_limit,
+                    "memory_limit": memory_limit,
+                },
+            )
+        return
     title = ", ".join(map(str, paths or ())) or "images"
     others: list[Output] = []
     others += sidecars_of(

@@ -45,6 +45,14 @@ ShardText = Annotated[
         "--shard", metavar="I/N", help="Tag only part I of N; `twl merge` joins the tables."
     ),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="ray",
+        help="Tag on a Ray cluster, or with Ray on this machine, into Parquet parts: --out DIR.",
+    ),
+]
 
 Model = Annotated[
     Path | None,

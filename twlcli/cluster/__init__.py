@@ -1,0 +1,1 @@
+"""Tagging on many machines, by Ray Data."""
