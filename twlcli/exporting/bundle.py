@@ -15,6 +15,7 @@ from twlcli.exporting import huggingface, triton, wd
 from twlcli.exporting.onnx import load_trained
 from twlcli.io import check_free, put, write_errors
 from twlcli.model.checkpoint import CHECKPOINT_NAME, is_checkpoint
+from twlcli.model.onnx_writer import ONE_FILE
 from twlcli.model.spec import ModelSpec
 
 BundleKind = Literal["hf", "wd", "triton"]
@@ -77,6 +78,12 @@ def export_bundle(
     names = _FILES[kind]
     _check_folder(folder, names, force=force)
     network, spec = load_trained(source, allow_code=allow_code)
+    weights = sum(each.nbytes for each in network.state_dict().values())
+    if weights > ONE_FILE:
+        raise ModelError(
+            f"{source}: has {weights / 1e9:.1f} GB of weights, which one ONNX file does not hold, "
+            "as a bundle needs it; twl export without a bundle writes two"
+        )
     if spec.preprocessing.fit != "crop":
         raise ModelError(f"{source}: images are not cut for it; expected a model of `twl train`")
     with _moved_to(folder, names) as made:
