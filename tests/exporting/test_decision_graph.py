@@ -19,7 +19,7 @@ NAMES = ["margins", "logits", "probabilities", "tags"]
 
 def bare(count: int, opset: int = 18) -> onnx.ModelProto:
     """A graph whose logits are its input."""
-    shape = ["batch", count]
+    shape: list[str | int | None] = ["batch", count]
     graph = helper.make_graph(
         [helper.make_node("Identity", ["images"], ["logits"])],
         "bare",
@@ -54,11 +54,8 @@ def test_tags_are_where_the_probability_reaches_the_threshold(data):
     def drawn(elements):
         return data.draw(st.lists(elements, min_size=count, max_size=count))
 
-    spec = spec_of(
-        drawn(st.floats(2**-10, 128, width=32)),
-        drawn(FLOATS),
-        drawn(st.floats(-0.5, 1.5, width=32)),
-    )
+    thresholds = drawn(st.floats(-0.5, 1.5, width=32))
+    spec = spec_of(drawn(st.floats(2**-10, 128, width=32)), drawn(FLOATS), thresholds)
     model = bare(count)
     finish(model, spec, tags=True)
     found = run(model, [drawn(FLOATS) for _ in range(5)])
