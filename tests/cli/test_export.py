@@ -131,7 +131,7 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
         (["{run}", "--bundle", "wd", "a", "--out", "b.onnx"], "--bundle and --out cannot be comb"),
         (["{run}", "--bundle", "wd", "a", "--workers", "2"], "--workers requires --int8 or --fp16"),
         (["{run}", "--bundle", "wd", "{run}"], "is not empty; --force replaces the files of a bun"),
-        (["{run}", "--bundle", "w", "a"], "there is no bundle 'w'; expected hf, wd or triton"),
+        (["{run}", "--bundle", "w", "a"], "there is no bundle 'w'; expected hf, wd, triton or web"),
         (["{run}", "--bundle", "wd"], "option '--bundle' requires 2 arguments"),
         (["{run}", "--bundle", "hf", "{run}/hf"], "timm has no network 'squeezenet1_1'"),
         (["none", "--bundle", "wd", "a"], "none: no such model"),

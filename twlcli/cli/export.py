@@ -34,7 +34,14 @@ Bundle = Annotated[
     typer.Option(
         metavar="KIND DIR",
         help="Write a folder for other programs instead: hf (timm, transformers, transformers.js), "
-        "wd (programs for WD taggers) or triton.",
+        "wd (programs for WD taggers), triton, or web (a page that tags images in a browser).",
+    ),
+]
+Runtime = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="For --bundle web: a folder with onnxruntime-web's files, instead of fetching them.",
     ),
 ]
 Force = Annotated[
@@ -96,6 +103,7 @@ def export(
     run: RunArgument,
     out: Out = None,
     bundle: Bundle = None,
+    runtime: Runtime = None,
     force: Force = False,
     int8: Int8 = False,
     fp16: Fp16 = False,
@@ -138,11 +146,13 @@ def export(
             raise TwlError(f"--{name} requires --int8 or --fp16")
     if threshold is not None and not tags:
         raise TwlError("--threshold requires --tags")
+    if runtime is not None and (bundle is None or bundle[0] != "web"):
+        raise TwlError("--runtime requires --bundle web")
     from twlcli.model.load import check_there
 
     check_there(run)
     if bundle is not None:
-        _export_bundle(run, *bundle, force=force, allow_code=allow_code)
+        _export_bundle(run, *bundle, runtime=runtime, force=force, allow_code=allow_code)
         return
     with needs_extra("exporting", "train"):
         from twlcli.exporting.smaller import MAX_DROP, export_fp16, export_int8
@@ -216,13 +226,17 @@ def _export_float(
     _print_never_given(exported.spec)
 
 
-def _export_bundle(run: Path, kind: str, folder: Path, *, force: bool, allow_code: bool) -> None:
+def _export_bundle(
+    run: Path, kind: str, folder: Path, *, runtime: Path | None, force: bool, allow_code: bool
+) -> None:
     with needs_extra("exporting", "train"):
         from twlcli.exporting.bundle import export_bundle
     from twlcli.cli.console import err
     from twlcli.labels import counted
 
-    made = export_bundle(run, cast("BundleKind", kind), folder, force=force, allow_code=allow_code)
+    made = export_bundle(
+        run, cast("BundleKind", kind), folder, runtime=runtime, force=force, allow_code=allow_code
+    )
     labels = counted(len(made.spec.vocabulary), "label", "labels")
     err.print(f"{made.folder}: {len(made.files)} files, {made.size / 1e6:.1f} MB, {labels}")
     err.print(f"{kind}: {made.note}")
