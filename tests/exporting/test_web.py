@@ -12,6 +12,7 @@ import tarfile
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, format, *arguments) -> None:
+    def log_message(self, *arguments) -> None:
         pass
 
 
@@ -94,7 +95,7 @@ def opened(folder: Path, script: str):
     text = text.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
     acting = f'<script type="module">{script}</script></body>'
     (folder / "acting.html").write_text(text.replace("</body>", acting))
-    said: queue.Queue = queue.Queue()
+    said: queue.Queue[Any] = queue.Queue()
     handler = partial(_Handler, said=said, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -83,7 +83,8 @@ def kept_package() -> Path:
 
 def _package() -> bytes:
     kept = kept_package()
-    if kept.is_file() and _is_right(content := _read(kept)):
+    content = _read(kept) if kept.is_file() else b""
+    if _is_right(content):
         return content
     registry = os.environ.get("npm_config_registry") or _REGISTRY  # noqa: SIM112  npm's
     address = f"{registry.rstrip('/')}/onnxruntime-web/-/{_NAME}"
@@ -91,7 +92,7 @@ def _package() -> bytes:
         raise TwlError(f"{address}: expected an address that begins with https://")
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  checked
-            content: bytes = answer.read(_MOST_BYTES)
+            content = bytes(answer.read(_MOST_BYTES))
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise TwlError(
