@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -103,7 +104,8 @@ def _quantize(source: Path, folder: Path, images: NDArray[np.float32]) -> float:
     """
     whole, small = folder / "onnx/model.onnx", folder / "onnx/model_quantized.onnx"
     # ONNX Runtime has no convolution of int8 weights whose ranges are found while it runs.
-    quantize_dynamic(whole, small, weight_type=QuantType.QUInt8)
+    quant_pre_process(whole, small, skip_optimization=True, skip_symbolic_shape=True)
+    quantize_dynamic(small, small, weight_type=QuantType.QUInt8)
     first, second = (
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(
             ["logits"], {"pixel_values": images}
