@@ -18,13 +18,12 @@ from statistics import median
 import torch
 
 from twlcli import read_labels, tag_files
-from twlcli.exporting.onnx import Deployable
+from twlcli.exporting.onnx import Deployable, write_model
 from twlcli.features import network as networks
 from twlcli.features.cache import FeatureCache
 from twlcli.features.extract import extract
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import build_backbone
-from twlcli.model.onnx_writer import write_onnx
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
@@ -56,7 +55,7 @@ def main() -> None:
             Calibration((1.0,) * LABELS, (0.0,) * LABELS),
             Thresholds((0.5,) * LABELS, {}),
         )
-        write_onnx(Deployable(network, spec), spec, model, ("logits", "probabilities"))
+        write_model(Deployable(network, spec), spec, model)
         predictor = networks.predictor(network, about, folder / "network.onnx", CPU)
         table = folder / "labels.csv"
         rows = (f"{file.absolute()},label {number % 2}" for number, file in enumerate(files))

@@ -53,10 +53,9 @@ def make_models(backbone: str, folder: Path) -> None:
     """twl's model with uint8 input, and the same network with float32 input as others export it."""
     import torch
 
-    from twlcli.exporting.onnx import Deployable
+    from twlcli.exporting.onnx import Deployable, write_model
     from twlcli.labels import Vocabulary
     from twlcli.model.backbones import build_backbone
-    from twlcli.model.onnx_writer import write_onnx
     from twlcli.model.preprocessing import Preprocessing
     from twlcli.model.spec import Calibration, ModelSpec, Thresholds
 
@@ -69,8 +68,7 @@ def make_models(backbone: str, folder: Path) -> None:
         Calibration((1.0,) * LABELS, (0.0,) * LABELS),
         Thresholds((0.5,) * LABELS, {}),
     )
-    model = Deployable(network, spec)
-    write_onnx(model, spec, folder / "twl.onnx", ("logits", "probabilities"))
+    write_model(Deployable(network, spec), spec, folder / "twl.onnx")
     torch.onnx.export(
         network,
         (torch.zeros(2, 3, CROP, CROP),),

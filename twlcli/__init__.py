@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from twlcli.errors import TwlError
     from twlcli.exporting.adopt import adopt
     from twlcli.exporting.bundle import export_bundle
-    from twlcli.exporting.int8 import export_int8
     from twlcli.exporting.onnx import export
+    from twlcli.exporting.smaller import export_fp16, export_int8
     from twlcli.inference.tagger import Prediction, Tagger, load_model
     from twlcli.paired.run import evaluate_models
     from twlcli.probing.run import probe
@@ -59,7 +59,8 @@ _HOMES = {
     "evaluate_models": "paired.run",
     "export": "exporting.onnx",
     "export_bundle": "exporting.bundle",
-    "export_int8": "exporting.int8",
+    "export_fp16": "exporting.smaller",
+    "export_int8": "exporting.smaller",
     "load_model": "inference.tagger",
     "merge": "tagging.merge",
     "probe": "probing.run",
@@ -90,6 +91,7 @@ __all__ = [
     "evaluate_models",
     "export",
     "export_bundle",
+    "export_fp16",
     "export_int8",
     "load_model",
     "losses",

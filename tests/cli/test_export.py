@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from tests.exporting.drawn import small_run
 from twlcli.cli.app import app
-from twlcli.exporting.int8 import MAX_DROP, Measured, Quantized
 from twlcli.exporting.onnx import Exported
+from twlcli.exporting.smaller import Measured, Smaller, Wishes
 from twlcli.images.image_file import Failure
 from twlcli.model.checkpoint import read_spec
 
@@ -32,16 +32,18 @@ def run(tmp_path_factory, photographs) -> Path:
 
 @pytest.fixture
 def asked(run, monkeypatch):
-    """What `quantize` was called with, instead of quantising."""
+    """What `shrink` was called with, instead of quantising."""
     calls = []
 
-    def quantize(source, out, labelled, *, progress, **wishes):
+    def shrink(kind, source, out, labelled, wishes, *, progress):
         calls.append((source, out, labelled.annotations, wishes))
         before, after = Measured(9_000_000, 7.26, 0.8, 0.9), Measured(2_600_000, 5.0, 0.795, 0.89)
         unreadable = (Failure("a.png", "is empty"),)
-        return Quantized(out, read_spec(run), True, before, after, 9, 8, unreadable, "a.csv", "val")
+        return Smaller(
+            kind, out, read_spec(run), True, before, after, 9, 8, unreadable, "a.csv", "val"
+        )
 
-    monkeypatch.setattr("twlcli.exporting.int8.quantize", quantize)
+    monkeypatch.setattr("twlcli.exporting.smaller.shrink", shrink)
     return calls
 
 
@@ -97,30 +99,19 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
     options = ("--max-drop", "2.5", "--accept-drop", "--force", "--workers", "3")
     assert invoke("export", run, "--int8", "--out", out, *options).exit_code == 0
     assert asked[0][:2] == (run, out)
-    assert asked[0][3] == {
-        "max_drop": 2.5,
-        "accept_drop": True,
-        "force": True,
-        "workers": 3,
-        "allow_code": False,
-    }
-    assert invoke("export", run, "--int8", "--out", tmp_path / "b.onnx").exit_code == 0
-    assert asked[1][3] == {
-        "max_drop": MAX_DROP,
-        "accept_drop": False,
-        "force": False,
-        "workers": None,
-        "allow_code": False,
-    }
+    assert asked[0][3] == Wishes(max_drop=2.5, accept_drop=True, force=True, workers=3)
+    more = ("--fp16", "--tags", "--threshold", "f2", "--opset", "20")
+    assert invoke("export", run, "--out", tmp_path / "b.onnx", *more).exit_code == 0
+    assert asked[1][3] == Wishes(tags=True, threshold="f2", opset=20)
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{run}", "--calibrate", "{table}"], "--calibrate requires --int8"),
-        (["{run}", "--max-drop", "2"], "--max-drop requires --int8"),
-        (["{run}", "--accept-drop"], "--accept-drop requires --int8"),
-        (["{run}", "--coco-images", "."], "--coco-images requires --int8"),
+        (["{run}", "--calibrate", "{table}"], "--calibrate requires --int8 or --fp16"),
+        (["{run}", "--max-drop", "2"], "--max-drop requires --int8 or --fp16"),
+        (["{run}", "--accept-drop"], "--accept-drop requires --int8 or --fp16"),
+        (["{run}", "--coco-images", "."], "--coco-images requires --int8 or --fp16"),
         (["{run}", "--int8", "--format", "csv"], "no labels are named; name them with --calibrate"),
         (
             ["{run}/model.safetensors", "--int8"],
@@ -129,11 +120,18 @@ def test_wishes_are_passed_on(run, asked, tmp_path):
         ),
         (["{run}", "--int8", "--split", "tset"], "no image is in split 'tset' (splits: val, train"),
         (["{run}", "--int8", "--calibrate", "none.csv"], "none.csv: "),
+        (["{run}", "--int8", "--fp16"], "--int8 and --fp16 cannot be combined"),
+        (["{run}", "--threshold", "f2"], "--threshold requires --tags"),
+        (["{run}", "--tags", "--threshold", "f3"], "no thresholds for f3 (it has: "),
+        (["{run}", "--tags", "--threshold", "x"], "threshold 'x': expected a number in 0..1"),
+        (["{run}", "--opset", "17"], "opset is 17; expected 18 to 25"),
+        (["{run}", "--opset", "17", "--fp16"], "opset is 17; expected 18 to 25"),
+        (["{run}", "--bundle", "wd", "a", "--tags"], "--bundle and --tags cannot be combined"),
         (["{run}", "--bundle", "wd", "a", "--int8"], "--bundle and --int8 cannot be combined"),
         (["{run}", "--bundle", "wd", "a", "--out", "b.onnx"], "--bundle and --out cannot be comb"),
-        (["{run}", "--bundle", "wd", "a", "--workers", "2"], "--workers requires --int8"),
+        (["{run}", "--bundle", "wd", "a", "--workers", "2"], "--workers requires --int8 or --fp16"),
         (["{run}", "--bundle", "wd", "{run}"], "is not empty; --force replaces the files of a bun"),
-        (["{run}", "--bundle", "w", "a"], "there is no bundle 'w'; expected hf, wd or triton"),
+        (["{run}", "--bundle", "w", "a"], "there is no bundle 'w'; expected hf, wd, triton or web"),
         (["{run}", "--bundle", "wd"], "option '--bundle' requires 2 arguments"),
         (["{run}", "--bundle", "hf", "{run}/hf"], "timm has no network 'squeezenet1_1'"),
         (["none", "--bundle", "wd", "a"], "none: no such model"),
@@ -158,8 +156,9 @@ def test_export_refuses_in_one_line(run, photographs, tmp_path, arguments, expec
 
 
 def test_float_export_says_how_near_it_is_to_torch(run, monkeypatch):
-    def export(source, out, *, force, allow_code):
-        assert (source, out, force, allow_code) == (run, None, False, False)
+    def export(source, out, **wishes):
+        assert (source, out) == (run, None)
+        assert not any(wishes[name] for name in ("tags", "threshold", "force", "allow_code"))
         return Exported(run / "model.onnx", 9_000_000, read_spec(run), 1e-6, 3.25)
 
     monkeypatch.setattr("twlcli.exporting.onnx.export", export)

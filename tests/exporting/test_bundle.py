@@ -117,7 +117,7 @@ def test_what_stands_in_the_way_is_named(source, tmp_path, quick):
 
 
 def test_models_that_cannot_be_exported_are_refused(source, tmp_path):
-    with pytest.raises(TwlError, match="there is no bundle 'x'; expected hf, wd or triton"):
+    with pytest.raises(TwlError, match="there is no bundle 'x'; expected hf, wd, triton or web"):
         export_bundle(source, "x", tmp_path / "a")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="no such model"):
         export_bundle(tmp_path / "none.safetensors", "wd", tmp_path / "a")

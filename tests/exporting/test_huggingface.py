@@ -87,6 +87,22 @@ def test_onnx_file_is_the_calibrated_network(made):
     assert "twl.spec" not in session.get_modelmeta().custom_metadata_map
 
 
+def test_quantised_file_agrees_as_the_card_says(made):
+    _, bundle = made
+    card = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"differ from these by up to ([0-9.]+);", card)
+    images = np.random.default_rng(1).normal(size=(3, 3, SIDE, SIDE)).astype(np.float32)
+    found = []
+    for name in ("model.onnx", "model_quantized.onnx"):
+        session = onnxruntime.InferenceSession(bundle.folder / "onnx" / name)
+        found.append(session.run(["logits"], {"pixel_values": images})[0])
+    assert not np.array_equal(*found)
+    probabilities = [1 / (1 + np.exp(-each)) for each in found]
+    assert np.abs(probabilities[0] - probabilities[1]).max() <= 2 * float(said) + 0.05
+    sizes = [path.stat().st_size for path in (bundle.folder / "onnx").iterdir()]
+    assert min(sizes) < 0.6 * max(sizes)
+
+
 def test_processor_says_the_same_as_the_config(made):
     """What transformers.js reads; of twl's readers the one for such files."""
     _, bundle = made

@@ -92,7 +92,7 @@ def test_exported_model_carries_everything(exported):
     assert OnnxPredictor(result.path).spec == spec == result.spec
     graph = onnx.load(result.path)
     assert [value.name for value in graph.graph.input] == ["images"]
-    assert [value.name for value in graph.graph.output] == ["logits", "probabilities"]
+    assert [value.name for value in graph.graph.output] == ["margins", "logits", "probabilities"]
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(metadata[SPEC_KEY])["labels"] == list(LABELS)
     assert metadata["names"].split("\n") == list(LABELS)
@@ -133,7 +133,9 @@ def test_probabilities_are_calibrated(exported):
 def test_model_that_differs_from_torch_is_not_written(tmp_path, exported, monkeypatch):
     source = checkpoint(tmp_path, "shufflenet_v2_x0_5", seed=1)
     other = exported[1].path.read_bytes()
-    monkeypatch.setattr(module, "write_onnx", lambda model, spec, path, _: path.write_bytes(other))
+    monkeypatch.setattr(
+        module, "write_model", lambda model, spec, path, **_: path.write_bytes(other)
+    )
     with pytest.raises(ModelError, match=r"differs from torch by .* nothing was written"):
         export(source, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]

@@ -1,11 +1,13 @@
 """Exported models that strangers made."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,21 +194,43 @@ def test_only_regular_files_are_models(tmp_path):
         OnnxPredictor(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("place", ["w.bin", "../w.bin", "/etc/passwd", "link.bin"])
-def test_a_model_is_one_file(tmp_path, place):
-    (tmp_path / "w.bin").write_bytes(np.ones((3, 2), np.float32).tobytes())
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "w.bin").write_bytes(b"\0" * 24)
-    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
+def with_weights_in(folder: Path, *places: str) -> Path:
+    """A model whose weights are in another file, and perhaps a name of one that nothing uses."""
     model = graph(node("Identity", "two"))
     (weights,) = (each for each in model.graph.initializer if each.name == "weights")
     weights.ClearField("raw_data")
     weights.data_location = TensorProto.EXTERNAL
-    for key, text in (("location", place), ("offset", "0"), ("length", "24")):
+    for key, text in (("offset", "0"), ("length", "24"), *(("location", each) for each in places)):
         weights.external_data.add(key=key, value=text)
-    with pytest.raises(ModelError, match="keeps weights in other files; expected all in one"):
-        OnnxPredictor(write(model, folder / "m.onnx"))
+    return write(model, folder / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("../w.bin", "keeps weights in another folder; expected them beside it"),
+        ("/etc/passwd", "keeps weights in another folder; expected them beside it"),
+        ("..", "keeps weights in another folder; expected them beside it"),
+        ("link.bin", "its weights are in link.bin, which is not there"),
+        ("pipe", "its weights are in pipe, which is not there"),
+        ("none.bin", "its weights are in none.bin, which is not there"),
+        ("l" * 200, "its weights are in lll"),
+    ],
+)
+def test_weights_lie_beside_a_model_or_it_is_refused(tmp_path, place, message):
+    (tmp_path / "w.bin").write_bytes(np.ones((3, 2), np.float32).tobytes())
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ModelError, match=re.escape(message)):
+        OnnxPredictor(with_weights_in(folder, place))
+
+
+def test_weights_in_very_many_files_are_refused(tmp_path):
+    places = [f"{number}.bin" for number in range(1002)]
+    with pytest.raises(ModelError, match="keeps weights in more than 1,000 files"):
+        OnnxPredictor(with_weights_in(tmp_path, *places))
 
 
 def test_an_empty_file_is_no_model(tmp_path):

@@ -15,7 +15,7 @@ from twlcli.errors import TwlError, needs_extra
 
 if TYPE_CHECKING:
     from twlcli.exporting.bundle import BundleKind
-    from twlcli.exporting.int8 import Quantized
+    from twlcli.exporting.smaller import Smaller
     from twlcli.model.spec import ModelSpec
 
 RunArgument = Annotated[
@@ -25,7 +25,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="The ONNX file to write [default: RUN/model.onnx; with --int8 RUN/model.int8.onnx]",
+        help="The ONNX file to write [default: RUN/model.onnx; model.int8.onnx with --int8, "
+        "model.fp16.onnx with --fp16]",
     ),
 ]
 Bundle = Annotated[
@@ -33,7 +34,14 @@ Bundle = Annotated[
     typer.Option(
         metavar="KIND DIR",
         help="Write a folder for other programs instead: hf (timm, transformers, transformers.js), "
-        "wd (programs for WD taggers) or triton.",
+        "wd (programs for WD taggers), triton, or web (a page that tags images in a browser).",
+    ),
+]
+Runtime = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="For --bundle web: a folder with onnxruntime-web's files, instead of fetching them.",
     ),
 ]
 Force = Annotated[
@@ -47,11 +55,34 @@ Int8 = Annotated[
         help="Quantise to int8, and measure the result against float32 on labelled images.",
     ),
 ]
+Fp16 = Annotated[
+    bool,
+    typer.Option(
+        "--fp16",
+        help="Convert to float16, for graphics cards and phones, and measure the result likewise.",
+    ),
+]
+Tags = Annotated[
+    bool,
+    typer.Option("--tags", help="Add an output 'tags' that says which labels are given."),
+]
+Opset = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Version of ONNX's operators, 18 to 25 [default: 18]"),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WISH",
+        help="Thresholds of --tags: best-f1, precision=0.9, recall=0.9, f2, a number, or a .toml "
+        "file [default: best-f1]",
+    ),
+]
 Calibrate = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA",
-        help="Labelled images for --int8 [default: the validation images of the run]",
+        help="Labelled images for --int8 or --fp16 [default: the validation images of the run]",
     ),
 ]
 MaxDrop = Annotated[
@@ -59,11 +90,11 @@ MaxDrop = Annotated[
     typer.Option(
         min=0,
         metavar="POINTS",
-        help="Refuse an int8 model that loses more mAP@class than this (0..100) [default: 1.0]",
+        help="Refuse a smaller model that loses more mAP@class than this (0..100) [default: 1.0]",
     ),
 ]
 AcceptDrop = Annotated[
-    bool, typer.Option("--accept-drop", help="Write the int8 model however much it loses.")
+    bool, typer.Option("--accept-drop", help="Write the smaller model however much it loses.")
 ]
 
 
@@ -72,28 +103,37 @@ def export(
     run: RunArgument,
     out: Out = None,
     bundle: Bundle = None,
+    runtime: Runtime = None,
     force: Force = False,
     int8: Int8 = False,
+    fp16: Fp16 = False,
     calibrate: Calibrate = None,
     split: options.Split = None,
     reading: ReadOptions = DEFAULTS,
     max_drop: MaxDrop = None,
     accept_drop: AcceptDrop = False,
     workers: options.Threads = None,
+    tags: Tags = False,
+    threshold: Threshold = None,
+    opset: Opset = None,
     allow_code: options.AllowCode = False,
 ) -> None:
     """Write one ONNX file with labels, preprocessing, calibration and thresholds inside.
 
-    --int8 shrinks a large network to about a quarter, a tiny one less. Calibration and thresholds
-    are fitted again to the quantised model, and a table compares it with the float32 model.
+    --int8 shrinks a large network to about a quarter, a tiny one less; --fp16 to a half.
+    Calibration and thresholds are fitted again to the smaller model, and a table compares it with
+    the float32 model.
 
-    --bundle writes a folder that other programs load instead; KIND is hf, wd or triton.
+    --bundle writes a folder that other programs load instead; KIND is hf, wd, triton or web.
 
     Example: twl export runs/photos --out photos.onnx
     """
-    for name, value in {"int8": int8 or None, "out": out}.items():
+    graph = {"tags": tags or None, "threshold": threshold, "opset": opset}
+    for name, value in {"int8": int8 or None, "fp16": fp16 or None, "out": out, **graph}.items():
         if value is not None and bundle is not None:
             raise TwlError(f"--bundle and --{name} cannot be combined")
+    if int8 and fp16:
+        raise TwlError("--int8 and --fp16 cannot be combined")
     for name, value in {
         "calibrate": calibrate,
         "split": split,
@@ -102,22 +142,36 @@ def export(
         "accept-drop": accept_drop or None,
         "workers": workers,
     }.items():
-        if value is not None and not int8:
-            raise TwlError(f"--{name} requires --int8")
+        if value is not None and not (int8 or fp16):
+            raise TwlError(f"--{name} requires --int8 or --fp16")
+    if threshold is not None and not tags:
+        raise TwlError("--threshold requires --tags")
+    if runtime is not None and (bundle is None or bundle[0] != "web"):
+        raise TwlError("--runtime requires --bundle web")
     from twlcli.model.load import check_there
 
     check_there(run)
     if bundle is not None:
-        _export_bundle(run, *bundle, force=force, allow_code=allow_code)
-        return
-    if not int8:
-        _export_float(run, out, force=force, allow_code=allow_code)
+        _export_bundle(run, *bundle, runtime=runtime, force=force, allow_code=allow_code)
         return
     with needs_extra("exporting", "train"):
-        from twlcli.exporting.int8 import MAX_DROP, export_int8
+        from twlcli.exporting.smaller import MAX_DROP, export_fp16, export_int8
+        from twlcli.model.onnx_writer import OPSET
+    opset = OPSET if opset is None else opset
+    if not (int8 or fp16):
+        _export_float(
+            run,
+            out,
+            tags=tags,
+            threshold=threshold,
+            opset=opset,
+            force=force,
+            allow_code=allow_code,
+        )
+        return
     from twlcli.cli.progress import counting_bar
 
-    quantized = export_int8(
+    made = (export_int8 if int8 else export_fp16)(
         run,
         out,
         data=calibrate,
@@ -125,23 +179,43 @@ def export(
         **reading.given(),
         max_drop=MAX_DROP if max_drop is None else max_drop,
         accept_drop=accept_drop,
+        tags=tags,
+        threshold=threshold,
+        opset=opset,
         force=force,
         allow_code=allow_code,
         workers=workers,
         watcher=counting_bar,
     )
-    _print_int8(quantized)
-    print_unreadable(quantized.unreadable)
+    _print_smaller(made)
+    print_unreadable(made.unreadable)
 
 
-def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool) -> None:
+def _export_float(
+    run: Path,
+    out: Path | None,
+    *,
+    tags: bool,
+    threshold: str | None,
+    opset: int,
+    force: bool,
+    allow_code: bool,
+) -> None:
     with needs_extra("exporting", "train"):
         from twlcli.exporting.onnx import CHECKED_BATCHES
         from twlcli.exporting.onnx import export as export_model
     from twlcli.cli.console import err
     from twlcli.labels import counted
 
-    exported = export_model(run, out, force=force, allow_code=allow_code)
+    exported = export_model(
+        run,
+        out,
+        tags=tags,
+        threshold=threshold,
+        opset=opset,
+        force=force,
+        allow_code=allow_code,
+    )
     batches = ", ".join(map(str, CHECKED_BATCHES))
     labels = counted(len(exported.spec.vocabulary), "label", "labels")
     err.print(
@@ -152,13 +226,17 @@ def _export_float(run: Path, out: Path | None, *, force: bool, allow_code: bool)
     _print_never_given(exported.spec)
 
 
-def _export_bundle(run: Path, kind: str, folder: Path, *, force: bool, allow_code: bool) -> None:
+def _export_bundle(
+    run: Path, kind: str, folder: Path, *, runtime: Path | None, force: bool, allow_code: bool
+) -> None:
     with needs_extra("exporting", "train"):
         from twlcli.exporting.bundle import export_bundle
     from twlcli.cli.console import err
     from twlcli.labels import counted
 
-    made = export_bundle(run, cast("BundleKind", kind), folder, force=force, allow_code=allow_code)
+    made = export_bundle(
+        run, cast("BundleKind", kind), folder, runtime=runtime, force=force, allow_code=allow_code
+    )
     labels = counted(len(made.spec.vocabulary), "label", "labels")
     err.print(f"{made.folder}: {len(made.files)} files, {made.size / 1e6:.1f} MB, {labels}")
     err.print(f"{kind}: {made.note}")
@@ -180,7 +258,7 @@ def _print_never_given(spec: ModelSpec) -> None:
         err.print(f"of {len(spec.vocabulary)} labels some are never given: {', '.join(left)}")
 
 
-def _print_int8(quantized: Quantized) -> None:
+def _print_smaller(made: Smaller) -> None:
     from rich.table import Table
 
     from twlcli.cli.console import err, print_table
@@ -190,17 +268,18 @@ def _print_int8(quantized: Quantized) -> None:
     table.add_column()
     for heading in ("size", "images/s", "mAP@class", "mAP@sample"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, model in (("float32", quantized.before), ("int8", quantized.after)):
+    for name, model in (("float32", made.before), (made.kind, made.after)):
         rate, maps = model.images_per_second, (model.map_class, model.map_sample)
         size = f"{model.size / 1e6:.1f} MB"
         table.add_row(name, size, f"{rate:,.{0 if rate >= 10 else 1}f}", *map(percent, maps))
     print_table(table)
-    fitted = "refitted" if quantized.is_fitted else "kept, as it was trained on these images"
+    ranges = f", ranges from {made.range_images:,} of them" if made.range_images else ""
+    fitted = "refitted" if made.is_fitted else "kept, as it was trained on these images"
     err.print(
-        f"{quantized.path}: measured on {quantized.data}, split {quantized.split}: "
-        f"{quantized.images:,} images, ranges from {quantized.range_images:,} of them; "
-        f"calibration and thresholds {fitted}; images/s of one thread, without decoding"
+        f"{made.path}: measured on {made.data}, split {made.split}: {made.images:,} "
+        f"images{ranges}; calibration and thresholds {fitted}; "
+        "images/s of one thread on the CPU, without decoding"
     )
-    _print_never_given(quantized.spec)
-    if quantized.speedup <= 1:
-        err.print(f"twl: int8 is not faster here: {quantized.speedup:.2f} times float32")
+    _print_never_given(made.spec)
+    if made.speedup <= 1:
+        err.print(f"twl: {made.kind} is not faster here: {made.speedup:.2f} times float32")

@@ -15,10 +15,11 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.exporting.onnx import CHECKED_BATCHES, check_out
+from twlcli.exporting.decision_graph import finish
+from twlcli.exporting.onnx import check_out, checked_images, replacing_model
 from twlcli.images.image_file import Failure
 from twlcli.inference.scored import score_images
-from twlcli.io import check_count, replacing
+from twlcli.io import check_count
 from twlcli.labels import PRESENT
 from twlcli.model.bundled import model_path
 from twlcli.model.foreign.form import SURE, Form
@@ -26,7 +27,7 @@ from twlcli.model.foreign.predictor import ForeignPredictor
 from twlcli.model.foreign.stated import described_as
 from twlcli.model.load import load_onnx, onnx_file
 from twlcli.model.onnx import OnnxPredictor, OnnxSession
-from twlcli.model.onnx_writer import set_spec
+from twlcli.model.onnx_writer import save
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import open_labelled
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
@@ -130,7 +131,7 @@ def adopt(
             SEEN_KEY: {"fitted": sample_of(hashes_of(data))},
         }
         spec = replace(fit(scored.logits, scored.targets, spec), provenance=provenance)
-    with replacing(out) as temporary:
+    with replacing_model(out, force=force) as temporary:
         _write(predictor, spec, temporary)
         _check(predictor, temporary)
     return Adopted(out, spec, images, unreadable)
@@ -171,19 +172,17 @@ def _write(predictor: ForeignPredictor, spec: ModelSpec, out: Path) -> None:
     side, count = spec.preprocessing.crop, len(spec.vocabulary)
     added = _Added()
     before = _preparing(added, form, spec, taken, kind)
-    after = _ending(added, form, spec, given)
+    after = _ending(added, form, given)
     nodes = [*before, *graph.node, *after]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
     graph.initializer.extend(added.constants)
     image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", side, side, 3])
     graph.input.append(image)
-    graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", count])
-        for name in ("logits", "probabilities")
-    )
-    set_spec(model, spec)
-    onnx.save(model, out)
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", count])
+    graph.output.append(logits)
+    finish(model, spec)
+    save(model, out)
 
 
 class _Added:
@@ -221,9 +220,8 @@ def _preparing(
     return [*nodes, helper.make_node("Cast", [last], [taken], to=kind)]
 
 
-def _ending(added: _Added, form: Form, spec: ModelSpec, given: str) -> list[onnx.NodeProto]:
-    """From the model's output to `logits` and `probabilities`, as `Form.logits` does it."""
-    assert spec.calibration is not None
+def _ending(added: _Added, form: Form, given: str) -> list[onnx.NodeProto]:
+    """From the model's output to `logits`, as `Form.logits` does it."""
     single = "logits" if form.gives == "logits" else f"{_OWN}given"
     nodes = [helper.make_node("Cast", [given], [single], to=TensorProto.FLOAT)]
     if form.gives != "logits":
@@ -240,23 +238,13 @@ def _ending(added: _Added, form: Form, spec: ModelSpec, given: str) -> list[onnx
             helper.make_node("Log", [f"{_OWN}rest"], [f"{_OWN}log_rest"]),
             helper.make_node("Sub", [f"{_OWN}log", f"{_OWN}log_rest"], ["logits"]),
         ]
-    slope = added.constant(spec.calibration.slope)
-    offset = added.constant(spec.calibration.offset)
-    return [
-        *nodes,
-        helper.make_node("Mul", ["logits", slope], [f"{_OWN}scaled"]),
-        helper.make_node("Add", [f"{_OWN}scaled", offset], [f"{_OWN}moved"]),
-        helper.make_node("Sigmoid", [f"{_OWN}moved"], ["probabilities"]),
-    ]
+    return nodes
 
 
 def _check(predictor: ForeignPredictor, written: Path) -> None:
     """Raise ModelError where the file gives other probabilities than the model itself."""
     adopted = OnnxPredictor(written, provider="cpu", threads=0)
-    generator = np.random.default_rng(0)
-    side = adopted.spec.preprocessing.crop
-    for batch in CHECKED_BATCHES:
-        images = generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    for images in checked_images(adopted.spec):
         first, second = (
             1 / (1 + np.exp(-each(images).clip(-80, 80))) for each in (predictor, adopted)
         )

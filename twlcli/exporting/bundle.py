@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from twlcli.errors import ModelError, TwlError
-from twlcli.exporting import huggingface, triton, wd
+from twlcli.exporting import huggingface, triton, wd, web_page
 from twlcli.exporting.onnx import load_trained
 from twlcli.io import check_free, put, write_errors
 from twlcli.model.checkpoint import CHECKPOINT_NAME, is_checkpoint
+from twlcli.model.onnx_writer import ONE_FILE
 from twlcli.model.spec import ModelSpec
 
-BundleKind = Literal["hf", "wd", "triton"]
+BundleKind = Literal["hf", "wd", "triton", "web"]
 KINDS = get_args(BundleKind)
 
-_FILES = {"hf": huggingface.FILES, "wd": wd.FILES, "triton": triton.FILES}
-_NOTES = {"hf": huggingface.NOTE, "wd": wd.NOTE, "triton": triton.NOTE}
+_FILES = {"hf": huggingface.FILES, "wd": wd.FILES, "triton": triton.FILES, "web": web_page.FILES}
+_NOTES = {"hf": huggingface.NOTE, "wd": wd.NOTE, "triton": triton.NOTE, "web": web_page.NOTE}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Bundle:
 
     Attributes:
         folder: that other programs load.
-        kind: for which: `hf`, `wd` or `triton`.
+        kind: for which: `hf`, `wd`, `triton` or `web`.
         files: that were written, in the folder.
         size: of the files together, bytes.
         spec: of the model.
@@ -50,6 +51,7 @@ def export_bundle(
     kind: BundleKind,
     folder: Path | str,
     *,
+    runtime: Path | str | None = None,
     force: bool = False,
     allow_code: bool = False,
 ) -> Bundle:
@@ -60,8 +62,10 @@ def export_bundle(
     Args:
         source: run folder or `.safetensors` checkpoint.
         kind: `hf` for timm, transformers and transformers.js; `wd` for programs that read WD
-            taggers; `triton` for the model repository of a Triton Inference Server.
+            taggers; `triton` for the model repository of a Triton Inference Server; `web` for a
+            page that tags images in a browser.
         folder: to write; not there, or empty.
+        runtime: of `web`, a folder with the files of onnxruntime-web; None fetches them once.
         force: write into a folder that has files; those of the bundle are replaced, others stay.
         allow_code: import a backbone `module:function` that the checkpoint names.
 
@@ -73,10 +77,18 @@ def export_bundle(
     """
     source, folder = Path(source), Path(folder)
     if kind not in KINDS:
-        raise TwlError(f"there is no bundle '{kind}'; expected hf, wd or triton")
+        raise TwlError(f"there is no bundle '{kind}'; expected hf, wd, triton or web")
+    if runtime is not None and kind != "web":
+        raise TwlError("a runtime is for the bundle web alone")
     names = _FILES[kind]
     _check_folder(folder, names, force=force)
     network, spec = load_trained(source, allow_code=allow_code)
+    weights = sum(each.nbytes for each in network.state_dict().values())
+    if weights > ONE_FILE:
+        raise ModelError(
+            f"{source}: has {weights / 1e9:.1f} GB of weights, which one ONNX file does not hold, "
+            "as a bundle needs it; twl export without a bundle writes two"
+        )
     if spec.preprocessing.fit != "crop":
         raise ModelError(f"{source}: images are not cut for it; expected a model of `twl train`")
     with _moved_to(folder, names) as made:
@@ -84,6 +96,9 @@ def export_bundle(
             huggingface.write_hf(source, network, spec, made)
         elif kind == "wd":
             wd.write_wd(source, network, spec, made)
+        elif kind == "web":
+            place = None if runtime is None else Path(runtime)
+            web_page.write_web(source, spec, made, runtime=place, allow_code=allow_code)
         else:
             triton.write_triton(source, spec, made, allow_code=allow_code)
     files = tuple(folder / name for name in names)

@@ -26,28 +26,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from twlcli.errors import ModelError
-from twlcli.exporting.onnx import CHECKED_BATCHES
+from twlcli.exporting.decision_graph import unfinish
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Decoder, decoder_processes
-from twlcli.model.decisions import calibration_of, probabilities
-from twlcli.model.onnx_writer import set_spec
+from twlcli.model.onnx import names_data
+from twlcli.model.onnx_writer import save
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.model.spec import ModelSpec
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _FUSED = ("Relu", "Clip")  # into the layer before them
 _DECODER = "network.head.embed_standart.bias"  # what is added after the first layer of ML-Decoder
 _BATCH = 16  # images whose activations are in memory at once
-_LARGEST_DIFFERENCE = 1e-5  # of a probability, between the graph and numpy
 
 
 def write_int8(
@@ -57,30 +54,45 @@ def write_int8(
 
     Args:
         model: what `export` wrote.
-        out: the ONNX file to write; still with the other's spec, calibration and thresholds.
+        out: the ONNX file to write, without calibration and spec: it gives `logits` alone.
         images: files whose activations give the ranges.
         preprocessing: the model's, from its spec.
 
     Raises:
         ImageError: an image cannot be read.
     """
-    # Shapes alone: the exporter has folded batch norms into the layers before them already.
-    quant_pre_process(model, out, skip_optimization=True, skip_symbolic_shape=True)
-    with decoder_processes(1) as (decoder,):
-        quantize_static(
-            out,
-            out,
-            _Batches(images, preprocessing, decoder),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*_LAYERS, *_FUSED],
-            nodes_to_exclude=in_float(onnx.load(out).graph),
-            per_channel=True,
-            reduce_range=True,  # weights of 7 bits
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"CalibMovingAverage": True, "MatMulConstBOnly": True},
+    proto = onnx.load(model)
+    unfinish(proto)
+    excluded = in_float(proto.graph)
+    with TemporaryDirectory(prefix="twl-int8-") as folder:
+        bare = Path(folder, "bare.onnx")
+        save(proto, bare)
+        large = names_data(bare)
+        # Shapes alone: the exporter has folded batch norms into the layers before them already.
+        quant_pre_process(
+            bare,
+            bare,
+            skip_optimization=True,
+            skip_symbolic_shape=True,
+            save_as_external_data=large,
+            all_tensors_to_one_file=True,
         )
+        with decoder_processes(1) as (decoder,):
+            quantize_static(
+                bare,
+                out,
+                _Batches(images, preprocessing, decoder),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=[*_LAYERS, *_FUSED],
+                nodes_to_exclude=excluded,
+                per_channel=True,
+                reduce_range=True,  # weights of 7 bits
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                use_external_data_format=large,
+                extra_options={"CalibMovingAverage": True, "MatMulConstBOnly": True},
+            )
 
 
 def in_float(graph: onnx.GraphProto) -> list[str]:
@@ -90,23 +102,6 @@ def in_float(graph: onnx.GraphProto) -> list[str]:
     outputs = [layer.output[0] for layer in layers]
     head = outputs.index(begins) if begins in outputs else len(layers) - 1
     return [layer.name for layer in (layers[0], *layers[head:])]
-
-
-def replace_spec(model: Path, spec: ModelSpec) -> None:
-    """Put a spec into a model's metadata, and its calibration into the graph.
-
-    Raises:
-        ModelError: the graph does not give the spec's probabilities then, in any batch.
-    """
-    proto = onnx.load(model)
-    calibration = calibration_of(spec)
-    constants = {each.name: each for each in proto.graph.initializer}
-    for name, values in (("slope", calibration.slope), ("offset", calibration.offset)):
-        array = np.array(values, dtype=np.float32)
-        constants[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
-    set_spec(proto, spec)
-    onnx.save(proto, model)
-    _check(model, spec)
 
 
 class _Batches:
@@ -131,17 +126,3 @@ class _Batches:
         for path, crop in zip(paths, crops, strict=True):
             self.decoder.decode(ImageFile(path, path.name), self.preprocessing, crop)
         return {"images": crops}
-
-
-def _check(path: Path, spec: ModelSpec) -> None:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    generator = np.random.default_rng(0)
-    side = spec.preprocessing.crop
-    for batch in CHECKED_BATCHES:
-        images = generator.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
-        logits, found = session.run(["logits", "probabilities"], {"images": images})
-        expected = probabilities(logits, calibration_of(spec))
-        if found.shape != (batch, len(spec.vocabulary)):
-            raise ModelError(f"the int8 model's outputs are {found.shape} for {batch} images")
-        if not np.abs(found - expected).max() <= _LARGEST_DIFFERENCE:
-            raise ModelError("the int8 model's probabilities are not those of its calibration")

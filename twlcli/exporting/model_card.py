@@ -75,6 +75,9 @@ const {{ logits }} = await model({{ pixel_values: (await processor(image)).pixel
 const probabilities = logits.sigmoid().tolist()[0];
 ```
 
+With `dtype: "q8"` it takes `onnx/model_quantized.onnx`, which is smaller. On images of noise its
+probabilities differ from these by up to {difference:.2f}; on photographs that was not measured.
+
 With twl, which applies the thresholds: `twl tag photos --model .`
 
 ## Labels
@@ -87,11 +90,12 @@ A label is given where its probability is at least the threshold, which was fitt
 """
 
 
-def model_card(spec: ModelSpec) -> str:
+def model_card(spec: ModelSpec, difference: float) -> str:
     """The card of a model.
 
     Args:
         spec: its, with thresholds.
+        difference: largest, of a probability of the quantised file on images of noise.
     """
     labels = counted(len(spec.vocabulary), "label", "labels")
     version = spec.provenance.get("twl")
@@ -101,6 +105,7 @@ def model_card(spec: ModelSpec) -> str:
         side=spec.preprocessing.crop,
         labels=labels,
         version=f" {_cell(str(version))}" if version else "",
+        difference=difference,
         facts="".join(f"\n{fact}\n" for fact in _facts(spec)),
         rows="\n".join(_rows(spec)),
     )

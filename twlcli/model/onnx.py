@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -37,6 +38,7 @@ DEVICE_BATCH = 32  # enough to keep an accelerator busy between the calls of sev
 
 _FATAL = 4  # ONNX Runtime's severities; errors come as exceptions, too
 _EXTERNAL = b"\x0a\x08location\x12"  # an entry of TensorProto.external_data, in protobuf
+_MOST_FILES = 1000  # of one model's weights
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
@@ -52,6 +54,7 @@ class OnnxSession:
 
     Attributes:
         path: the file.
+        files: it, and those beside it that have its weights.
         provider: the short name of the execution provider that runs it.
         inputs: name and type of each input.
         outputs: each output by its name, as ONNX Runtime describes it.
@@ -61,7 +64,7 @@ class OnnxSession:
         """Load the model and start its provider.
 
         Args:
-            path: an `.onnx` file, whole in itself.
+            path: an `.onnx` file; its weights may be in files beside it.
             provider: a key of `PROVIDERS`; None takes the best that works here.
             threads: threads that one call uses on the CPU; 0 is one for each core. 1 is best
                 where several threads call at once: on two cores two callers of MobileNetV2
@@ -73,6 +76,7 @@ class OnnxSession:
         """
         _check_file(path)
         self.path = path
+        self.files = (path, *_data_of(path))
         self._calls = Calls()
         self._session, self.provider = _start(path, provider, threads)
         self.inputs = {each.name: each for each in self._session.get_inputs()}
@@ -167,7 +171,7 @@ class OnnxPredictor:
     @property
     def files(self) -> tuple[Path, ...]:
         """All that decides what it says."""
-        return (self._session.path,)
+        return self._session.files
 
     @property
     def provider(self) -> str:
@@ -209,29 +213,64 @@ def _check_file(path: Path) -> None:
         )
     if path.stat().st_size > _LARGEST:
         raise ModelError(f"{path}: is larger than 2 GiB, which no ONNX file in one piece is")
-    try:
-        elsewhere = _has_external_data(path)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({reason_of(error)})") from error
-    if elsewhere:
-        raise ModelError(
-            f"{path}: keeps weights in other files; expected all in one, as twl export writes it"
-        )
 
 
-def _has_external_data(path: Path) -> bool:
-    """Whether an ONNX file says of a tensor that it lies elsewhere: the first key of such a place.
+def data_beside(path: Path) -> Path:
+    """Where the weights of a model are that is too large for one file."""
+    return path.with_name(path.name + ".data")
+
+
+def names_data(path: Path) -> bool:
+    """Whether an ONNX file says that its weights are in `data_beside` it."""
+    return data_beside(path).name in _external_names(path)
+
+
+def _data_of(path: Path) -> tuple[Path, ...]:
+    """The files beside an ONNX file in which it says that its weights are.
 
     ONNX Runtime reads no file outside of the model's folder, however it is written; this is for
-    what knows a model by its own file alone, such as the journal.
+    what knows a model by its files, such as the journal.
+
+    Raises:
+        ModelError: one of them is not there or in another folder, or they are too many.
     """
+    try:
+        names = _external_names(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({reason_of(error)})") from error
+    plain = [name for name in sorted(names) if Path(name).name == name and name != ".."]
+    files = tuple(map(path.with_name, plain))
+    if len(files) < len(names):
+        raise ModelError(f"{path}: keeps weights in another folder; expected them beside it")
+    for file in files:
+        if file.is_symlink() or not file.is_file():
+            raise ModelError(f"{path}: its weights are in {file.name}, which is not there")
+    return files
+
+
+def _external_names(path: Path) -> set[str]:
+    """The names of files in which an ONNX file says that its weights are."""
     if not path.stat().st_size:  # an empty file cannot be mapped
-        return False
+        return set()
+    names: set[str] = set()
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
-        return content.find(_EXTERNAL) >= 0
+        place = content.find(_EXTERNAL)
+        while place >= 0 and len(names) <= _MOST_FILES:
+            start = place + len(_EXTERNAL)
+            first, *second = (
+                content[start : start + 2] or b"\0"
+            )  # the length, seven bits in each byte
+            is_long = first >= 0x80
+            length = (first & 0x7F) | (second[0] << 7 if is_long and second else 0)
+            start += 1 + is_long
+            names.add(os.fsdecode(content[start : start + length]))
+            place = content.find(_EXTERNAL, start)
+    if len(names) > _MOST_FILES:
+        raise ModelError(f"{path}: keeps weights in more than {_MOST_FILES:,} files")
+    return names
 
 
 def _start(path: Path, wish: str | None, threads: int) -> tuple[Any, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from twlcli.errors import ModelError
 from twlcli.model.foreign.form import Described
 from twlcli.model.foreign.huggingface import CONFIG, described_by_config
+from twlcli.model.foreign.openvino import described_by_model_info
 from twlcli.model.foreign.ultralytics import described_by_metadata
 from twlcli.model.foreign.wd import MAPPING, TAGS, described_by_mapping, described_by_tags
 from twlcli.model.onnx import OnnxSession
 from twlcli.model.spec import MAX_SIZE, SPEC_KEY, ModelSpec
 
 IN_FOLDER = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
+_SUM = 1e-3  # by which probabilities that are rounded may differ from 1 together
 _BESIDE = (TAGS, MAPPING, CONFIG)
 _TYPES: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32,
@@ -61,6 +64,9 @@ class ForeignPredictor:
         self._spec = self.described.spec(session.path)
         self._output = self._find_output()
         self._check_side()
+        if self.described.form.gives == "classes" and self._gives_shares():
+            form = replace(self.described.form, gives="probabilities")
+            self.described = replace(self.described, form=form)
 
     def _find_output(self) -> str:
         """The output with a number for each label."""
@@ -83,6 +89,13 @@ class ForeignPredictor:
             raise ModelError(
                 f"{self._session.path}: takes images {self._input.shape}; expected {side} pixels"
             )
+
+    def _gives_shares(self) -> bool:
+        """Whether the probabilities of classes are softmaxed already, as some exports do it."""
+        side = self._spec.preprocessing.crop
+        grey = np.full((1, side, side, 3), 128, dtype=np.uint8)
+        given = self._given(grey)
+        return bool((given >= 0).all() and abs(float(given.sum()) - 1) < _SUM)
 
     @property
     def path(self) -> Path:
@@ -107,7 +120,7 @@ class ForeignPredictor:
     @property
     def files(self) -> tuple[Path, ...]:
         """All that decides what it says."""
-        return (self._session.path, *self.described.files)
+        return (*self._session.files, *self.described.files)
 
     @property
     def provider(self) -> str:
@@ -127,6 +140,10 @@ class ForeignPredictor:
             DeviceError: the memory does not suffice for N images.
             ModelError: the model cannot be run, gives something else, or takes too long.
         """
+        return self.described.form.logits(self._given(images))
+
+    def _given(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the model itself says of images."""
         form, columns = self.described.form, len(self._spec.vocabulary)
         values = form.taken(images, self._spec.preprocessing, _TYPES[self._input.type])
         first = self._input.shape[0]
@@ -135,10 +152,8 @@ class ForeignPredictor:
                 self._run(values[start : start + first], columns, whole=first)
                 for start in range(0, len(values), first)
             ]
-            given = np.concatenate(parts)
-        else:
-            given = self._session.run(self._output, {self._input.name: values}, columns=columns)
-        return form.logits(given)
+            return np.concatenate(parts)
+        return self._session.run(self._output, {self._input.name: values}, columns=columns)
 
     def _run(self, values: NDArray[Any], columns: int, *, whole: int) -> NDArray[Any]:
         """Of fewer images than the model takes, filled up with nothing."""
@@ -162,12 +177,14 @@ def _described(session: OnnxSession, shape: list[Any]) -> Described:
         return described_by_mapping(folder / MAPPING, _side(path, shape[2]))
     if described := described_by_metadata(path, session.metadata()):
         return described
+    if described := described_by_model_info(path, session.metadata(), shape):
+        return described
     if (folder / CONFIG).is_file():
         return described_by_config(folder)
     raise ModelError(
         f"{path}: has no '{SPEC_KEY}' metadata, so its labels and preprocessing are unknown; "
         f"expected a model written by twl export, {TAGS}, {MAPPING} or {CONFIG} beside it, or a "
-        "classifier of Ultralytics"
+        "classifier of Ultralytics or OTX"
     )
 
 

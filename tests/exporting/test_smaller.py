@@ -8,9 +8,9 @@ import pytest
 
 from twlcli.annotations.detect import read_labels
 from twlcli.errors import AnnotationError, ModelError, TwlError
-from twlcli.exporting import int8 as module
-from twlcli.exporting.int8 import Measured, Quantized, quantize
+from twlcli.exporting import smaller as module
 from twlcli.exporting.int8_graph import write_int8
+from twlcli.exporting.smaller import Measured, Smaller, Wishes, shrink
 from twlcli.inference.scored import score_images
 from twlcli.labels import LabelMatrix
 from twlcli.model.onnx import OnnxPredictor
@@ -19,12 +19,14 @@ from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.evaluation import score
 from twlcli.scoring.fit import fit
 
+ANY_DROP = Wishes(accept_drop=True)
+
 
 @pytest.fixture
 def fast(small_export, tmp_path: Path, monkeypatch) -> Path:
     """Instead of exporting again, a copy; and the folder that holds temporary files."""
 
-    def copy(source, out, *, allow_code):
+    def copy(source, out, *, opset, allow_code):
         shutil.copyfile(small_export.path, out)
         return small_export
 
@@ -53,7 +55,7 @@ def test_figures_are_those_of_eval_and_the_spec_is_fitted_to_the_int8_model(
     small_export, fast, data, tmp_path
 ):
     done: list[int] = []
-    made = quantize(Path("run"), tmp_path / "a.onnx", data, accept_drop=True, progress=done.append)
+    made = shrink("int8", Path("run"), tmp_path / "a.onnx", data, ANY_DROP, progress=done.append)
     assert sum(done) == 2 * len(data.annotations) == 2 * made.images
     for path, measured in ((small_export.path, made.before), (made.path, made.after)):
         predictor = OnnxPredictor(path)
@@ -96,7 +98,7 @@ def test_nothing_is_fitted_to_images_that_the_model_was_trained_on(
         return exported
 
     monkeypatch.setattr(module, "export", copy)
-    made = quantize(Path("run"), tmp_path / "a.onnx", data, accept_drop=True)
+    made = shrink("int8", Path("run"), tmp_path / "a.onnx", data, ANY_DROP)
     assert not made.is_fitted
     spec = OnnxPredictor(made.path).spec
     assert (spec.calibration, spec.thresholds) == (trained.calibration, trained.thresholds)
@@ -114,12 +116,12 @@ def test_larger_drop_is_refused_unless_accepted(fast, data, tmp_path, monkeypatc
     with pytest.raises(
         ModelError, match=r"run: int8 loses 1\.50 points of mAP@class \(80\.00 to 78\.50\), more"
     ):
-        quantize(Path("run"), out, data)
+        shrink("int8", Path("run"), out, data, Wishes())
     assert files(tmp_path) == set()
     assert not list(fast.iterdir())
     for options in ({"max_drop": 1.6}, {"accept_drop": True, "force": True}):
         fake_maps()
-        assert quantize(Path("run"), out, data, **options).after.map_class == 0.785
+        assert shrink("int8", Path("run"), out, data, Wishes(**options)).after.map_class == 0.785
 
 
 def test_images_that_cannot_be_read_are_left_out(fast, data, tmp_path, monkeypatch):
@@ -134,8 +136,8 @@ def test_images_that_cannot_be_read_are_left_out(fast, data, tmp_path, monkeypat
         write_int8(model, out, images, preprocessing)
 
     monkeypatch.setattr(module, "write_int8", write)
-    made = quantize(
-        Path("run"), tmp_path / "a.onnx", with_changes(data, root=folder), accept_drop=True
+    made = shrink(
+        "int8", Path("run"), tmp_path / "a.onnx", with_changes(data, root=folder), ANY_DROP
     )
     assert [each.image for each in made.unreadable] == [data.annotations.images[3]]
     assert (made.images, made.range_images) == (9, 6)
@@ -151,7 +153,9 @@ def test_images_without_labels_are_refused(fast, data, tmp_path):
         3,
     )
     with pytest.raises(AnnotationError, match=r"labels\.csv: none of the 10 images has a label"):
-        quantize(Path("run"), tmp_path / "a.onnx", with_changes(data, labels=labels))
+        shrink(
+            "int8", Path("run"), tmp_path / "a.onnx", with_changes(data, labels=labels), Wishes()
+        )
     assert files(tmp_path) == set()
     assert not list(fast.iterdir())
 
@@ -166,7 +170,7 @@ def test_interruption_leaves_nothing(fast, data, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        quantize(Path("run"), tmp_path / "a.onnx", data, progress=stop)
+        shrink("int8", Path("run"), tmp_path / "a.onnx", data, Wishes(), progress=stop)
     assert files(tmp_path) == set()
     assert not list(fast.iterdir())
 
@@ -175,15 +179,14 @@ def test_file_that_may_not_be_written_is_refused_first(data, tmp_path):
     out = tmp_path / "a.onnx"
     out.write_text("precious")
     with pytest.raises(TwlError, match=r"a\.onnx: exists already; use `force`"):
-        quantize(Path("no run"), out, data)
+        shrink("int8", Path("no run"), out, data, Wishes())
     with pytest.raises(TwlError, match="there is no folder"):
-        quantize(Path("no run"), tmp_path / "none" / "a.onnx", data)
+        shrink("int8", Path("no run"), tmp_path / "none" / "a.onnx", data, Wishes())
     assert out.read_text() == "precious"
 
 
 def test_speedup_is_of_int8_over_float32(small_export):
     before, after = Measured(8, 10.0, 0.8, 0.9), Measured(2, 15.0, 0.79, 0.9)
-    assert (
-        Quantized(Path("a"), small_export.spec, True, before, after, 9, 9, (), "a", "val").speedup
-        == 1.5
-    )
+    spec = small_export.spec
+    made = Smaller("int8", Path("a"), spec, True, before, after, 9, 9, (), "a", "val")
+    assert made.speedup == 1.5

@@ -1,0 +1,117 @@
+"""What runs a model in a browser: the files of onnxruntime-web, fetched once and kept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import tarfile
+import urllib.request
+from pathlib import Path
+
+from twlcli.errors import TwlError, reason_of
+from twlcli.features.cache import default_folder
+from twlcli.io import write_whole
+
+VERSION = "1.30.0"
+RUNTIME_FILES = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+)
+_REGISTRY = "https://registry.npmjs.org"
+_NAME = f"onnxruntime-web-{VERSION}.tgz"
+# As the registry states it for this version (dist.integrity).
+_INTEGRITY = (
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
+_MOST_BYTES = 256 << 20
+_SECONDS = 60.0  # without an answer
+LICENCE = """\
+onnxruntime-web, https://github.com/microsoft/onnxruntime
+
+MIT License
+
+Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
+
+
+def runtime_files(folder: Path | None) -> dict[str, bytes]:
+    """The files of onnxruntime-web by their names.
+
+    Args:
+        folder: that has them, such as `node_modules/onnxruntime-web/dist`; None for those of npm's
+            registry (`npm_config_registry` names another), which are kept with the user's caches.
+
+    Raises:
+        TwlError: one is not there, or they cannot be fetched, or are not what they should be.
+    """
+    if folder is not None:
+        return {name: _read(folder / name) for name in RUNTIME_FILES}
+    with tarfile.open(fileobj=io.BytesIO(_package()), mode="r:gz") as archive:
+        found = {}
+        for name in RUNTIME_FILES:
+            member = archive.extractfile(f"package/dist/{name}")
+            assert member is not None, "what has the right hash has these files"
+            found[name] = member.read()
+    return found
+
+
+def kept_package() -> Path:
+    """Where the package is kept once it was fetched."""
+    return default_folder().parent / _NAME
+
+
+def _package() -> bytes:
+    kept = kept_package()
+    content = _read(kept) if kept.is_file() else b""
+    if _is_right(content):
+        return content
+    registry = os.environ.get("npm_config_registry") or _REGISTRY  # noqa: SIM112  npm's
+    address = f"{registry.rstrip('/')}/onnxruntime-web/-/{_NAME}"
+    if not address.startswith(("https://", "http://")):
+        raise TwlError(f"{address}: expected an address that begins with https://")
+    try:
+        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  checked
+            content = bytes(answer.read(_MOST_BYTES))
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise TwlError(
+            f"{address}: cannot be fetched ({reason})",
+            hint="{runtime} names a folder with " + ", ".join(RUNTIME_FILES),
+        ) from None
+    if not _is_right(content):
+        raise TwlError(f"{address}: is not onnxruntime-web {VERSION}: its hash is another")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, lambda file: file.write(content))
+    return content
+
+
+def _is_right(content: bytes) -> bool:
+    return base64.b64encode(hashlib.sha512(content).digest()).decode() == _INTEGRITY
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TwlError(f"{path}: cannot be read ({reason_of(error)})") from None
