@@ -96,14 +96,14 @@ def review(
         out,
         count,
         None if labelled is None else read_with(labelled, reading),
-        title=", ".join(path.name or str(path) for path in paths or ()) or "images",
+        title=", ".join(Path(path).name or path for path in paths or ()) or "images",
         decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
         workers=workers,
         told=lambda *counts: shown.append(counts),
     )
     outputs: list[Output] = [page]
     if errors is not None:
-        outputs.append(FailureTable(errors))
+        outputs.append(FailureTable(Path(errors)))
     if is_score_table(model):
         given = {"from": lists, "include": include, "exclude": exclude, "hidden": hidden}
         if useless := next((name for name, value in given.items() if value), None):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
+from twlcli.stores.address import is_address
 
 DEFAULT_MODEL = "photos-small"
 
@@ -59,7 +60,17 @@ def bundled_models() -> list[BundledModel]:
 
 
 def model_path(model: Path | str) -> Path:
-    """A file or folder, or where there is none of that name the file of a bundled model."""
+    """A file or folder, or where there is none of that name the file of a bundled model.
+
+    Of an address it is a local copy.
+
+    Raises:
+        TwlError: there is nothing at the address, or it cannot be fetched.
+    """
+    if is_address(model):
+        from twlcli.stores.cached import local_copy  # most models lie on the disk
+
+        return local_copy(str(model))
     path = Path(model)
     bundled = models_folder() / path.name / "model.onnx"
     if str(model) == path.name and not path.exists() and bundled.is_file():

@@ -57,7 +57,7 @@ def load_onnx(
 
 
 def load_predictor(
-    source: Path,
+    source: Path | str,
     *,
     provider: str | None = None,
     device: str | None = None,
@@ -67,8 +67,8 @@ def load_predictor(
     """What runs a model.
 
     Args:
-        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, or the name of a
-            bundled model.
+        source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, the name of a
+            bundled model, or the address of a file in a store.
         provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.
