@@ -19,6 +19,7 @@ _LASTING = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError),
     *(ValueError, TypeError, NotImplementedError, AttributeError, ImportError),
 )
+_LOST = (ConnectionError, TimeoutError)
 _NO_CREDENTIALS = ("Credential", "Token", "ProfileNotFound", "NoAuth", "SSO")
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -96,6 +97,11 @@ def fault_of(error: Exception) -> StoreError:
         return StoreError(_described(status, code) or _text(error), passing=True)
     if any(name in type(each).__name__ for each in chain for name in _NO_CREDENTIALS):
         return StoreError(f"no credentials ({_text(error)})")
+    if isinstance(error, FileNotFoundError) and not status:
+        # fsspec says so over HTTP of a server that does not answer, too.
+        lost = next((each for each in chain if isinstance(each, _LOST)), None)
+        if lost is not None:
+            return StoreError(without_secrets(str(lost)) or "no answer in time", passing=True)
     if status in (401, 403) or isinstance(error, PermissionError):
         return StoreError(f"access denied ({_described(status, code) or _text(error)})")
     if status == 404 or isinstance(error, FileNotFoundError):

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twlcli.errors import MissingExtraError, TwlError
 from twlcli.stores.address import scheme_of, shown, without_secrets
 from twlcli.stores.faults import StoppedError, StoreError, fault_of, tried
+
+if TYPE_CHECKING:
+    from twlcli.stores.direct import DirectReads
 
 CONNECTIONS = 32  # to one store at once; botocore's own limit of 10 would hold up what is fetched
 _LOOK = 0.2  # seconds after which a request that shall end is cancelled
@@ -76,6 +79,11 @@ class Store:
         if hasattr(files, "retries"):  # it is twl's own: tries are counted in `tried`
             files.retries = 1
         self.pages = scheme in ("s3", "s3a") and hasattr(files, "_call_s3")
+        self._direct: DirectReads | None = None
+        if self.pages:
+            from twlcli.stores.direct import DirectReads
+
+            self._direct = DirectReads.of(files)
 
     def path(self, address: str) -> str:
         """The path of an address in this store."""
@@ -186,8 +194,13 @@ class Store:
         Raises:
             Exception: whatever fsspec raises; see `fault_of`.
         """
-        patience = _PATIENCE + (end - start) / _SLOWEST
-        content = self._once("cat_file", path, start=start, end=end, patience=patience, stop=stop)
+        if self._direct is not None and end > start:
+            content = self._direct.read(path, start, end, stop)
+        else:
+            patience = _PATIENCE + (end - start) / _SLOWEST
+            content = self._once(
+                "cat_file", path, start=start, end=end, patience=patience, stop=stop
+            )
         if len(content) != end - start:
             raise ConnectionError(f"{len(content):,} of {end - start:,} bytes came")
         return bytes(content)
