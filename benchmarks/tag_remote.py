@@ -50,7 +50,9 @@ def main() -> None:
 def gather(source: Path | None, folder: Path, count: int) -> None:
     """So many images in one folder: links to those given, or drawn ones."""
     if source is not None:
-        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
+        found = sorted(
+            path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".png")
+        )
         for path in found[:count]:
             (folder / path.name).symlink_to(path.resolve())
         return
@@ -67,7 +69,7 @@ def gather(source: Path | None, folder: Path, count: int) -> None:
 
 def compare(folder: Path, latency: float, rounds: int) -> None:
     """Print the medians of both, interleaved, and their ratio."""
-    command = [sys.executable, __file__, "--serve", folder, "--latency", str(latency)]
+    command = [sys.executable, __file__, "--serve", str(folder), "--latency", str(latency)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -129,7 +131,9 @@ def cpu_of(process: int) -> float:
 
 async def serve(folder: Path, latency: float) -> None:
     """Serve the files of a folder as `photos/` in a bucket, until the process ends."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
     contents = {f"photos/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
     etags = {key: hashlib.md5(data).hexdigest() for key, data in contents.items()}  # noqa: S324
 
@@ -186,7 +190,9 @@ def page(query: dict[str, list[str]], contents: dict[str, bytes], etags: dict[st
         f"<Name>{BUCKET}</Name><IsTruncated>{str(more).lower()}</IsTruncated>{token}"
         f"{''.join(parts)}</ListBucketResult>"
     ).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -108,7 +108,9 @@ def review(
         given = {"from": lists, "include": include, "exclude": exclude, "hidden": hidden}
         if useless := next((name for name, value in given.items() if value), None):
             raise TwlError(f"--{useless} has no meaning with scores: all their images are taken")
-        tally = _of_scores(model, paths or (), outputs, errors, threshold=threshold, force=force)
+        tally = _of_scores(
+            model, [*map(Path, paths or ())], outputs, errors, threshold=threshold, force=force
+        )
     else:
         report = TagReport(default_model=False, tables=[out], errors=errors, streams=False)
         with terminable(), report.reported():
@@ -148,7 +150,7 @@ def _of_scores(
     scores: Path,
     paths: Sequence[Path],
     outputs: Sequence[Output],
-    errors: Path | None,
+    errors: str | None,
     *,
     threshold: str | None,
     force: bool,

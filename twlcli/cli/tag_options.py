@@ -52,8 +52,8 @@ Model = Annotated[
     typer.Option(
         metavar="FILE",
         help="An exported .onnx model, a folder with a model of another program (WD tagger, timm, "
-        "transformers), the address of a file in a store, or a name from `twl models` [default: photos-small, which "
-        "knows twenty everyday labels]",
+        "transformers), the address of a file in a store, or a name from `twl models` [default: "
+        "photos-small, which knows twenty everyday labels]",
     ),
 ]
 TopK = Annotated[
@@ -83,8 +83,8 @@ Outs = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="A .csv, .jsonl or .parquet file, on the disk or in a store, or - for standard output (repeatable) [default: -, "
-        "unless another output is chosen]",
+        help="A .csv, .jsonl or .parquet file, on the disk or in a store, or - for standard output "
+        "(repeatable) [default: -, unless another output is chosen]",
     ),
 ]
 Format = Annotated[

@@ -89,7 +89,9 @@ class TagReport:
         if self._default_model:
             say(_DEFAULT_MODEL)
         for upload in start.uploads:
-            say(f"{shown(upload.address)} is uploaded once it is complete; until then {upload.file}")
+            say(
+                f"{shown(upload.address)} is uploaded once it is complete; until then {upload.file}"
+            )
         if start.uploads and start.journal is not None:
             say(f"progress is recorded in {start.journal}")
         if start.never_given:

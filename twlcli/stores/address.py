@@ -16,10 +16,10 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>]+")
 
 
 def is_address(path: object) -> bool:
-    """Whether a path given as text is an address; a local file of that very name comes first.
+    r"""Whether a path given as text is an address; a local file of that very name comes first.
 
     Example:
-        >>> [is_address(each) for each in ("s3://bucket/a.jpg", "photos", r"C:\\x", "file:///a")]
+        >>> [is_address(each) for each in ("s3://bucket/a.jpg", "photos", r"C:\x", "file:///a")]
         [True, False, False, False]
     """
     if not isinstance(path, str):

@@ -37,11 +37,12 @@ class AnswerError(Exception):
 
 
 class DirectReads:
-    """Reads ranges of objects; each thread has a connection of its own."""
+    """Reads ranges of objects, over connections that are kept for the next ones."""
 
     def __init__(self, files: Any) -> None:
         self._files = files
-        self._local = threading.local()
+        self._idle: list[tuple[tuple[str, str], http.client.HTTPConnection]] = []
+        self._taking = threading.Lock()
         self._context: ssl.SSLContext | None = None
 
     @classmethod
@@ -72,7 +73,8 @@ class DirectReads:
         """
         signed = self._files.sign(path, expiration=_SIGNED_FOR)
         address = urlsplit(signed)
-        connection = self._connection(address.scheme, address.netloc)
+        place = (address.scheme, address.netloc)
+        connection = self._taken(place)
         try:
             connection.request(
                 "GET",
@@ -83,9 +85,9 @@ class DirectReads:
                 if answer.status not in (200, 206):
                     raise AnswerError(answer.status, answer.read(1 << 16))
                 content = self._body(answer, end - start, stop)
-                return content if answer.status == 206 else content[start:end]
-        except AnswerError:
-            raise
+            with self._taking:
+                self._idle.append((place, connection))
+            return content if answer.status == 206 else content[start:end]
         except BaseException as error:
             connection.close()
             if isinstance(error, http.client.HTTPException):
@@ -104,17 +106,24 @@ class DirectReads:
             parts.append(part)
         return b"".join(parts)
 
-    def _connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
-        known: dict[tuple[str, str], http.client.HTTPConnection]
-        known = self._local.__dict__.setdefault("connections", {})
-        if (scheme, host) not in known:
-            if scheme == "https":
-                known[scheme, host] = http.client.HTTPSConnection(
-                    host, timeout=_TIMEOUT, context=self._trusted()
-                )
-            else:
-                known[scheme, host] = http.client.HTTPConnection(host, timeout=_TIMEOUT)
-        return known[scheme, host]
+    def _taken(self, place: tuple[str, str]) -> http.client.HTTPConnection:
+        """A connection that nobody uses, to a host; new where there is none."""
+        with self._taking:
+            for number, (known, connection) in enumerate(self._idle):
+                if known == place:
+                    del self._idle[number]
+                    return connection
+        scheme, host = place
+        if scheme == "https":
+            context = self._trusted()
+            return http.client.HTTPSConnection(host, timeout=_TIMEOUT, context=context)
+        return http.client.HTTPConnection(host, timeout=_TIMEOUT)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._taking:
+            while self._idle:
+                self._idle.pop()[1].close()
 
     def _trusted(self) -> ssl.SSLContext:
         """The certificates that botocore trusts: those of its settings, else its own."""

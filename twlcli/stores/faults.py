@@ -89,8 +89,8 @@ def tried(work: Callable[[], Result], *, stop: threading.Event | None = None) ->
 def fault_of(error: Exception) -> StoreError:
     """What an exception of fsspec, or of a library below it, says."""
     chain = list(_causes(error))
-    code = next((found for each in chain if (found := _code(each))), "")
-    status = next((found for each in chain if (found := _status(each))), 0)
+    code = next(filter(None, map(_code, chain)), "")
+    status = next(filter(None, map(_status, chain)), 0)
     if code == "NoSuchBucket":
         return StoreError("no such bucket", missing=True)
     if code in _CODES_AGAIN or status >= 500 or status in _AGAIN:

@@ -33,8 +33,8 @@ def fetch(
     """Copy an object, or a part of one, into a new file.
 
     Its length is compared with what the store has said, and its content with its MD5 where that is
-    known. An ETag may look like an MD5 and be none, of objects that were encrypted by a key: content
-    that comes twice the same is taken.
+    known. The ETag of an object that a key encrypts looks like an MD5 and is none, so content that
+    comes twice the same is taken.
 
     Args:
         found: the object.
@@ -60,11 +60,15 @@ def fetch(
 
     def copy() -> None:
         digest = hashlib.md5(usedforsecurity=False)
-        with write_errors(target), target.open("wb") as file:
+        with write_errors(target):
+            file = target.open("wb")
+        with file:
             for place in range(start, start + size, _AT_ONCE):
                 end = min(place + _AT_ONCE, start + size)
                 content = found.store.read(found.path, place, end, stop=stop)
-                file.write(content)
+                with write_errors(target):
+                    file.write(content)
+                    file.flush()
                 if expected:
                     digest.update(content)
         digests.append(digest.digest())

@@ -132,9 +132,7 @@ class Spool:
             self._changed.notify_all()
 
     def _is_full(self, size: int) -> bool:
-        return (
-            len(self._sizes) >= self._least and sum(self._sizes.values()) + size > self._limit
-        )
+        return len(self._sizes) >= self._least and sum(self._sizes.values()) + size > self._limit
 
     def _note(self, found: StoredObject, error: BaseException | None) -> None:
         """Count failures of the network in a row.

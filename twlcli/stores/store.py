@@ -85,6 +85,11 @@ class Store:
 
             self._direct = DirectReads.of(files)
 
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        if self._direct is not None:
+            self._direct.close()
+
     def path(self, address: str) -> str:
         """The path of an address in this store."""
         return str(self._files._strip_protocol(address))
@@ -158,7 +163,7 @@ class Store:
     def _paged(self, folder: str) -> Iterator[Entry]:
         bucket, _, inside = folder.partition("/")
         prefix = f"{inside}/" if inside else ""
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {}
         while True:
             page = self._ask(
                 "call_s3",

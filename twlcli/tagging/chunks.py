@@ -192,7 +192,7 @@ def _items(files: Iterable[ImageFile], lookup: JournalLookup | None) -> Iterator
     remaining = iter(files)
     while some := list(islice(remaining, _AT_ONCE)):
         if any(file.stored is not None and file.stored.version is None for file in some):
-            from twlcli.tagging.fetching import resolved  # most runs read no store
+            from twlcli.images.discover.remote import resolved  # most runs read no store
 
             some = resolved(some)
         found = identities(some, content=lookup.content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -18,20 +18,6 @@ from twlcli.stores import fetch
 from twlcli.stores.faults import StoreError
 from twlcli.stores.spool import AHEAD, THREADS, Spool
 from twlcli.tagging.chunks import Item
-
-
-def resolved(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """The files, those of stores with size and version; what is not there has its failure."""
-    return list(in_threads(_resolved, files, threads=THREADS, name="twl-stores"))
-
-
-def _resolved(file: ImageFile) -> ImageFile:
-    if file.stored is None or file.failure is not None:
-        return file
-    try:
-        return replace(file, stored=fetch.resolved(file.stored))
-    except StoreError as error:
-        return replace(file, failure=error.message)
 
 
 class Fetching:
@@ -70,7 +56,8 @@ class Fetching:
             return item
         file = item.file
         assert file.stored is not None, "as _is_wanted says"
-        part = file.byte_range and fetch.Part(file.byte_range.offset, file.byte_range.size)
+        within = file.byte_range
+        part = None if within is None else fetch.Part(within.offset, within.size)
         try:
             path, found = self._spool.fetch(number, file.stored, part, suffix_of(file.name))
         except StoreError as error:

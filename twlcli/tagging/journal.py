@@ -245,9 +245,7 @@ class Journal:
                     (_key(path), self._output_run, *status),
                 )
 
-    def made(
-        self, output: Path, partial: Path, status: tuple[int, int] | None = None
-    ) -> bool:
+    def made(self, output: Path, partial: Path, status: tuple[int, int] | None = None) -> bool:
         """Whether `output` came from this run's rows and nobody has changed it since.
 
         Args:

@@ -138,8 +138,8 @@ def tag_files(
             `s3://bucket/photos`; see `images.discover.scan.scan`.
         model: an exported `.onnx`; the name of a bundled one, or None for the default.
         outputs: what to write: paths and addresses that end in `.csv`, `.jsonl` or `.parquet`, or
-            outputs such as `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`, `ScoreTable(path)`,
-            `LabelStudio(path)` and `FailureTable(path)`.
+            outputs such as `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`,
+            `ScoreTable(path)`, `LabelStudio(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -241,7 +241,9 @@ def tag_files(
         watcher=watcher or Silent(),
     )
     run.check_outputs()
-    # Lists may name addresses; what else does is known.
+    for path in filter(is_address, paths):
+        run.check_takes_stored(shown(str(path)))
+    # Lists may name addresses too.
     reads_stores = bool(lists) or any(map(is_address, paths))
     work = pipeline.spread(
         run.scan(left_out=run.left_out), workers=workers, batch_size=batch_size or CPU_BATCH
@@ -365,11 +367,20 @@ class _Run:
         if self.shard is not None and not any(map(self._is_joined, self.outputs)):
             raise TwlError("a shard needs a table in a file, for merging with the others")
 
+    def check_takes_stored(self, name: str) -> None:
+        """Raise TwlError for an image in a store where an output needs the images as files."""
+        if any(getattr(output, "needs_files", False) for output in self.outputs):
+            raise TwlError(
+                f"{name}: is in a store; sidecars, galleries and reviews need images on the disk"
+            )
+
     @staticmethod
     def _check_stored(upload: Upload, *, ours: bool) -> None:
-        """Raise TwlError where a file of a store would be replaced, or the store does not answer."""
+        """Raise TwlError where a file in a store would be replaced, or it does not answer."""
         if upload.status() is not None and not ours:
-            raise TwlError(f"{shown(upload.address)}: exists already", hint="use {force} to replace it")
+            raise TwlError(
+                f"{shown(upload.address)}: exists already", hint="use {force} to replace it"
+            )
 
     def _check_names(self) -> None:
         """Raise TwlError where a file is needed twice, be it only until the run is complete."""
@@ -398,9 +409,7 @@ class _Run:
 
             yield self.journal, [self.journal.with_name(self.journal.name + end) for end in BESIDE]
 
-    def tag(
-        self, work: pipeline.Spread, decoders: Sequence[Decoder], spool: Spool | None
-    ) -> Tally:
+    def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder], spool: Spool | None) -> Tally:
         """Load the model, then tag everything."""
         predictor = load_onnx(self.model, provider=self.provider, threads=work.threads)
         spec = predictor.spec
@@ -482,15 +491,11 @@ class _Run:
 
     def _no_outputs(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
         """The images, of which none may be an output, and none in a store for some of them."""
-        with_files = any(getattr(output, "needs_files", False) for output in self.outputs)
         outputs = {str(place_of(path)): path for path in self.files}
         names = {path.name for path in self.files}
         for file in files:
-            if file.stored is not None and with_files:
-                raise TwlError(
-                    f"{file.name}: is in a store; sidecars, galleries and reviews need images on "
-                    "the disk"
-                )
+            if file.stored is not None:
+                self.check_takes_stored(file.name)
             if Path(file.path).name in names:
                 path = outputs.get(str(place_of(Path(file.path))))
                 if path is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -19,9 +19,14 @@ from twlcli.images.discover.walk import (
     is_tar,
 )
 from twlcli.images.image_file import ImageFile
+from twlcli.parallel import in_threads
 from twlcli.stores.address import shown
 from twlcli.stores.faults import StoreError
+from twlcli.stores.fetch import resolved as resolved_object
 from twlcli.stores.store import Store, StoredObject, open_store
+
+
+_THREADS = 16  # requests at once that ask what objects are like
 
 
 def stored_file(found: StoredObject, name: str) -> ImageFile:
@@ -37,6 +42,20 @@ def named_in_list(address: str) -> ImageFile:
     """
     store, path = open_store(address)
     return stored_file(StoredObject(store, path), shown(address))
+
+
+def resolved(files: Sequence[ImageFile]) -> list[ImageFile]:
+    """The files, those of stores with size and version; what is not there has its failure."""
+    return list(in_threads(_resolved, files, threads=_THREADS, name="twl-stores"))
+
+
+def _resolved(file: ImageFile) -> ImageFile:
+    if file.stored is None or file.failure is not None:
+        return file
+    try:
+        return replace(file, stored=resolved_object(file.stored))
+    except StoreError as error:
+        return replace(file, failure=error.message)
 
 
 @dataclass(frozen=True)
@@ -136,7 +155,7 @@ class StoredRoot:
         store, path = self._place
         parts = PurePosixPath(path).parts
         first = next(place for place, part in enumerate(parts) if is_glob(part))
-        if first == 0 or (first == 1 and parts[0] == "/" and store.pages):
+        if first == 0:
             raise TwlError(f"{shown(self.address)}: expected a bucket without wildcards")
         folder = str(PurePosixPath(*parts[:first]))
         prefix = store.shown(folder).rstrip("/") + "/"

@@ -158,7 +158,9 @@ class _Root:
         raise TwlError(f"{self.path}: no images in this folder{hint}")
 
 
-def _scan(roots: Sequence[_Root | StoredRoot], walker: Walker, *, alone: bool) -> Iterator[ImageFile]:
+def _scan(
+    roots: Sequence[_Root | StoredRoot], walker: Walker, *, alone: bool
+) -> Iterator[ImageFile]:
     for root in roots:
         for file in root.find(walker, alone=alone):
             yield from _opened(file, walker)

@@ -175,9 +175,7 @@ class Walker:
                         found.failures[entry.name] = failure
         return found
 
-    def _wants(
-        self, name: str, folder: Folder, parts: tuple[str, ...], after: Reached
-    ) -> bool:
+    def _wants(self, name: str, folder: Folder, parts: tuple[str, ...], after: Reached) -> bool:
         """Whether a file is an image or tar that is wanted; what cannot be read here is counted."""
         matched = len(parts) in after
         below = matched or -1 in after  # not only on the way to what is wanted
