@@ -68,7 +68,7 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket="pics", Key=key)["Body"].read()
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         found = self.client.list_objects_v2(Bucket="pics").get("Contents", ())
         return [each["Key"] for each in found]
 

@@ -12,7 +12,7 @@ from tests.images.encoded import encode, picture
 from tests.stores.conftest import PNG
 from twlcli import load_model, tag_files
 from twlcli.errors import TwlError
-from twlcli.outputs import Csv, FailureTable, Gallery, TxtSidecars, Uploaded
+from twlcli.outputs import Csv, FailureTable, Gallery, Output, TxtSidecars, Uploaded
 from twlcli.stores import faults, spool
 
 TAGS = "s3://pics/tags.csv"
@@ -48,7 +48,7 @@ def failures(places, model, tmp_path, **options):
 def test_rows_are_those_of_the_same_images_on_the_disk(photos, bucket, model, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for key in bucket.keys():
+    for key in bucket.stored():
         (folder / Path(key).name).write_bytes(bucket.get(key))
     assert tag([photos], model)[1] == tag([folder], model)[1]
 
@@ -155,7 +155,7 @@ def test_members_of_a_tar_are_tagged(bucket, model, tmp_path):
 
 def test_tables_are_uploaded_whole(photos, bucket, model, tmp_path):
     expected = tag([photos], model)[1]
-    outputs = [TAGS, Uploaded.to("s3://pics/failed.csv", FailureTable)]
+    outputs: list[Output | Path | str] = [TAGS, Uploaded.to("s3://pics/failed.csv", FailureTable)]
     tag_files([photos], model=model, outputs=outputs)
     assert bucket.get("tags.csv") == expected
     assert bucket.get("failed.csv").strip() == b"image,error"

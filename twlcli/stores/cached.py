@@ -31,7 +31,7 @@ def local_copy(address: str) -> Path:
     try:
         found = store.find_named(path)
         if found is None:
-            raise StoreError("is a folder in a store; expected a file")
+            raise StoreError("is a folder in a store; only files are fetched")
         folder = folder_of(address, cache_folder() / "stores")
         name = _UNSAFE.sub("_", path.rstrip("/").rpartition("/")[2])[-100:] or "file"
         kept = folder / f"{found.version:016x}-{found.size or 0}" / name

@@ -321,7 +321,7 @@ def open_store(address: str) -> tuple[Store, str]:
     try:
         import fsspec
     except ModuleNotFoundError:
-        raise MissingExtraError(f"{scheme}:// addresses", "remote") from None
+        raise MissingExtraError(f"opening {scheme}:// addresses", "remote") from None
     try:
         kind = fsspec.get_filesystem_class(scheme)
         options = kind._get_kwargs_from_urls(address)
@@ -357,7 +357,7 @@ def _missing(scheme: str, error: ImportError) -> TwlError:
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     package = (cause.name or "").partition(".")[0]
     if package in ("fsspec", "s3fs"):
-        return MissingExtraError(f"{scheme}:// addresses", "remote")
+        return MissingExtraError(f"opening {scheme}:// addresses", "remote")
     if not package:
         return TwlError(f"{scheme}:// addresses cannot be opened ({without_secrets(str(error))})")
     return TwlError(f"{scheme}:// addresses need the package {package}: pip install {package}")

@@ -25,7 +25,6 @@ from twlcli.stores.faults import StoreError
 from twlcli.stores.fetch import resolved as resolved_object
 from twlcli.stores.store import Store, StoredObject, open_store
 
-
 _THREADS = 16  # requests at once that ask what objects are like
 
 
@@ -117,7 +116,7 @@ class StoredRoot:
             StoreError: there is nothing.
         """
         store, path = self._place
-        if self.address.endswith("/") or "/" not in path.strip("/") and store.pages:
+        if self.address.endswith("/") or ("/" not in path.strip("/") and store.pages):
             return None
         return store.find_named(path)
 
