@@ -66,7 +66,7 @@ class Bucket:
         self.client.put_object(Bucket="pics", Key=key, Body=PNG if content is None else content)
 
     def get(self, key: str) -> bytes:
-        return self.client.get_object(Bucket="pics", Key=key)["Body"].read()
+        return bytes(self.client.get_object(Bucket="pics", Key=key)["Body"].read())
 
     def stored(self) -> list[str]:
         found = self.client.list_objects_v2(Bucket="pics").get("Contents", ())

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from twlcli.stores.address import is_address, shown, without_secrets
+from twlcli.io import is_address
+from twlcli.stores.address import shown, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,8 @@ from twlcli.annotations.vocabulary import (
 from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
-from twlcli.io import parse_json
+from twlcli.io import is_address, parse_json
 from twlcli.labels import Vocabulary, some_of
-from twlcli.stores.address import is_address
 
 
 @dataclass(frozen=True)

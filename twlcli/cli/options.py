@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twlcli.stores.address import is_address
+from twlcli.io import is_address
 
 DATA_HELP = "A label file, or a folder with labels; `twl data show DATA` prints what is in it."
 

@@ -15,7 +15,7 @@ from twlcli.cli import tag_options as options
 from twlcli.cli.printable import say
 from twlcli.cli.tag import pages, refuse, sidecars_of, tables_of
 from twlcli.errors import TwlError
-from twlcli.stores.address import is_address
+from twlcli.io import is_address
 
 if TYPE_CHECKING:
     from twlcli.tagging.outputs.fan_out import Tally

@@ -21,7 +21,8 @@ from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
 from twlcli.cli.printable import data_stream
 from twlcli.errors import TwlError
-from twlcli.stores.address import is_address, shown
+from twlcli.io import is_address
+from twlcli.stores.address import shown
 
 if TYPE_CHECKING:
     from twlcli.tagging.outputs.output import Output
@@ -91,7 +92,9 @@ def tag(
             ),
         }
     )
-    title = ", ".join(map(shown, paths or ())) or "images"
+    title = (
+        ", ".join(shown(path) if is_address(path) else path for path in paths or ()) or "images"
+    )
     others: list[Output] = []
     others += sidecars_of(
         txt=txt,
@@ -114,7 +117,7 @@ def tag(
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
-        errors=None if errors is None else shown(errors),
+        errors=shown(errors) if is_address(errors) else errors,
         streams=any(each.file is None for each in tables),
     )
     with terminable(), report.reported():

@@ -18,7 +18,7 @@ from twlcli.errors import ImageError
 from twlcli.images.decode import open_upright, read_upright, upright
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.preprocess import cropped
-from twlcli.io import check_count, listed
+from twlcli.io import check_count, is_address, listed
 from twlcli.model.decisions import (
     calibration_of,
     given_labels,
@@ -30,7 +30,7 @@ from twlcli.model.load import load_predictor
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.parallel import in_threads, usable_cores
-from twlcli.stores.address import is_address, shown
+from twlcli.stores.address import shown
 
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 

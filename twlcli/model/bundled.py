@@ -7,7 +7,7 @@ from pathlib import Path
 
 import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
-from twlcli.stores.address import is_address
+from twlcli.io import is_address
 
 DEFAULT_MODEL = "photos-small"
 

@@ -15,7 +15,7 @@ from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
 from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
-from twlcli.io import check_count, check_free, listed, partial_path, place_of
+from twlcli.io import check_count, check_free, is_address, listed, partial_path, place_of
 from twlcli.model.bundled import default_model, model_path
 from twlcli.model.decisions import (
     never_given_note,
@@ -26,7 +26,7 @@ from twlcli.model.decisions import (
 )
 from twlcli.model.load import load_onnx
 from twlcli.model.onnx import CPU_BATCH
-from twlcli.stores.address import is_address, shown
+from twlcli.stores.address import shown
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest

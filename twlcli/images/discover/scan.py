@@ -18,7 +18,7 @@ from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members
 from twlcli.images.discover.walk import Walker, is_glob, is_tar, parts_of
 from twlcli.images.image_file import ImageFile
-from twlcli.stores.address import is_address
+from twlcli.io import is_address
 
 if TYPE_CHECKING:
     from twlcli.images.discover.remote import StoredRoot
