@@ -15,8 +15,8 @@ from twlcli.stores.faults import StoppedError, StoreError
 from twlcli.stores.fetch import Part, fetch, resolved
 from twlcli.stores.store import StoredObject
 
-THREADS = 24  # requests at once: at 50 ms each nearly 500 images a second
-AHEAD = 64  # images that are fetched or wait for it
+THREADS = 32  # requests at once: at 50 ms each some 600 images a second
+AHEAD = 96  # images that are fetched or wait for it
 BYTES = 1 << 30  # of the folder; more only where one batch of images is larger
 GONE_AFTER = 60.0  # seconds in which nothing could be fetched, and
 GONE_FAILURES = 20  # so many objects in a row: then the store is gone
