@@ -107,14 +107,13 @@ def timed(place: str, environment: dict[str, str]) -> float:
     """Seconds of one run of `twl tag`, its start included."""
     command = [sys.executable, "-m", "twlcli", "tag", place, "--no-journal", "--out", "-"]
     start = time.perf_counter()
-    subprocess.run(
-        command,
-        env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(done.stderr)
+    return seconds
 
 
 def cpu_of(process: int) -> float:
@@ -184,7 +183,8 @@ def page(query: dict[str, list[str]], contents: dict[str, bytes], etags: dict[st
         for key in keys[:most]
     ]
     more = len(keys) > most
-    token = f"<NextContinuationToken>{escape(keys[most - 1])}</NextContinuationToken>" * more
+    last = keys[:most][-1] if keys else ""
+    token = f"<NextContinuationToken>{escape(last)}</NextContinuationToken>" * more
     body = (
         '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"<Name>{BUCKET}</Name><IsTruncated>{str(more).lower()}</IsTruncated>{token}"

@@ -92,9 +92,7 @@ def tag(
             ),
         }
     )
-    title = (
-        ", ".join(shown(path) if is_address(path) else path for path in paths or ()) or "images"
-    )
+    title = ", ".join(shown(path) if is_address(path) else path for path in paths or ()) or "images"
     others: list[Output] = []
     others += sidecars_of(
         txt=txt,
