@@ -69,7 +69,7 @@ $(VENV)/.test: $(VENV)/.train
 
 $(VENV)-ray/.ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
-	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check -e '.[ray,parquet]' daft pandas pytest
+	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check -e '.[ray,remote,parquet]' daft pandas 'moto[server]' pytest
 	touch $@
 
 $(VENV)-docs/.docs: pyproject.toml

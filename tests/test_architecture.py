@@ -31,6 +31,7 @@ FLOORS = [
     ["images"],
     ["model"],
     ["recipe", "losses", "pages", "heads"],
+    ["stores"],
     ["confined", "labels", "io", "parallel", "versions"],
     ["errors"],
 ]

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import stat
 import zipfile
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import IO, Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, TypeGuard, cast
 
 from twlcli.errors import TwlError, reason_of
 
@@ -26,6 +27,25 @@ else:
 
 _DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# --- paths and addresses --------------------------------------------------------------------------
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_LOCAL = frozenset(("file", "local"))  # paths, which twl opens itself
+
+
+def is_address(path: object) -> TypeGuard[str]:
+    r"""Whether a path given as text is an address; a local file of that very name comes first.
+
+    Example:
+        >>> [is_address(each) for each in ("s3://bucket/a.jpg", "photos", r"C:\x", "file:///a")]
+        [True, False, False, False]
+    """
+    if not isinstance(path, str):
+        return False
+    found = _SCHEME.match(path)
+    return found is not None and found[1].lower() not in _LOCAL and not os.path.lexists(path)
+
 
 # --- may a file be written ------------------------------------------------------------------------
 

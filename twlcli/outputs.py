@@ -10,6 +10,7 @@ from twlcli.tagging.outputs.parquet import Parquet
 from twlcli.tagging.outputs.review.output import Review
 from twlcli.tagging.outputs.scores import ScoreTable
 from twlcli.tagging.outputs.txt import TxtSidecars
+from twlcli.tagging.outputs.uploaded import Uploaded
 from twlcli.tagging.outputs.xmp.inside import EmbeddedXmp
 from twlcli.tagging.outputs.xmp.writer import XmpSidecars
 
@@ -29,5 +30,6 @@ __all__ = [
     "ScoreTable",
     "Sink",
     "TxtSidecars",
+    "Uploaded",
     "XmpSidecars",
 ]

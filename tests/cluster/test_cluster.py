@@ -253,6 +253,55 @@ def test_a_cluster_that_is_not_there_is_said_at_once(images, tmp_path):
     assert "no Ray cluster answers at 127.0.0.1:9, which RAY_ADDRESS names" in found.stderr
 
 
+def test_from_a_store_into_a_store(images, tmp_path):
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: make test-ray")
+    import boto3
+
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket="pics")
+    for path in sorted(images.rglob("*.*")):
+        client.upload_file(str(path), "pics", f"in/{path.relative_to(images).as_posix()}")
+    command = [sys.executable, "-m", "twlcli", "tag", "s3://pics/in", "--engine", "ray"]
+    try:
+        for out, code, said in (
+            ("s3://pics/tags/", 3, "151 images: 150 tagged, 1 failed"),
+            ("s3://none/tags/", 2, "s3://none/tags/: no such bucket"),
+        ):
+            found = subprocess.run(
+                [*command, "--out", out],
+                capture_output=True,
+                text=True,
+                env={**os.environ, **settings},
+            )
+            assert found.returncode == code, found.stderr
+            assert said in found.stderr
+        for each in client.list_objects_v2(Bucket="pics", Prefix="tags/")["Contents"]:
+            local = tmp_path / each["Key"]
+            local.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file("pics", each["Key"], str(local))
+    finally:
+        client.close()
+        server.stop()
+    expected = alone(images, tmp_path / "one.parquet")
+    assert tagged(tmp_path / "tags").cast(expected.schema).equals(expected)
+    assert list(failures(tmp_path / "tags")) == ["bad.jpg"]
+
+
 @pytest.mark.slow
 def test_the_command_starts_a_ray_of_its_own_and_goes_on(images, tmp_path):
     command = [sys.executable, "-m", "twlcli", "tag", str(images), "--engine", "ray", "--out"]

@@ -48,7 +48,7 @@ from twlcli.annotations.vocabulary import (
 from twlcli.annotations.yolo import is_yolo, read_yolo
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
-from twlcli.io import parse_json
+from twlcli.io import is_address, parse_json
 from twlcli.labels import Vocabulary, some_of
 
 
@@ -137,7 +137,8 @@ def read_labels(
     table or JSON Lines file do not, they are looked for; see `located.located`.
 
     Args:
-        path: a label file, or a folder that a format describes or that holds `labels.csv`.
+        path: a label file, or a folder that a format describes or that holds `labels.csv`; also
+            the address of a file in a store, whose images are named by `images`.
         vocabulary: the labels of an existing model; the columns then are these, in this order.
             Without it they are sorted by name, or stand in the order that the format gives.
         options: each may be left out:
@@ -216,6 +217,10 @@ def read_with(
 
 def _read_one(path: Path | str, options: ReadOptions) -> Annotations:
     """One label file or folder, as far as it goes by itself."""
+    if is_address(path):
+        from twlcli.stores.cached import local_copy  # most labels lie on the disk
+
+        path = local_copy(str(path))
     path, name = Path(path), options.format
     if name is not None and name not in FORMATS:
         hint = did_you_mean(name, FORMATS) or f"; formats are {', '.join(FORMATS)}"

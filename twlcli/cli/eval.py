@@ -23,6 +23,7 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="MODEL... [DATA]",
+        parser=options.on_disk,
         help="MODEL: an exported .onnx model, a run folder, a .safetensors checkpoint, or scores "
         "of `twl tag --scores`; several are compared with the first. DATA: labelled images. "
         f"{options.DATA_HELP} [default: what the first run was trained on]",

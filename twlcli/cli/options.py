@@ -7,11 +7,30 @@ from typing import Annotated
 
 import typer
 
+from twlcli.io import is_address
+
 DATA_HELP = "A label file, or a folder with labels; `twl data show DATA` prints what is in it."
 
 # Labels: `twl data`, train, eval, compare, and the labelled images of `twl export --int8`.
+
+
+def on_disk(text: str) -> Path:
+    """The path of a file; for an address of a store that of a local copy."""
+    if is_address(text):
+        from twlcli.stores.cached import local_copy
+
+        return local_copy(text)
+    return Path(text)
+
+
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help=f"Labelled images. {DATA_HELP}", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        parser=on_disk,
+        help=f"Labelled images. {DATA_HELP}",
+        show_default=False,
+    ),
 ]
 Split = Annotated[
     str | None,

@@ -15,6 +15,7 @@ from twlcli.cli import tag_options as options
 from twlcli.cli.printable import say
 from twlcli.cli.tag import pages, refuse, sidecars_of, tables_of
 from twlcli.errors import TwlError
+from twlcli.io import is_address
 
 if TYPE_CHECKING:
     from twlcli.tagging.outputs.fan_out import Tally
@@ -69,6 +70,7 @@ def retag(
         {
             "--hierarchy requires --xmp": hierarchy is not None and not xmp,
             "--restore-deleted requires --xmp": restore_deleted and not xmp,
+            "--errors requires a file on the disk": is_address(errors),
         }
     )
     others: list[Output] = []

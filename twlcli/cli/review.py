@@ -96,19 +96,21 @@ def review(
         out,
         count,
         None if labelled is None else read_with(labelled, reading),
-        title=", ".join(path.name or str(path) for path in paths or ()) or "images",
+        title=", ".join(Path(path).name or path for path in paths or ()) or "images",
         decoding=Decoding(exact, max_pixels or MAX_PIXELS, accept_damaged),
         workers=workers,
         told=lambda *counts: shown.append(counts),
     )
     outputs: list[Output] = [page]
     if errors is not None:
-        outputs.append(FailureTable(errors))
+        outputs.append(FailureTable(Path(errors)))
     if is_score_table(model):
         given = {"from": lists, "include": include, "exclude": exclude, "hidden": hidden}
         if useless := next((name for name, value in given.items() if value), None):
             raise TwlError(f"--{useless} has no meaning with scores: all their images are taken")
-        tally = _of_scores(model, paths or (), outputs, errors, threshold=threshold, force=force)
+        tally = _of_scores(
+            model, [*map(Path, paths or ())], outputs, errors, threshold=threshold, force=force
+        )
     else:
         report = TagReport(default_model=False, tables=[out], errors=errors, streams=False)
         with terminable(), report.reported():
@@ -148,7 +150,7 @@ def _of_scores(
     scores: Path,
     paths: Sequence[Path],
     outputs: Sequence[Output],
-    errors: Path | None,
+    errors: str | None,
     *,
     threshold: str | None,
     force: bool,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,6 +21,8 @@ from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
 from twlcli.cli.printable import data_stream
 from twlcli.errors import TwlError
+from twlcli.io import is_address
+from twlcli.stores.address import shown
 
 if TYPE_CHECKING:
     from twlcli.tagging.outputs.output import Output
@@ -141,7 +144,7 @@ def tag(
                 },
             )
         return
-    title = ", ".join(map(str, paths or ())) or "images"
+    title = ", ".join(shown(path) if is_address(path) else path for path in paths or ()) or "images"
     others: list[Output] = []
     others += sidecars_of(
         txt=txt,
@@ -156,15 +159,15 @@ def tag(
     if scores is not None:
         from twlcli.tagging.outputs.scores import ScoreTable
 
-        others.append(ScoreTable(scores))
+        others.append(_placed(scores, ScoreTable))
     others += pages(gallery, title, errors, bom=bom)
     only_errors = len(others) == (errors is not None)
     outs = out or (["-"] if only_errors else [])
-    tables = tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
+    tables = list(uploaded(outs, format_name, bom=bom, image_prefix=image_prefix))
     report = TagReport(
         default_model=model is None,
         tables=[each.file for each in tables if each.file is not None],
-        errors=errors,
+        errors=shown(errors) if is_address(errors) else errors,
         streams=any(each.file is None for each in tables),
     )
     with terminable(), report.reported():
@@ -211,6 +214,37 @@ def refuse(wrong: dict[str, bool]) -> None:
             raise TwlError(sentence)
 
 
+def uploaded(
+    outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None
+) -> Iterator[Output]:
+    """As `tables_of`, with those whose names are addresses uploaded."""
+    if not any(map(is_address, outs)):
+        yield from tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
+        return
+    from twlcli.stores.upload import beside, staged
+    from twlcli.tagging.outputs.uploaded import Uploaded
+
+    places = {str(staged(out)): out for out in outs if is_address(out)}
+    names = {address: place for place, address in places.items()}
+    local = [names.get(out, out) for out in outs]
+    addresses = {Path(place).parent: address for place, address in places.items()}
+    for each in tables_of(local, format_name, bom=bom, image_prefix=image_prefix):
+        address = None if each.file is None else addresses.get(each.file.parent)
+        if address is None or each.file is None:
+            yield each
+        else:
+            yield Uploaded(each, beside(address, each.file.name))
+
+
+def _placed(name: str, make: Callable[[Path], Output]) -> Output:
+    """What `make` makes of the name of a file, be it an address."""
+    if not is_address(name):
+        return make(Path(name))
+    from twlcli.tagging.outputs.uploaded import Uploaded
+
+    return Uploaded.to(name, make)
+
+
 def tables_of(
     outs: Sequence[str], format_name: str | None, *, bom: bool, image_prefix: str | None
 ) -> list[Output]:
@@ -227,6 +261,8 @@ def tables_of(
     if outs.count("-") > 1:
         raise TwlError("--out - is given more than once")
     for out in outs:
+        if is_address(out):
+            raise TwlError(f"{shown(out)}: expected a file on the disk")
         if out in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
             raise TwlError(f"--out {out}: --out - is standard output")
     if format_name is not None and not outs:
@@ -317,16 +353,22 @@ def sidecars_of(
         yield EmbeddedXmp(levels, restore_deleted, originals)
 
 
-def pages(gallery: Path | None, title: str, errors: Path | None, *, bom: bool) -> Iterator[Output]:
-    """The gallery, and the table of failures."""
+def pages(gallery: str | None, title: str, errors: str | None, *, bom: bool) -> Iterator[Output]:
+    """The gallery, and the table of failures.
+
+    Raises:
+        TwlError: the gallery would not be on the disk.
+    """
+    if gallery is not None and is_address(gallery):
+        raise TwlError(f"{shown(gallery)}: a gallery links to images beside it on the disk")
     if gallery is not None:
         from twlcli.tagging.outputs.gallery.page import Gallery
 
-        yield Gallery(gallery, title)
+        yield Gallery(Path(gallery), title)
     if errors is not None:
         from twlcli.tagging.outputs.csv import FailureTable
 
-        yield FailureTable(errors, bom=bom)
+        yield _placed(errors, partial(FailureTable, bom=bom))
 
 
 # --- how it is read, and stopped ------------------------------------------------------------------

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 Paths = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Argument(
         metavar="PATHS...",
-        help="Images, folders, WebDataset .tar shards, and quoted globs such as 'a/**/*.jpg'.",
+        help="Images, folders, WebDataset .tar shards, and quoted globs such as 'a/**/*.jpg'; also "
+        "in stores, such as s3://bucket/photos.",
     ),
 ]
 Lists = Annotated[
@@ -55,12 +56,12 @@ Engine = Annotated[
 ]
 
 Model = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="FILE",
         help="An exported .onnx model, a folder with a model of another program (WD tagger, timm, "
-        "transformers), hf:ORG/NAME on the Hugging Face hub, or a name from `twl models` [default: "
-        "photos-small, which knows twenty everyday labels]",
+        "transformers), hf:ORG/NAME on the Hugging Face hub, an address in a store, or a "
+        "name from `twl models` [default: photos-small, which knows twenty everyday labels]",
     ),
 ]
 TopK = Annotated[
@@ -90,8 +91,8 @@ Outs = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="A .csv, .jsonl or .parquet file, or - for standard output (repeatable) [default: -, "
-        "unless another output is chosen]",
+        help="A .csv, .jsonl or .parquet file, on the disk or in a store, or - for standard output "
+        "(repeatable) [default: -, unless another output is chosen]",
     ),
 ]
 Format = Annotated[
@@ -167,11 +168,11 @@ Hierarchy = Annotated[
     ),
 ]
 Gallery = Annotated[
-    Path | None,
+    str | None,
     typer.Option(metavar="FILE", help="Also write an HTML page of thumbnails with their tags."),
 ]
 ScoresFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--scores",
         metavar="FILE",
@@ -187,7 +188,7 @@ Unordered = Annotated[
     ),
 ]
 Errors = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="FILE", help="Write a CSV of the images that cannot be read, with the reason."
     ),

@@ -15,6 +15,7 @@ from twlcli.cli.printable import print_caveats, say
 from twlcli.errors import TwlError
 from twlcli.images.image_file import Failure
 from twlcli.io import partial_path
+from twlcli.stores.address import shown
 from twlcli.tagging.outputs.fan_out import Tally
 from twlcli.tagging.run import TagStart
 
@@ -29,7 +30,7 @@ _DEFAULT_MODEL = (
 class Failures:
     """The images that failed, of which the first are shown in the end."""
 
-    def __init__(self, errors: Path | None) -> None:
+    def __init__(self, errors: Path | str | None) -> None:
         """Begin with none; `errors` is the file that lists all."""
         self._errors = errors
         self.shown: list[Failure] = []
@@ -59,7 +60,7 @@ class TagReport:
     """Watches a run: its progress, what failed, and how it ended."""
 
     def __init__(
-        self, *, default_model: bool, tables: list[Path], errors: Path | None, streams: bool
+        self, *, default_model: bool, tables: list[Path], errors: Path | str | None, streams: bool
     ) -> None:
         """Begin with nothing done.
 
@@ -87,6 +88,12 @@ class TagReport:
         self._start = start
         if self._default_model:
             say(_DEFAULT_MODEL)
+        for upload in start.uploads:
+            say(
+                f"{shown(upload.address)} is uploaded once it is complete; until then {upload.file}"
+            )
+        if start.uploads and start.journal is not None:
+            say(f"progress is recorded in {start.journal}")
         if start.never_given:
             say(start.never_given)
         if start.is_short or not sys.stderr or not sys.stderr.isatty():

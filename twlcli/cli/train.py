@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="DATA", help=f"Images to train on. {shared.DATA_HELP}"),
+        typer.Argument(
+            metavar="DATA", parser=shared.on_disk, help=f"Images to train on. {shared.DATA_HELP}"
+        ),
     ] = None,
     out: Annotated[
         Path | None,

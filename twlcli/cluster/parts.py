@@ -12,6 +12,10 @@ from pyarrow import dataset, fs
 
 from twlcli.cluster.worker import FAILED, OUTCOME, TAGGED
 from twlcli.errors import TwlError
+from twlcli.io import is_address
+from twlcli.stores.address import shown
+from twlcli.stores.faults import StoreError
+from twlcli.stores.store import open_store
 
 _OWN = "_twl"  # readers of Parquet pass over names that begin so
 _PENDING = ".pending.parquet"  # ends the names of Ray's notes on parts that may not be whole
@@ -33,8 +37,22 @@ class Parts:
 
     @classmethod
     def at(cls, folder: Path | str) -> Parts:
-        """A folder of this machine, which need not be there."""
-        return cls(str(folder), Path(folder).absolute().as_posix(), fs.LocalFileSystem())
+        """A folder of this machine or of a store, which need not be there.
+
+        Raises:
+            TwlError: the store does not answer, or has no such bucket.
+        """
+        if not is_address(folder):
+            return cls(str(folder), Path(folder).absolute().as_posix(), fs.LocalFileSystem())
+        store, path = open_store(folder)
+        try:
+            next(store.entries(path), None)
+        except StoreError as error:
+            if not error.missing or error.message == "no such bucket":
+                raise error.at(shown(folder)) from error
+        return cls(
+            shown(folder), path.rstrip("/"), fs.PyFileSystem(fs.FSSpecHandler(store.plain()))
+        )
 
     @property
     def checkpoint(self) -> str:
@@ -59,7 +77,7 @@ class Parts:
             with self.files.open_output_stream(f"{note}.tmp") as stream:
                 stream.write(json.dumps(conditions, indent=2).encode())
             self.files.move(f"{note}.tmp", note)
-        except OSError as error:
+        except Exception as error:  # of files and of stores, each with errors of its own
             raise TwlError(f"{self.place}: cannot be written ({error})") from error
 
     def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

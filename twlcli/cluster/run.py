@@ -75,8 +75,9 @@ def tag_on_ray(
     machine; where there is none, one is started for this run.
 
     Args:
-        paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
-        folder: of the parts.
+        paths: images, folders, `.tar` shards and globs, also in stores; see
+            `images.discover.scan.scan`.
+        folder: of the parts; also an address, such as `s3://bucket/tags`.
         model: as for `tag_files`, as are the next options.
         threshold: which labels are given.
         top_k: at most this many labels.

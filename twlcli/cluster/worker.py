@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,15 +16,16 @@ from numpy.typing import NDArray
 import twlcli
 from twlcli.errors import TwlError
 from twlcli.images.decoding import USUAL, Caveat, Decoding
-from twlcli.images.image_file import ByteRange, Failure, ImageFile
+from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
 from twlcli.images.sandbox import Cut, Decoder, DecoderProcess, Limits
 from twlcli.model.load import load_onnx
+from twlcli.stores.spool import Spool
 from twlcli.tagging import pipeline
 from twlcli.tagging.outputs.fan_out import FanOut
 from twlcli.tagging.tag_rules import TagRules
 from twlcli.tagging.tags import Row
 
-IMAGE, OUTCOME = "image", "outcome"
+IMAGE, FILE, OUTCOME = "image", "file", "outcome"
 TAGGED, FAILED = "tagged", "failed"
 ROWS = pyarrow.schema(
     [
@@ -34,43 +36,18 @@ ROWS = pyarrow.schema(
         pyarrow.field(OUTCOME, pyarrow.string(), nullable=False),
     ]
 )
-FILES = pyarrow.schema(
-    [
-        (IMAGE, pyarrow.string()),
-        ("path", pyarrow.string()),
-        ("failure", pyarrow.string()),
-        ("offset", pyarrow.int64()),
-        ("size", pyarrow.int64()),
-        ("mtime_ns", pyarrow.int64()),
-    ]
-)
+FILES = pyarrow.schema([(IMAGE, pyarrow.string()), (FILE, pyarrow.binary())])
 
 
 def as_row(file: ImageFile) -> dict[str, Any]:
     """A file as a row of `FILES`; what has no name in UTF-8 becomes a failure."""
-    part = file.byte_range
-    name, path, failure = file.name, str(file.path), file.failure
     try:
-        f"{name}{path}".encode()
+        file.name.encode()
     except UnicodeEncodeError:
-        name, path = (text.encode("utf-8", "backslashreplace").decode() for text in (name, path))
         failure = "its name is not UTF-8, as Ray's tables need it; tag it without Ray"
-    return {
-        IMAGE: name,
-        "path": path,
-        "failure": failure,
-        "offset": part and part.offset,
-        "size": part and part.size,
-        "mtime_ns": part and part.mtime_ns,
-    }
-
-
-def as_file(row: dict[str, Any]) -> ImageFile:
-    """The file of a row of `FILES`."""
-    part = None
-    if row["offset"] is not None:
-        part = ByteRange(row["offset"], row["size"], row["mtime_ns"])
-    return ImageFile(Path(row["path"]), row[IMAGE], row["failure"], part)
+        name = file.name.encode("utf-8", "backslashreplace").decode()
+        file = replace(file, name=name, failure=failure)
+    return {IMAGE: file.name, FILE: pickle.dumps(file)}
 
 
 @dataclass(frozen=True)
@@ -128,16 +105,19 @@ class TaggingWorker:
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """The rows of the files of a batch, of `FILES`, as `ROWS`."""
         job, rows = self._job, _Rows()
-        pipeline.tag(
-            map(as_file, batch.to_pylist()),
-            self._predictor,
-            FanOut([rows], rules=job.rules),
-            decoders=self._decoders,
-            thresholds=job.thresholds,
-            top_k=job.top_k,
-            batch_size=job.batch_size,
-            decoding=job.decoding,
-        )
+        size = job.batch_size or self._predictor.batch_size
+        with Spool(least=size, most_bytes=MAX_BYTES) as spool:
+            pipeline.tag(
+                map(pickle.loads, batch[FILE].to_pylist()),
+                self._predictor,
+                FanOut([rows], rules=job.rules),
+                decoders=self._decoders,
+                thresholds=job.thresholds,
+                top_k=job.top_k,
+                batch_size=size,
+                decoding=job.decoding,
+                spool=spool,
+            )
         return pyarrow.Table.from_pylist(rows.taken, schema=ROWS)
 
 

@@ -6,9 +6,13 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError
 from twlcli.images.image_file import MAX_BYTES, ImageFile, read_range
+
+if TYPE_CHECKING:
+    from twlcli.stores.store import StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,8 @@ class Identity:
 
     Attributes:
         size: bytes.
-        mtime_ns: time of the last change, nanoseconds; that of the tar for its member.
+        mtime_ns: time of the last change, nanoseconds; that of the tar for its member; in a store
+            what tells versions of the object apart.
         offset: where a member's bytes begin in its tar; 0 for a file.
         sha256: of the content, where it was asked for.
     """
@@ -36,9 +41,14 @@ class Identity:
 
 
 def identify(file: ImageFile, *, content: bool = False) -> Identity | None:
-    """The identity of a file, with its content's hash if asked for; None if it cannot be told."""
+    """The identity of a file, with its content's hash if asked for; None if it cannot be told.
+
+    In a store the ETag stands for the content, which is not read.
+    """
     if file.failure is not None:
         return None
+    if file.stored is not None:
+        return _of_stored(file, file.stored)
     try:
         sha256 = _sha256(file) if content else None
         if file.byte_range is not None:
@@ -49,6 +59,14 @@ def identify(file: ImageFile, *, content: bool = False) -> Identity | None:
         return Identity(status.st_size, status.st_mtime_ns, sha256=sha256)
     except (OSError, ImageError):  # decoding will say why
         return None
+
+
+def _of_stored(file: ImageFile, found: StoredObject) -> Identity | None:
+    if found.version is None:
+        return None
+    if file.byte_range is not None:
+        return Identity(file.byte_range.size, found.version, file.byte_range.offset)
+    return Identity(-1 if found.size is None else found.size, found.version)
 
 
 def _sha256(file: ImageFile) -> bytes:

@@ -6,9 +6,13 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twlcli.errors import ImageError
 from twlcli.images.kinds import KIND_OF_SUFFIX
+
+if TYPE_CHECKING:
+    from twlcli.stores.store import StoredObject
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -49,6 +53,8 @@ class ImageFile:
         byte_range: the part of `path` that is the image; None where it is the whole file.
         folders: those that were given, where it was found in one of them, perhaps over a link that
             leads out of all; empty where the file itself was named.
+        stored: the object in a store that is the image, or of which `byte_range` is; then `path`
+            is no file.
     """
 
     path: Path
@@ -56,6 +62,7 @@ class ImageFile:
     failure: str | None = None
     byte_range: ByteRange | None = None
     folders: tuple[Path, ...] = ()
+    stored: StoredObject | None = None
 
 
 @dataclass(frozen=True)

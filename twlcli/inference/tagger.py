@@ -18,7 +18,7 @@ from twlcli.errors import ImageError
 from twlcli.images.decode import open_upright, read_upright, upright
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.preprocess import cropped
-from twlcli.io import check_count, listed
+from twlcli.io import check_count, is_address, listed
 from twlcli.model.decisions import (
     calibration_of,
     given_labels,
@@ -30,6 +30,7 @@ from twlcli.model.load import load_predictor
 from twlcli.model.predictor import Predictor
 from twlcli.model.spec import ModelSpec
 from twlcli.parallel import in_threads, usable_cores
+from twlcli.stores.address import shown
 
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -81,7 +82,7 @@ class Tagger:
         check_count("top_k", top_k)
         check_count("max_pixels", max_pixels)
         check_count("batch_size", batch_size)
-        self._source = Path(source)
+        self._source = source if is_address(source) else Path(source)
         self._provider = provider
         self._device = device
         self._threshold = None if top_k is not None and threshold is None else wish_text(threshold)
@@ -94,7 +95,7 @@ class Tagger:
         return {key: value for key, value in vars(self).items() if key.startswith("_")}
 
     def __repr__(self) -> str:
-        return f"Tagger({str(self._source)!r})"
+        return f"Tagger({shown(str(self._source))!r})"
 
     @property
     def labels(self) -> tuple[str, ...]:

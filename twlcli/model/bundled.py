@@ -7,6 +7,7 @@ from pathlib import Path
 
 import twlcli
 from twlcli.errors import ModelError, RecipeError, did_you_mean
+from twlcli.io import is_address
 
 DEFAULT_MODEL = "photos-small"
 ON_HUB = "hf:"  # before ORG/NAME of a model on the Hugging Face hub
@@ -60,15 +61,21 @@ def bundled_models() -> list[BundledModel]:
 
 
 def model_path(model: Path | str) -> Path:
-    """A file or folder, or where there is none of that name a bundled model, or one of the hub.
+    """A file or folder, or where there is none of that name a bundled model, or a downloaded one.
 
     Args:
-        model: a path, a name, or `hf:ORG/NAME`; see `hub.downloaded`.
+        model: a path, a name, the address of a file in a store, or `hf:ORG/NAME`; see
+            `hub.downloaded`.
 
     Raises:
         ModelError: a model of the hub is not there, or cannot be downloaded.
-        MissingExtraError: a model of the hub without huggingface_hub.
+        TwlError: there is nothing at the address, or it cannot be fetched.
+        MissingExtraError: what downloads it is not installed.
     """
+    if is_address(model):
+        from twlcli.stores.cached import local_copy  # most models lie on the disk
+
+        return local_copy(str(model))
     path = Path(model)
     if path.as_posix().startswith(ON_HUB) and not path.exists():
         from twlcli.model.hub import downloaded

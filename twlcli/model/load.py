@@ -57,7 +57,7 @@ def load_onnx(
 
 
 def load_predictor(
-    source: Path,
+    source: Path | str,
     *,
     provider: str | None = None,
     device: str | None = None,
@@ -68,7 +68,8 @@ def load_predictor(
 
     Args:
         source: an exported `.onnx`, a run folder, a `.safetensors` checkpoint, a folder with a
-            model of another program, `hf:ORG/NAME`, or the name of a bundled model.
+            model of another program, `hf:ORG/NAME`, the address of a file in a store, or the name
+            of a bundled model.
         provider: what runs an `.onnx`, a key of `PROVIDERS`; None for the fastest available.
         device: what runs a run or checkpoint: `auto` (None), `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: threads of one call of an `.onnx` on the CPU; 0 is one for each core.

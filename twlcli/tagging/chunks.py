@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -145,17 +145,28 @@ class JournalLookup:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file of a run: as it is now, where that is known, and its row if the journal has it."""
+    """One file of a run: as it is now, where that is known, and its row if the journal has it.
+
+    `decoded` is what is decoded in its place: the copy of an image in a store.
+    """
 
     file: ImageFile
     identity: Identity | None = None
     stored: Row | None = None
+    decoded: ImageFile | None = None
 
 
 def chunked(
-    files: Iterable[ImageFile], lookup: JournalLookup | None, *, batch_size: int, workers: int
+    files: Iterable[ImageFile],
+    lookup: JournalLookup | None,
+    *,
+    batch_size: int,
+    workers: int,
+    fetched: Callable[[Iterator[Item]], Iterator[Item]] = iter,
 ) -> Iterator[tuple[Item, ...]]:
     """Consecutive files in chunks of at most `batch_size` to compute, stored ones among them.
+
+    `fetched` gives the items back with what has to be fetched of them.
 
     Yields:
         Chunks in the order of the files. The rows that `2 * workers` chunks hold from the journal
@@ -164,7 +175,7 @@ def chunked(
     most_stored = max(1, STORED_AT_ONCE // (2 * workers))
     chunk: list[Item] = []
     stored = 0
-    for item in _items(files, lookup):
+    for item in fetched(_items(files, lookup)):
         chunk.append(item)
         stored += item.stored is not None
         if stored == most_stored or len(chunk) - stored == batch_size:
@@ -180,5 +191,9 @@ def _items(files: Iterable[ImageFile], lookup: JournalLookup | None) -> Iterator
         return
     remaining = iter(files)
     while some := list(islice(remaining, _AT_ONCE)):
+        if any(file.stored is not None and file.stored.version is None for file in some):
+            from twlcli.images.discover.remote import resolved  # most runs read no store
+
+            some = resolved(some)
         found = identities(some, content=lookup.content)
         yield from map(Item, some, found, lookup.recall(some, found))

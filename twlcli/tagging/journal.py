@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
@@ -230,32 +230,38 @@ class Journal:
                     (_key(path), self._output_run),
                 )
 
-    def finish(self, outputs: Iterable[Path]) -> None:
-        """Note what these files are like, now that they are complete."""
+    def finish(
+        self, outputs: Iterable[Path], elsewhere: Mapping[Path, tuple[int, int]] | None = None
+    ) -> None:
+        """Note what these files are like, now that they are complete.
+
+        `elsewhere` gives the status, as for `made`, of those that are in a store.
+        """
         with self._file.transaction():
             for path in outputs:
-                status = path.stat()
+                status = (elsewhere or {}).get(path) or _status(path)
                 self._file.execute(
                     "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, 0)",
-                    (_key(path), self._output_run, status.st_size, status.st_mtime_ns),
+                    (_key(path), self._output_run, *status),
                 )
 
-    def made(self, output: Path, partial: Path) -> bool:
+    def made(self, output: Path, partial: Path, status: tuple[int, int] | None = None) -> bool:
         """Whether `output` came from this run's rows and nobody has changed it since.
 
         Args:
             output: a file that exists.
             partial: where its rows lie until it is complete.
+            status: its size, and what tells its versions apart; None for the time of its last
+                change.
         """
         query = "SELECT size, mtime_ns, pending FROM outputs WHERE path = ? AND run = ?"
         found = self._file.execute(query, (_key(output), self._output_run))
         if not found:
             return False
         ((size, mtime_ns, pending),) = found
-        status = output.stat()
         # Killed after the partial file got its final name and before that could be noted.
         renamed = bool(pending) and not partial.exists()
-        return renamed or (size, mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return renamed or (size, mtime_ns) == (status or _status(output))
 
     def _record(self, now: Identity, row: Entry) -> tuple[object, ...]:
         tags, reason = None, None
@@ -304,6 +310,11 @@ def _inserts(
         some = rows[start : start + _AT_ONCE]
         marks = f"({','.join('?' * len(some[0]))})"
         yield f"{into} {','.join([marks] * len(some))}", tuple(chain.from_iterable(some))
+
+
+def _status(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _key(path: Path) -> bytes:

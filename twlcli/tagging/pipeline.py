@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from twlcli.parallel import usable_cores
 from twlcli.tagging.chunks import Choice, Item, JournalLookup, chunked
 from twlcli.tagging.outputs.fan_out import FanOut, Tally
 from twlcli.tagging.tags import Logits, Row, Scores
+
+if TYPE_CHECKING:
+    from twlcli.stores.spool import Spool
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def tag(
     ordered: bool = True,
     lookup: JournalLookup | None = None,
     logits: bool = False,
+    spool: Spool | None = None,
     progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Tag images and hand each one's row to every output.
@@ -85,6 +90,7 @@ def tag(
             there once the outputs have them.
         logits: whether rows carry them, for outputs of scores; those of the journal as it keeps
             them.
+        spool: where images in stores are fetched to.
         progress: told now and then how far the run has come.
 
     Returns:
@@ -101,8 +107,14 @@ def tag(
     if lookup is not None:
         choice = lookup.choice
     size = batch_size or predictor.batch_size
+    fetched: Callable[[Iterator[Item]], Iterator[Item]] = iter
+    if spool is not None:
+        from twlcli.tagging.fetching import Fetching  # most runs read no store
+
+        fetching = Fetching(spool)
+        fetched, decoders = fetching.fetched, [fetching.releasing(each) for each in decoders]
     chunks = stream(
-        chunked(files, lookup, batch_size=size, workers=len(decoders)),
+        chunked(files, lookup, batch_size=size, workers=len(decoders), fetched=fetched),
         predictor,
         files_of=_missing,
         decoders=decoders,
@@ -130,7 +142,7 @@ def tag(
 
 def _missing(items: Sequence[Item]) -> list[ImageFile]:
     """The files whose rows have to be computed."""
-    return [item.file for item in items if item.stored is None]
+    return [item.decoded or item.file for item in items if item.stored is None]
 
 
 def _rows(

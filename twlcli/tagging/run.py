@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
@@ -13,9 +13,9 @@ from twlcli.errors import TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.discover.left_out import LeftOut
 from twlcli.images.discover.scan import STANDARD_INPUT, scan
-from twlcli.images.image_file import Failure, ImageFile
+from twlcli.images.image_file import MAX_BYTES, Failure, ImageFile
 from twlcli.images.sandbox import Decoder, Limits, decoder_processes
-from twlcli.io import check_count, check_free, listed, partial_path, place_of
+from twlcli.io import check_count, check_free, is_address, listed, partial_path, place_of
 from twlcli.model.bundled import default_model, model_path
 from twlcli.model.decisions import (
     never_given_note,
@@ -26,6 +26,7 @@ from twlcli.model.decisions import (
 )
 from twlcli.model.load import load_onnx
 from twlcli.model.onnx import CPU_BATCH
+from twlcli.stores.address import shown
 from twlcli.tagging import pipeline
 from twlcli.tagging.chunks import Choice, JournalLookup
 from twlcli.tagging.fingerprint import Decision, model_digest
@@ -36,6 +37,8 @@ from twlcli.tagging.outputs.tables import is_table, needs_images, table
 
 if TYPE_CHECKING:  # a run without them starts without them
     from twlcli.model.spec import ModelSpec
+    from twlcli.stores.spool import Spool
+    from twlcli.stores.upload import Upload
     from twlcli.tagging.shards import Shard, ShardRecord
     from twlcli.tagging.tag_rules import TagRules
 
@@ -54,6 +57,7 @@ class TagStart:
         count: walks through the images a second time, to count them; None if they come only once.
         left_out: what the search for images passes over; complete when the run is.
         never_given: which labels no probability reaches the threshold of, in words; or empty.
+        uploads: the files that go into a store once they are complete.
     """
 
     model: Path
@@ -63,6 +67,7 @@ class TagStart:
     count: Callable[[], Iterable[object]] | None
     left_out: LeftOut
     never_given: str
+    uploads: Sequence[Upload] = ()
 
 
 class TagWatcher(Protocol):
@@ -129,12 +134,13 @@ def tag_files(
     the image it was reading.
 
     Args:
-        paths: images, folders, `.tar` shards and globs; see `images.discover.scan.scan`.
+        paths: images, folders, `.tar` shards and globs, also in stores, such as
+            `s3://bucket/photos`; see `images.discover.scan.scan`.
         model: an exported `.onnx`, a folder with a model of another program, `hf:ORG/NAME`, or the
             name of a bundled model; None for the default.
-        outputs: what to write: paths that end in `.csv`, `.jsonl` or `.parquet`, or outputs such as
-            `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`, `ScoreTable(path)`,
-            `LabelStudio(path)` and `FailureTable(path)`.
+        outputs: what to write: paths and addresses that end in `.csv`, `.jsonl` or `.parquet`, or
+            outputs such as `XmpSidecars()`, `TxtSidecars()`, `Gallery(path)`, `Review(path)`,
+            `ScoreTable(path)`, `LabelStudio(path)` and `FailureTable(path)`.
         lists: files with more paths, one per line; `-` is `standard_input`.
         null: paths in lists end with NUL instead of a line break.
         standard_input: the stream that `-` reads.
@@ -153,8 +159,8 @@ def tag_files(
         ordered: write rows in the order of the files; otherwise as they are ready.
         force: replace output files that exist.
         journal: the file that records progress. "auto" puts it beside the first output file, or for
-            sidecars alone into the first folder, and refuses one of another user's; None records
-            nothing.
+            sidecars alone into the first folder, and refuses one of another user's; where the
+            first output goes into a store, it is in the user's own folder. None records nothing.
         content_hash: detect changed files by a hash of their content, not by size and time.
         retry_failed: retry images that could not be read before.
         provider: the execution provider, a key of `PROVIDERS`; None for the fastest available.
@@ -188,7 +194,8 @@ def tag_files(
         raise TwlError(
             "nothing to tag", hint="give images or folders, or a list of them with {lists}"
         )
-    written = [table(Path(each)) if isinstance(each, Path | str) else each for each in outputs]
+    written, uploads = _written(outputs)
+    lists = [_local(each) for each in lists]
     chosen = default_model() if model is None else model_path(model)
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
@@ -218,6 +225,7 @@ def tag_files(
             if path.is_file()
         ],
         outputs=written,
+        uploads=uploads,
         force=force,
         ordered=ordered,
         journal=kept,
@@ -234,14 +242,57 @@ def tag_files(
         watcher=watcher or Silent(),
     )
     run.check_outputs()
+    for path in filter(is_address, paths):
+        run.check_takes_stored(shown(str(path)))
+    # Lists may name addresses too.
+    reads_stores = bool(lists) or any(map(is_address, paths))
     work = pipeline.spread(
         run.scan(left_out=run.left_out), workers=workers, batch_size=batch_size or CPU_BATCH
     )
     usual = Limits()
     limits = Limits(time_limit or usual.seconds, memory_limit or usual.megabytes)
     # The processes start while this one loads the model.
-    with decoder_processes(work.workers, limits) as decoders:
-        return run.tag(work, decoders)
+    with (
+        decoder_processes(work.workers, limits) as decoders,
+        _spool(work.workers, batch_size) if reads_stores else nullcontext() as spool,
+    ):
+        return run.tag(work, decoders, spool)
+
+
+def _written(
+    outputs: Sequence[Output | Path | str],
+) -> tuple[list[Output], dict[Path, Upload]]:
+    """The outputs as they are written to the disk, and which of the files are uploaded then."""
+    written: list[Output] = []
+    uploads: dict[Path, Upload] = {}
+    for each in outputs:
+        address = each if is_address(each) else getattr(each, "address", None)
+        if isinstance(address, str):
+            from twlcli.stores.upload import Upload
+            from twlcli.tagging.outputs.uploaded import Uploaded
+
+            uploaded = each if isinstance(each, Uploaded) else Uploaded.to(address, table)
+            written.append(uploaded.output)
+            assert uploaded.file is not None, "what is uploaded is a file"
+            uploads[uploaded.file] = Upload(uploaded.file, address)
+        else:
+            written.append(table(Path(each)) if isinstance(each, Path | str) else each)
+    return written, uploads
+
+
+def _local(path: Path | str) -> Path | str:
+    """A list's file; of an address a local copy."""
+    if is_address(path):
+        from twlcli.stores.cached import local_copy
+
+        return local_copy(str(path))
+    return path
+
+
+def _spool(workers: int, batch_size: int | None) -> Spool:
+    from twlcli.stores.spool import Spool
+
+    return Spool(least=batch_size or CPU_BATCH, most_bytes=MAX_BYTES)
 
 
 def _journal_path(
@@ -276,6 +327,7 @@ class _Run:
     shard: Shard | None
     inputs: Sequence[Path]
     outputs: Sequence[Output]
+    uploads: dict[Path, Upload]
     force: bool
     ordered: bool
     journal: Path | None
@@ -309,9 +361,27 @@ class _Run:
         may_be_ours = self.journal is not None and self.journal.exists()
         self._check_names()
         for path in self.files:
-            check_free(path, force=self.force or may_be_ours)
+            if path not in self.uploads:
+                check_free(path, force=self.force or may_be_ours)
+            else:
+                self._check_stored(self.uploads[path], ours=self.force or may_be_ours)
         if self.shard is not None and not any(map(self._is_joined, self.outputs)):
             raise TwlError("a shard needs a table in a file, for merging with the others")
+
+    def check_takes_stored(self, name: str) -> None:
+        """Raise TwlError for an image in a store where an output needs the images as files."""
+        if any(getattr(output, "needs_files", False) for output in self.outputs):
+            raise TwlError(
+                f"{name}: is in a store; sidecars, galleries and reviews need images on the disk"
+            )
+
+    @staticmethod
+    def _check_stored(upload: Upload, *, ours: bool) -> None:
+        """Raise TwlError where a file in a store would be replaced, or it does not answer."""
+        if upload.status() is not None and not ours:
+            raise TwlError(
+                f"{shown(upload.address)}: exists already", hint="use {force} to replace it"
+            )
 
     def _check_names(self) -> None:
         """Raise TwlError where a file is needed twice, be it only until the run is complete."""
@@ -340,7 +410,7 @@ class _Run:
 
             yield self.journal, [self.journal.with_name(self.journal.name + end) for end in BESIDE]
 
-    def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder]) -> Tally:
+    def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder], spool: Spool | None) -> Tally:
         """Load the model, then tag everything."""
         predictor = load_onnx(self.model, provider=self.provider, threads=work.threads)
         spec = predictor.spec
@@ -357,6 +427,7 @@ class _Run:
             self._count(),
             self.left_out,
             "" if self.threshold is None else never_given_note(spec, self.threshold),
+            list(self.uploads.values()),
         )
 
         def decision() -> Decision:
@@ -392,19 +463,40 @@ class _Run:
                     ordered=self.ordered,
                     lookup=lookup,
                     logits=self.with_scores,
+                    spool=spool,
                     progress=self.watcher.advanced,
                 )
-            if lookup is not None:
+            if lookup is not None and not self.uploads:
                 lookup.journal.finish(self.files)
             if record is not None:
                 record.finish(self._rows_written(tally), decision().conditions)
+            if self.uploads:
+                sent = self._upload(with_records=record is not None)
+                if lookup is not None:
+                    lookup.journal.finish(self.files, sent)
         return tally
 
+    def _upload(self, *, with_records: bool) -> dict[Path, tuple[int, int]]:
+        """Upload what is complete; what each file is like in its store."""
+        sent = {}
+        for path, upload in self.uploads.items():
+            upload.send()
+            sent[path] = upload.status() or (0, 0)
+            if with_records:
+                from twlcli.tagging.shards import record_path
+
+                record = record_path(path)
+                if record.exists():
+                    replace(upload, file=record, address=f"{upload.address}.shard").send()
+        return sent
+
     def _no_outputs(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
-        """The images, of which none may be an output."""
+        """The images, of which none may be an output, and none in a store for some of them."""
         outputs = {str(place_of(path)): path for path in self.files}
         names = {path.name for path in self.files}
         for file in files:
+            if file.stored is not None:
+                self.check_takes_stored(file.name)
             if Path(file.path).name in names:
                 path = outputs.get(str(place_of(Path(file.path))))
                 if path is not None:
@@ -444,7 +536,13 @@ class _Run:
         )
         with opened as journal:
             for path in self.files:
-                ours = self.force or not path.exists() or journal.made(path, partial_path(path))
+                partial = partial_path(path)
+                if (upload := self.uploads.get(path)) is not None:
+                    there = upload.status()
+                    ours = self.force or there is None or journal.made(path, partial, there)
+                    self._check_stored(upload, ours=ours)
+                    continue
+                ours = self.force or not path.exists() or journal.made(path, partial)
                 check_free(path, force=ours)
             journal.begin(self.files)
             yield JournalLookup(

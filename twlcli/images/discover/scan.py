@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from twlcli.errors import TwlError
 from twlcli.images.discover.compact import CompactSet
@@ -18,6 +18,10 @@ from twlcli.images.discover.path_list import read_list
 from twlcli.images.discover.tar import members
 from twlcli.images.discover.walk import Walker, is_glob, is_tar, parts_of
 from twlcli.images.image_file import ImageFile
+from twlcli.io import is_address
+
+if TYPE_CHECKING:
+    from twlcli.images.discover.remote import StoredRoot
 
 __all__ = ["STANDARD_INPUT", "ImageFile", "scan"]
 
@@ -46,6 +50,8 @@ def scan(
       images, tars, and folders as a whole, sorted as in a folder.
     - A list names files and tars, relative to the current folder. What cannot be read there is
       yielded with its `failure`.
+    - An address such as `s3://bucket/photos` is taken in the same way, as a folder, object, tar,
+      glob or a line of a list. Its names are addresses without secrets; see `stores.address.shown`.
 
     Each real folder is walked once, so that links that lead in circles end; a file that several
     sources name comes once, where it comes first. Memory grows by the names in the largest folder,
@@ -71,7 +77,7 @@ def scan(
             none; raised before the first file. Later, when a list is no list of names.
     """
     patterns = Patterns(include=include, exclude=exclude)
-    roots = [_Root.of(path) for path in paths]
+    roots = [_root(path) for path in paths]
     for root in roots:
         root.check(patterns, hidden=hidden)
     for each in lists:
@@ -93,6 +99,14 @@ def scan(
 def _chained(*parts: Iterator[ImageFile]) -> Iterator[ImageFile]:
     for part in parts:
         yield from part
+
+
+def _root(path: Path | str) -> _Root | StoredRoot:
+    if is_address(path):
+        from twlcli.images.discover.remote import StoredRoot  # most runs read no store
+
+        return StoredRoot(str(path))
+    return _Root.of(path)
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,9 @@ class _Root:
         raise TwlError(f"{self.path}: no images in this folder{hint}")
 
 
-def _scan(roots: list[_Root], walker: Walker, *, alone: bool) -> Iterator[ImageFile]:
+def _scan(
+    roots: Sequence[_Root | StoredRoot], walker: Walker, *, alone: bool
+) -> Iterator[ImageFile]:
     for root in roots:
         for file in root.find(walker, alone=alone):
             yield from _opened(file, walker)
@@ -155,7 +171,14 @@ def _opened(file: ImageFile, walker: Walker) -> Iterator[ImageFile]:
     if file.failure is not None or not is_tar(file.name):
         yield file
         return
-    for member in members(file.path, file.name, hidden=walker.hidden, left_out=walker.left_out):
+    found = members(
+        file.path,
+        file.name,
+        hidden=walker.hidden,
+        left_out=walker.left_out,
+        stored=file.stored,
+    )
+    for member in found:
         if member.byte_range is None or walker.patterns.takes(member.name[len(file.name) + 1 :]):
             yield member
 
@@ -178,6 +201,13 @@ def _listed(
 
 def _named(names: Iterator[str], walker: Walker) -> Iterator[ImageFile]:
     for text in names:
+        if is_address(text):
+            from twlcli.images.discover.remote import named_in_list
+
+            image = named_in_list(text)
+            if is_tar(image.name) or walker.patterns.takes(image.name):
+                yield from _opened(image, walker)
+            continue
         path = Path(text)
         name = path.as_posix()
         if is_tar(name) or walker.patterns.takes(name):
@@ -202,6 +232,10 @@ def _once(files: Iterator[ImageFile]) -> Iterator[ImageFile]:
     real_folder = lru_cache(1024)(os.path.realpath)
     seen = CompactSet()
     for file in files:
+        if file.stored is not None:
+            if seen.adds((file.name, file.byte_range and file.byte_range.offset)):
+                yield file
+            continue
         folder, name = os.path.split(file.path)
         if seen.adds((real_folder(folder), name, file.byte_range and file.byte_range.offset)):
             yield file

@@ -5,8 +5,10 @@ from __future__ import annotations
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from twlcli.images.discover.compact import CompactSet
 from twlcli.images.discover.left_out import LeftOut, is_system_folder
@@ -17,6 +19,10 @@ from twlcli.images.image_file import (
     is_passed_over,
     suffix_of,
 )
+from twlcli.stores.faults import StoreError
+
+if TYPE_CHECKING:
+    from twlcli.stores.store import StoredObject
 
 MAX_HEADER = 1 << 16  # bytes of all headers before one member; the longest path takes 4 KiB
 _MAX_GLOBALS = 1000  # global header fields, which the tar's reader keeps
@@ -24,7 +30,12 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 
 
 def members(
-    path: Path, name: str, *, hidden: bool = False, left_out: LeftOut | None = None
+    path: Path,
+    name: str,
+    *,
+    hidden: bool = False,
+    left_out: LeftOut | None = None,
+    stored: StoredObject | None = None,
 ) -> Iterator[ImageFile]:
     """The images in a plain tar, in its order; only the headers are read.
 
@@ -38,6 +49,7 @@ def members(
         name: what the tar is called in outputs; members are `name/member`.
         hidden: also take members whose name, or a folder of theirs, starts with a dot.
         left_out: counts the photographs that nothing installed can read.
+        stored: the tar, where it is in a store; its headers are read by ranges.
 
     Yields:
         The images. Where the tar is damaged, cut off, not a plain tar or holds no images, the last
@@ -45,16 +57,15 @@ def members(
     """
     seen = CompactSet()
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise tarfile.ReadError(f"not a file ({stat.filemode(status.st_mode)})")
-        with path.open("rb") as file:
-            for member in _headers(file, status.st_size):
+        with _opened(path) if stored is None else _opened_in_store(stored) as opened:
+            tar = opened.tar
+            for member in _headers(opened.file, opened.size):
                 folders = member.name.split("/")[:-1]
                 if any(map(is_system_folder, folders)) or (_is_hidden(member.name) and not hidden):
                     continue
                 if is_image(member.name):
-                    yield _found(path, name, member, seen, status.st_mtime_ns)
+                    found = _found(path, name, member, seen, opened.mtime_ns)
+                    yield found if tar is None else replace(found, stored=tar)
                 elif left_out is not None and is_passed_over(member.name):
                     left_out.suffixes[suffix_of(member.name)] += 1
         if not seen:
@@ -63,8 +74,43 @@ def members(
         yield ImageFile(path, name, str(error))
     except FileNotFoundError:
         yield ImageFile(path, name, "no such file")
+    except StoreError as error:
+        if error.passing:  # whatever follows would be missing
+            raise error.at(name) from error
+        yield ImageFile(path, name, error.message)
     except OSError as error:
         yield ImageFile(path, name, f"cannot be read ({error.strerror or error})")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A tar that is open, its bytes, what tells its versions apart, and where it is in a store."""
+
+    file: BinaryIO
+    size: int
+    mtime_ns: int
+    tar: StoredObject | None = None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Opened]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise tarfile.ReadError(f"not a file ({stat.filemode(status.st_mode)})")
+    with path.open("rb") as file:
+        yield _Opened(file, status.st_size, status.st_mtime_ns)
+
+
+@contextmanager
+def _opened_in_store(stored: StoredObject) -> Iterator[_Opened]:
+    from twlcli.stores.fetch import resolved
+    from twlcli.stores.ranges import Ranges
+
+    tar = resolved(stored)
+    if tar.size is None:
+        raise tarfile.ReadError("the store does not say how large it is; download it")
+    file = cast(BinaryIO, Ranges(tar, tar.size))
+    yield _Opened(file, tar.size, tar.version or 0, tar)
 
 
 def _found(

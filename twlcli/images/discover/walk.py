@@ -79,7 +79,7 @@ def parts_of(glob: str) -> tuple[Path, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class Folder:
     """A folder on the way: its path, what goes before its names, how the patterns see it."""
 
     path: str
@@ -121,7 +121,7 @@ class Walker:
 
         `prefix` goes before the names; the patterns see the path below `root`.
         """
-        yield from self._walk(_Folder(str(root.absolute()), prefix, "", EVERYTHING), ())
+        yield from self._walk(Folder(str(root.absolute()), prefix, "", EVERYTHING), ())
 
     def glob(self, pattern: str) -> Iterator[ImageFile]:
         """The images and tars that a glob matches, and the images below folders that it matches.
@@ -132,10 +132,10 @@ class Walker:
         """
         root, rest = parts_of(pattern)
         prefix = "" if root == Path() else root.as_posix().rstrip("/") + "/"
-        folder = _Folder(str(root.absolute()), prefix, prefix, _closed({0}, rest))
+        folder = Folder(str(root.absolute()), prefix, prefix, closed({0}, rest))
         yield from self._walk(folder, rest)
 
-    def _walk(self, root: _Folder, parts: tuple[str, ...]) -> Iterator[ImageFile]:
+    def _walk(self, root: Folder, parts: tuple[str, ...]) -> Iterator[ImageFile]:
         waiting = [iter([root])]  # what is left to walk on each level
         while waiting:
             folder = next(waiting[-1], None)
@@ -158,7 +158,7 @@ class Walker:
                     yield ImageFile(path, folder.prefix + name, failure, folders=self.given)
             waiting.append(self._below(folder, found.folders, parts))
 
-    def _list(self, folder: _Folder, parts: tuple[str, ...]) -> _Found:
+    def _list(self, folder: Folder, parts: tuple[str, ...]) -> _Found:
         found = _Found(SortedNames(), {}, SortedNames())
         with os.scandir(folder.path) as entries:
             for entry in entries:
@@ -169,20 +169,26 @@ class Walker:
                     if not self._leaves_out(entry.name, folder, parts):
                         found.folders.add(entry.name)
                     continue
-                matched = len(parts) in after
-                below = matched or -1 in after  # not only on the way to what is wanted
-                if (below and is_image(entry.name)) or (matched and is_tar(entry.name)):
+                if self._wants(entry.name, folder, parts, after):
                     found.files.add(entry.name)
                     if failure := _failure(entry):
                         found.failures[entry.name] = failure
-                elif below and is_passed_over(entry.name) and self._takes(folder, entry.name):
-                    self.left_out.suffixes[suffix_of(entry.name)] += 1
         return found
 
-    def _takes(self, folder: _Folder, name: str) -> bool:
+    def _wants(self, name: str, folder: Folder, parts: tuple[str, ...], after: Reached) -> bool:
+        """Whether a file is an image or tar that is wanted; what cannot be read here is counted."""
+        matched = len(parts) in after
+        below = matched or -1 in after  # not only on the way to what is wanted
+        if (below and is_image(name)) or (matched and is_tar(name)):
+            return True
+        if below and is_passed_over(name) and self._takes(folder, name):
+            self.left_out.suffixes[suffix_of(name)] += 1
+        return False
+
+    def _takes(self, folder: Folder, name: str) -> bool:
         return self.patterns.takes(folder.relative + name)
 
-    def _leaves_out(self, name: str, folder: _Folder, parts: tuple[str, ...]) -> bool:
+    def _leaves_out(self, name: str, folder: Folder, parts: tuple[str, ...]) -> bool:
         """Whether a folder is a system folder that the glob does not name; then it is counted."""
         if not is_system_folder(name) or name in {_at(place, parts) for place in folder.reached}:
             return False
@@ -191,16 +197,19 @@ class Walker:
         return True
 
     def _below(
-        self, folder: _Folder, names: SortedNames, parts: tuple[str, ...]
-    ) -> Iterator[_Folder]:
+        self, folder: Folder, names: SortedNames, parts: tuple[str, ...]
+    ) -> Iterator[Folder]:
         """The folders in a folder, as far as they may hold images that are taken."""
         for name in names:
             relative = f"{folder.relative}{name}/"
             if self.patterns.enters(relative):
-                after = _closed(self._after(name, parts, folder.reached), parts)
-                path = os.path.join(folder.path, name)  # noqa: PTH118
+                after = closed(self._after(name, parts, folder.reached), parts)
+                path = self._joined(folder.path, name)
                 everything = EVERYTHING if len(parts) in after else frozenset()
-                yield _Folder(path, f"{folder.prefix}{name}/", relative, after | everything)
+                yield Folder(path, f"{folder.prefix}{name}/", relative, after | everything)
+
+    def _joined(self, folder: str, name: str) -> str:
+        return os.path.join(folder, name)  # noqa: PTH118
 
     def _after(self, name: str, parts: tuple[str, ...], reached: Reached) -> Reached:
         """What of the glob is reached with one more name; empty where it does not match."""
@@ -211,7 +220,7 @@ class Walker:
         taken = {
             place for place in reached if visible and (place == -1 or _at(place, parts) == "**")
         }
-        after = set(_closed(taken, parts))
+        after = set(closed(taken, parts))
         for place in reached:
             part = _at(place, parts)
             if part not in ("", "**") and (visible or part.startswith(".")) and fnmatch(name, part):
@@ -224,7 +233,7 @@ def _at(place: int, parts: tuple[str, ...]) -> str:
     return parts[place] if 0 <= place < len(parts) else ""
 
 
-def _closed(reached: set[int] | Reached, parts: tuple[str, ...]) -> Reached:
+def closed(reached: set[int] | Reached, parts: tuple[str, ...]) -> Reached:
     """`reached`, and what lies behind a `**`, which may stand for no folder at all."""
     closed = set(reached)
     for place, part in enumerate(parts):

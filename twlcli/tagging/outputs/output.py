@@ -78,7 +78,9 @@ class RunFacts:
 class Output(Protocol):
     """Something that a run writes.
 
-    Where an output has an attribute `needs_logits` that is true, rows have their logits.
+    Where an output has an attribute `needs_logits` that is true, rows have their logits. Where it
+    has one `needs_files` that is true, it opens the images, or writes beside them, and takes none
+    of a store.
     """
 
     @property

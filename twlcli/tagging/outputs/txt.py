@@ -49,6 +49,8 @@ class TxtSidecars:
     existing: str | None = None
     file: None = None
 
+    needs_files = True
+
     def __post_init__(self) -> None:
         check_names(self.names)
         if self.existing is not None and self.existing not in EXISTING:

@@ -48,6 +48,8 @@ class Gallery:
     file: Path
     title: str = "images"
 
+    needs_files = True
+
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""

@@ -61,6 +61,8 @@ class Review:
 
     needs_logits = True
 
+    needs_files = True
+
     def __post_init__(self) -> None:
         check_count("count", self.count)
         if self.file.suffix.lower() not in (".html", ".htm"):

@@ -45,6 +45,8 @@ class EmbeddedXmp:
     exiftool: str = "exiftool"
     file: None = None
 
+    needs_files = True
+
     @contextmanager
     def open(self, run: RunFacts) -> Iterator[Sink]:
         """As an `Output` does."""

@@ -57,6 +57,8 @@ class XmpSidecars:
     restore_deleted: bool = False
     file: None = None
 
+    needs_files = True
+
     def __post_init__(self) -> None:
         check_names(self.names)
 
