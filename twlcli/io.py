@@ -31,7 +31,6 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # --- paths and addresses --------------------------------------------------------------------------
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
-_LOCAL = frozenset(("file", "local"))  # paths, which twl opens itself
 
 
 def is_address(path: object) -> TypeGuard[str]:
@@ -39,12 +38,11 @@ def is_address(path: object) -> TypeGuard[str]:
 
     Example:
         >>> [is_address(each) for each in ("s3://bucket/a.jpg", "photos", r"C:\x", "file:///a")]
-        [True, False, False, False]
+        [True, False, False, True]
     """
     if not isinstance(path, str):
         return False
-    found = _SCHEME.match(path)
-    return found is not None and found[1].lower() not in _LOCAL and not os.path.lexists(path)
+    return _SCHEME.match(path) is not None and not os.path.lexists(path)
 
 
 # --- may a file be written ------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from twlcli.stores.address import shown, without_secrets
         ("C:/photos", False),
         ("s3:", False),
         ("s3:/bucket", False),
-        ("file:///a.jpg", False),
+        ("file:///a.jpg", True),
         ("a/s3://b", False),
     ],
 )

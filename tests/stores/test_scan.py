@@ -55,6 +55,16 @@ def test_folders_give_what_they_give_on_the_disk(both, options):
     assert remote == local
 
 
+def test_keys_with_empty_parts_are_found(bucket):
+    for key in ("odd/x.png", "odd//lead.png", "odd/a//b.png", "odd/a/", "odd/.././up.png"):
+        bucket.put(key)
+    found = [file.name for file in scan(["s3://pics/odd/"], hidden=True)]
+    assert sorted(found) == [".././up.png", "/lead.png", "a//b.png", "x.png"]
+    assert len([*scan(["s3://pics/odd"])]) == 3
+    with pytest.raises(TwlError, match=r"s3:///x: expected s3://BUCKET and a name in it"):
+        scan(["s3:///x"])
+
+
 def test_pages_come_one_after_the_other(both, monkeypatch):
     expected = [file.name for file in scan([both])]
     monkeypatch.setattr(store, "_PAGE", 3)

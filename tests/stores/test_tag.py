@@ -235,3 +235,32 @@ def test_waits_grow(monkeypatch):
     assert all(
         least <= wait <= 2 * least for least, wait in zip((0.25, 0.5, 1, 2), waits, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("s3://pics/tags", "s3://pics/tags: the suffix"),
+        ("https://example.org/tags.csv", "nothing can be written over HTTP"),
+    ],
+)
+def test_an_output_that_cannot_be_is_named_as_given(bucket, out, said):
+    bucket.put("a.png")
+    with pytest.raises(TwlError) as error:
+        tag_files(["s3://pics/"], outputs=[out])
+    assert said in str(error.value)
+
+
+def test_an_object_may_have_a_longer_name_than_a_file(bucket, model):
+    bucket.put("a.png")
+    name = f"{'é' * 300}.csv"
+    tag_files(["s3://pics/"], model=model, outputs=[f"s3://pics/{name}"])
+    assert bucket.get(name).startswith(b"image,")
+
+
+def test_addresses_of_files_are_taken(model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(PNG)
+    out = tmp_path / "t.csv"
+    tag_files([(tmp_path / "photos").as_uri()], model=model, outputs=[out.as_uri()])
+    assert out.read_text().splitlines()[1].startswith("a.png,")

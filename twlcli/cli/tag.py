@@ -221,19 +221,22 @@ def uploaded(
     if not any(map(is_address, outs)):
         yield from tables_of(outs, format_name, bom=bom, image_prefix=image_prefix)
         return
-    from twlcli.stores.upload import beside, staged
+    from twlcli.stores.upload import beside, named_as_given, staged
     from twlcli.tagging.outputs.uploaded import Uploaded
 
     places = {str(staged(out)): out for out in outs if is_address(out)}
     names = {address: place for place, address in places.items()}
     local = [names.get(out, out) for out in outs]
     addresses = {Path(place).parent: address for place, address in places.items()}
-    for each in tables_of(local, format_name, bom=bom, image_prefix=image_prefix):
+    with named_as_given(names):
+        tables = tables_of(local, format_name, bom=bom, image_prefix=image_prefix)
+    for each in tables:
         address = None if each.file is None else addresses.get(each.file.parent)
         if address is None or each.file is None:
             yield each
         else:
-            yield Uploaded(each, beside(address, each.file.name))
+            is_named = str(each.file) in places
+            yield Uploaded(each, address if is_named else beside(address, each.file.name))
 
 
 def _placed(name: str, make: Callable[[Path], Output]) -> Output:

@@ -46,7 +46,7 @@ class Parts:
             return cls(str(folder), Path(folder).absolute().as_posix(), fs.LocalFileSystem())
         store, path = open_store(folder)
         try:
-            next(store.entries(path), None)
+            next(store.entries(path.rstrip("/")), None)
         except StoreError as error:
             if not error.missing or error.message == "no such bucket":
                 raise error.at(shown(folder)) from error

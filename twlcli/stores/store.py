@@ -147,18 +147,19 @@ class Store:
         return b""
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """What lies in a folder, in the order of the names.
+        """What lies in a folder, whose path ends in no slash, in the order of the names.
 
+        Keys of S3 may have empty parts: `a//b.jpg` lies in a folder without a name.
         Of S3 a page is asked for when it is needed, so that a folder of any size takes the memory
         of one; its order is that of the bytes of UTF-8, which is that of Python's texts.
 
         Raises:
             StoreError: it cannot be listed.
         """
-        folder = path.rstrip("/")
-        if self.pages and folder:
-            yield from self._paged(folder)
+        if self.pages and path:
+            yield from self._paged(path)
             return
+        folder = path.rstrip("/")
         found = []
         for info in self._ask("ls", folder or path, detail=True):
             inside = str(info["name"]).rstrip("/")
@@ -194,7 +195,9 @@ class Store:
                 Entry(each["Key"][len(prefix) :], self._of_page(bucket, each))
                 for each in page.get("Contents", ())
             ]
-            yield from sorted((each for each in found if each.name), key=lambda each: each.name)
+            # An object with the name of the folder stands for the folder.
+            there = (each for each in found if each.name or each.object is None)
+            yield from sorted(there, key=lambda each: each.name)
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -336,7 +339,12 @@ def open_store(address: str) -> tuple[Store, str]:
     try:
         options = fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(address)
         store = _store(scheme, options)
-        return store, store.path(address)
+        path = store.path(address)
+        if store.pages and not path.partition("/")[0]:
+            raise TwlError(f"{shown(address)}: expected {scheme}://BUCKET and a name in it")
+        return store, path
+    except TwlError:
+        raise
     except ImportError as error:
         raise _missing(scheme, error) from error
     except Exception as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from twlcli.errors import TwlError
-from twlcli.stores.address import shown
+from twlcli.stores.address import scheme_of, shown
 from twlcli.stores.faults import StoreError
 from twlcli.stores.folders import folder_of, state_folder
 from twlcli.stores.store import open_store
+
+_READ_ONLY = frozenset(("http", "https"))
+_LONGEST = 100  # bytes of the name of a file; what is written beside it has a longer one
 
 
 def staged(address: str) -> Path:
@@ -24,7 +30,23 @@ def staged(address: str) -> Path:
     name = address.rpartition("/")[2]
     if not name or name in (".", "..") or "\0" in name or "\\" in name:
         raise TwlError(f"{shown(address)}: expected the name of a file at the end")
+    if scheme_of(address) in _READ_ONLY:
+        raise TwlError(f"{shown(address)}: nothing can be written over HTTP")
+    # Names of objects may be longer than those of files.
+    name = os.fsdecode(os.fsencode(name)[-_LONGEST:])
     return folder_of(address, state_folder() / "outputs") / name
+
+
+@contextmanager
+def named_as_given(addresses: Iterable[str]) -> Iterator[None]:
+    """Errors of the block that name where a file is written at first name its address instead."""
+    try:
+        yield
+    except TwlError as error:
+        for address in addresses:
+            error.message = error.message.replace(str(staged(address)), shown(address))
+        error.args = (error.message,)
+        raise
 
 
 def beside(address: str, name: str) -> str:

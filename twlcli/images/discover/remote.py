@@ -176,7 +176,7 @@ class StoredRoot:
             if self._object is not None:  # which the patterns leave out
                 return
             store, path = self._place
-            if next(store.entries(path), None) is None:
+            if next(store.entries(path.rstrip("/")), None) is None:
                 raise TwlError(f"{place}: no such file or folder")
         except StoreError as error:
             reason = error.message

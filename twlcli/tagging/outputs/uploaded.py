@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from twlcli.stores.upload import staged
+from twlcli.stores.upload import named_as_given, staged
 from twlcli.tagging.outputs.output import Output, RunFacts, Sink
 
 
@@ -30,7 +30,8 @@ class Uploaded:
         Raises:
             TwlError: the address names no file.
         """
-        return cls(make(staged(address)), address)
+        with named_as_given([address]):
+            return cls(make(staged(address)), address)
 
     @property
     def file(self) -> Path | None:
