@@ -265,6 +265,7 @@ def test_from_a_store_into_a_store(images, tmp_path):
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "RAY_ADDRESS": "local",  # the cluster of the other tests does not know the store
     }
     client = boto3.client(
         "s3",
@@ -306,7 +307,13 @@ def test_from_a_store_into_a_store(images, tmp_path):
 def test_the_command_starts_a_ray_of_its_own_and_goes_on(images, tmp_path):
     command = [sys.executable, "-m", "twlcli", "tag", str(images), "--engine", "ray", "--out"]
     for done in ("", "151 done before, "):
-        found = subprocess.run([*command, "parts"], cwd=tmp_path, capture_output=True, text=True)
+        found = subprocess.run(
+            [*command, "parts"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_ADDRESS": "local"},
+        )
         assert found.returncode == 3, found.stderr
         assert f"twl: Ray on this machine: 151 images, {done}" in found.stderr
         assert "twl: parts: 151 images: 150 tagged, 1 failed" in found.stderr

@@ -51,3 +51,4 @@ def test_the_same_command_continues(bucket, proxy, model, tmp_path, number, code
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "in an earlier run" in done.stderr
     assert bucket.get("tags.csv") == bucket.get("expected.csv")
+    assert not list((tmp_path / "tmp").glob("twl-*"))

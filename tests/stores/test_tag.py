@@ -7,10 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.images.encoded import encode, picture
 from tests.stores.conftest import PNG
 from twlcli import load_model, tag_files
+from twlcli.cli.app import app
 from twlcli.errors import TwlError
 from twlcli.outputs import Csv, FailureTable, Gallery, Output, TxtSidecars, Uploaded
 from twlcli.stores import faults, spool
@@ -264,3 +266,32 @@ def test_addresses_of_files_are_taken(model, tmp_path):
     out = tmp_path / "t.csv"
     tag_files([(tmp_path / "photos").as_uri()], model=model, outputs=[out.as_uri()])
     assert out.read_text().splitlines()[1].startswith("a.png,")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["s3://key:geheim@pics/photos"], ["a.png", "--model", "s3://key:geheim@pics/m.onnx"]],
+)
+def test_credentials_in_an_address_are_never_printed(bucket, arguments):
+    result = CliRunner().invoke(app, ["tag", *arguments])
+    assert result.exit_code == 2
+    said = f"{result.output}{result.exception}"
+    assert "s3://key@pics/" in said and "has credentials in it" in said
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["merge", "s3://pics/all.csv", "a.csv"],
+        ["retag", "s3://pics/scores.parquet", "--out", "a.csv"],
+        ["export", "run", "--out=s3://pics/m.onnx"],
+        ["tag", "a.png", "--journal", "s3://pics/journal"],
+    ],
+)
+def test_an_address_where_a_file_of_the_disk_is_meant_is_said_to_be_one(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    command = arguments[0]
+    assert f"is in a store; twl {command} takes it from the disk only" in result.output
+    assert "s3://pics/" in result.output

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import TextIOWrapper
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +27,8 @@ from twlcli import __version__
 from twlcli.cli.command import Command
 from twlcli.cli.printable import echo, say
 from twlcli.errors import TwlError
-from twlcli.io import DISK_FULL
+from twlcli.io import DISK_FULL, is_address
+from twlcli.stores.address import shown
 
 # Module and name of the function, or of the group, and the line that the list of commands shows.
 COMMANDS = {
@@ -143,6 +145,28 @@ class Commands(ErrorBoundary):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
+class DiskCommand(Command):
+    """A command that says so where an address is given for a file of the disk."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments.
+
+        Raises:
+            TwlError: an address is meant to be a path.
+        """
+        texts = [*args, *(each.partition("=")[2] for each in args)]
+        addresses = {Path(each): each for each in texts if "://" in each and is_address(each)}
+        rest = super().parse_args(ctx, args)
+        for value in ctx.params.values() if addresses else ():
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(each, Path) and each in addresses:
+                    raise TwlError(
+                        f"{shown(addresses[each])}: is in a store; twl {ctx.info_name} takes it "
+                        "from the disk only"
+                    )
+        return rest
+
+
 def imported(name: str) -> Any:
     """The function, or the `typer.Typer` with functions of its own, that is a command."""
     module, _, attribute = COMMANDS[name][0].partition(":")
@@ -153,7 +177,7 @@ def _built(name: str) -> Any:
     found = imported(name)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, cls=Command)(found)
+        single.command(name, cls=DiskCommand)(found)
         found = single
     return get_command(found)
 

@@ -25,6 +25,7 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
+        parser=options.on_disk,
         help="An exported .onnx model, a folder with a model of another program, hf:ORG/NAME, a "
         "run folder or checkpoint, or a name from `twl models`.",
     ),
@@ -34,6 +35,7 @@ Source = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
+        parser=options.on_disk,
         help="A folder or .onnx file that another program has made, or hf:ORG/NAME.",
     ),
 ]

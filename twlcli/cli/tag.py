@@ -120,7 +120,7 @@ def tag(
                     "shard": shard,
                     "journal": journal,
                     "no-journal": no_journal,
-                    "content-hash": content_hash,
+                    "hash": content_hash,
                     "retry-failed": retry_failed,
                 },
                 options={

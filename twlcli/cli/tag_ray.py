@@ -44,9 +44,15 @@ def tag_on_engine(
             raise TwlError(f"--{name} and --engine cannot be combined")
     if not outs or len(outs) > 1 or outs[0] == "-":
         raise TwlError("--engine requires one folder: --out DIR")
+    if outs[0].lower().endswith((".csv", ".jsonl", ".json", ".parquet")):
+        raise TwlError(f"--out {outs[0]}: --engine writes parts into a folder: --out DIR")
     from twlcli.cluster.run import tag_on_ray
 
-    tally = tag_on_ray(paths, outs[0], watcher=_say_start, **options)
+    try:
+        tally = tag_on_ray(paths, outs[0], watcher=_say_start, **options)
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from here")
+        raise
     count = tally.tagged + tally.failed
     images = "1 image" if count == 1 else f"{count:,} images"
     before = f", {tally.stored:,} of them before" if tally.stored else ""

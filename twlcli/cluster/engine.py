@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from twlcli.parallel import usable_cores
 _AROUND = 2
 _LEAST_ROWS, _MOST_ROWS = 32, 1024  # images of one part
 _PARTS_EACH = 4  # for each worker, where there are images enough, so that they end together
+_LOCAL = "local"  # the address of a Ray of our own, as Ray has it
 _PATIENCE = 10.0  # seconds for a cluster to answer
 _SOME = 0.5  # CPUs of a task that reads or writes
 _STORE_BYTES = 256 << 20  # of a Ray of our own: names and tags go through it, and the model
@@ -92,7 +93,7 @@ def connected() -> Iterator[Cluster]:
         with _one_line_errors():
             is_local = ours and _start()
         there = ray.cluster_resources()
-        address = "local" if is_local else ray.get_runtime_context().gcs_address
+        address = _LOCAL if is_local else ray.get_runtime_context().gcs_address
         yield Cluster(address, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
     finally:
         if ours:
@@ -108,17 +109,18 @@ def _start() -> bool:
     if ":" in named:
         _check_answers(named)
     with _quiet():
-        try:
-            ray.init(address=named or "auto", **options)
-        except ConnectionError:
-            ray.init(
-                num_cpus=usable_cores() + _AROUND,
-                object_store_memory=_STORE_BYTES,
-                include_dashboard=False,
-                **options,
-            )
-            return True
-    return False
+        if named != _LOCAL:
+            with suppress(ConnectionError):
+                ray.init(address=named or "auto", **options)
+                return False
+        ray.init(
+            address=_LOCAL,
+            num_cpus=usable_cores() + _AROUND,
+            object_store_memory=_STORE_BYTES,
+            include_dashboard=False,
+            **options,
+        )
+    return True
 
 
 def _check_answers(address: str) -> None:
@@ -222,7 +224,7 @@ def _settings(parts: Parts) -> Iterator[None]:
     before = context.checkpoint_config, context.enable_progress_bars
     logger = logging.getLogger("ray.data")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)  # what fails is raised
     context.enable_progress_bars = bool(sys.stderr and sys.stderr.isatty())
     context.checkpoint_config = CheckpointConfig(
         id_column=IMAGE,
@@ -242,6 +244,8 @@ def _one_line_errors() -> Iterator[None]:
     """What a worker raised, as it raised it; anything else of Ray as a TwlError on one line."""
     try:
         yield
+    except SystemExit as error:  # of Ray, where its cluster does not answer any more
+        raise TwlError("the Ray cluster is gone; the same command goes on from here") from error
     except ray.exceptions.RayError as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, TwlError):

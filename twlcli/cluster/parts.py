@@ -43,6 +43,8 @@ class Parts:
             TwlError: the store does not answer, or has no such bucket.
         """
         if not is_address(folder):
+            if Path(folder).exists() and not Path(folder).is_dir():
+                raise TwlError(f"{folder}: is not a folder")
             return cls(str(folder), Path(folder).absolute().as_posix(), fs.LocalFileSystem())
         store, path = open_store(folder)
         try:

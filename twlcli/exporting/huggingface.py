@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -66,7 +67,10 @@ def write_hf(source: Path, network: nn.Module, spec: ModelSpec, folder: Path) ->
     calibrated = Calibrated(network, calibration.slope, calibration.offset).eval()
     folded = _folded(source, network, calibration)
     state = {name: value.contiguous() for name, value in folded.state_dict().items()}
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    try:
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:  # which has the errors of files in it
+        raise ModelError(f"{source}: its weights cannot be written ({error})") from error
     _write_json(folder / "config.json", _config(network, spec))
     _write_json(folder / "preprocessor_config.json", _processor(spec.preprocessing))
     thresholds = zip(spec.vocabulary, thresholds_of(spec, None).tolist(), strict=True)

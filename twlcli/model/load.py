@@ -19,6 +19,8 @@ def check_there(source: Path) -> None:
     """Raise ModelError where there is no such run folder or checkpoint, before torch is loaded."""
     if not source.exists():
         raise ModelError(f"{source}: no such model")
+    if source.suffix.lower() == ".onnx":
+        raise ModelError(f"{source}: is exported already; expected a run folder or checkpoint")
     if source.is_dir() and not (source / "model.safetensors").is_file():
         raise ModelError(f"{source}: run has no checkpoint yet")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Self
 from twlcli.errors import TwlError
 from twlcli.stores.faults import StoppedError, StoreError
 from twlcli.stores.fetch import Part, fetch, resolved
+from twlcli.stores.scratch import PrivateFolder, private_folder
 from twlcli.stores.store import StoredObject
 
 THREADS = 32  # requests at once: at 50 ms each some 600 images a second
@@ -45,7 +45,7 @@ class Spool:
         self._changed = threading.Condition()
         self._sizes: dict[Path, int] = {}
         self._next = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: PrivateFolder | None = None
         self._failed_in_a_row = 0
         self._reached = time.monotonic()
 
@@ -116,7 +116,7 @@ class Spool:
     def _path(self, number: int, suffix: str) -> Path:
         with self._changed:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="twl-")
+                self._folder = private_folder()
             return Path(self._folder.name, f"{number}{suffix}")
 
     def _admit(self, number: int, target: Path | None, size: int) -> None:

@@ -340,8 +340,14 @@ def open_store(address: str) -> tuple[Store, str]:
         options = fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(address)
         store = _store(scheme, options)
         path = store.path(address)
-        if store.pages and not path.partition("/")[0]:
+        bucket = path.partition("/")[0]
+        if store.pages and not bucket:
             raise TwlError(f"{shown(address)}: expected {scheme}://BUCKET and a name in it")
+        if store.pages and "@" in bucket:
+            raise TwlError(
+                f"{shown(address)}: has credentials in it; expected them in the environment or in "
+                "the files of the store's client"
+            )
         return store, path
     except TwlError:
         raise
