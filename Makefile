@@ -64,7 +64,7 @@ $(VENV)/.train: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.train
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test,consumers]'
 	touch $@
 
 $(VENV)-ray/.ray: pyproject.toml
