@@ -165,5 +165,5 @@ def by_channel(like: Tensor, values: tuple[float, float, float]) -> Tensor:
     """A number for each channel, (1, 3, 1, 1); made on the device, which copies would wait for."""
     made = like.new_empty((1, 3, 1, 1))
     for channel, value in enumerate(values):
-        made[:, channel] = value
+        made[:, channel].fill_(value)
     return made

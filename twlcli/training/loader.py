@@ -90,6 +90,11 @@ class Batch:
         """The batch on a device."""
         return self._with(tensor.to(device, non_blocking=True) for tensor in self._tensors)
 
+    def used_by(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory until a stream, other than that which made the copy, is done with it."""
+        for tensor in self._tensors:
+            tensor.record_stream(stream)
+
     def split(self, parts: int) -> list[Batch]:
         """The batch in parts whose sizes differ by one at most; all name what was unreadable."""
         pieces = [tensor.tensor_split(parts) for tensor in self._tensors]
