@@ -100,6 +100,13 @@ class Load:
     def batch(self) -> int:
         return self.recipe.schedule.batch_size
 
+    @property
+    def labels(self) -> int:
+        return len(self.data.vocabulary)
+
+    def drawn_batch(self) -> Batch:
+        return drawn_batch(self.recipe, self.labels)
+
 
 class Endless(EpochOrder):
     """Epoch after epoch, so that a small folder has no end either."""
@@ -158,26 +165,24 @@ def labelled(images: Path, table: Path) -> Annotations:
     return read_labels(table, separator=";")
 
 
-def drawn_batch(load: Load) -> Batch:
+def drawn_batch(recipe: Recipe, labels: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    count, size, labels = load.batch, load.recipe.image.size, len(load.data.vocabulary)
+    count, size = recipe.schedule.batch_size, recipe.image.size
     images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
     targets = (torch.rand(count, labels, generator=generator) < RATE).to(torch.int8)
     order, ones = torch.arange(3.0).repeat(count, 1), torch.ones(count, 3)
     return Batch(images, Colour(order, ones, torch.zeros(count, 3)), targets)
 
 
-def stepper(setting: Setting, load: Load) -> Stepper:
-    recipe = load.recipe.with_settings(
+def stepper(setting: Setting, recipe: Recipe, labels: int, device: torch.device) -> Stepper:
+    recipe = recipe.with_settings(
         [
             f"train.precision={setting.precision}",
             f"train.compile={str(setting.mode == 'compiled').lower()}",
         ]
     )
-    network = build_backbone(
-        setting.network, len(load.data.vocabulary), image_size=recipe.image.size
-    )
-    one = Stepper(network, recipe, preprocessing_of(recipe.image), Ranks(load.device))
+    network = build_backbone(setting.network, labels, image_size=recipe.image.size)
+    one = Stepper(network, recipe, preprocessing_of(recipe.image), Ranks(device))
     if setting.layout == "contiguous":  # which twl does not offer
         one.network.to(memory_format=torch.contiguous_format)
         one._input = lambda *values: network_input(*values).contiguous()
@@ -218,7 +223,7 @@ def copied(batch: Batch, device: torch.device) -> Generator[int]:
 
 def plain(setting: Setting, load: Load, workers: int) -> Generator[int]:
     device, size = load.device, load.recipe.image.size
-    network = build_backbone(setting.network, len(load.data.vocabulary), image_size=size)
+    network = build_backbone(setting.network, load.labels, image_size=size)
     network.to(device).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     loader = DataLoader(
@@ -278,7 +283,7 @@ def contestants(
     setting: Setting, one: Stepper, load: Load, options: argparse.Namespace
 ) -> dict[Run, Steps]:
     """The runs of one setting that are asked for."""
-    batch = drawn_batch(load).to(load.device)
+    batch = load.drawn_batch().to(load.device)
     found: dict[Run, Steps] = {}
     for feed, count in itertools.product(options.feeds, options.workers):
         if feed == "twl":
@@ -296,7 +301,7 @@ def alone(load: Load, options: argparse.Namespace) -> dict[Run, Steps]:
         Run(None, "loader", count): partial(loaded, load, count) for count in options.workers
     }
     if load.device.type == "cuda":
-        found[Run(None, "copies")] = partial(copied, drawn_batch(load), load.device)
+        found[Run(None, "copies")] = partial(copied, load.drawn_batch(), load.device)
     return found
 
 
@@ -327,7 +332,9 @@ def report(settings: list[Setting], load: Load, options: argparse.Namespace) -> 
     """Measure and print the settings of one network."""
     runs = alone(load, options)
     for setting in settings:
-        runs |= contestants(setting, stepper(setting, load), load, options)
+        runs |= contestants(
+            setting, stepper(setting, load.recipe, load.labels, load.device), load, options
+        )
     rates = in_turn(runs, options, load.device)
     for run, found in rates.items():
         line = f"{run.setting or '':46} {run.feed:7} {run.workers or '':>7} {found:9,.1f}"
@@ -385,9 +392,8 @@ def main() -> None:
     print(
         f"{name}, {usable_cores()} cores, torch {torch.__version__}; batch {batch}, {size} pixels"
     )
-    print(
-        f"{'network':14} {'type':8} {'mode':8} {'layout':13} {'feed':7} workers  images/s      MB  bound by the"
-    )
+    head = f"{'network':14} {'type':8} {'mode':8} {'layout':13} {'feed':7}"
+    print(f"{head} workers  images/s      MB  bound by the")
     with tempfile.TemporaryDirectory() as folder:
         images = options.images or Path(folder)
         if options.images is None:
