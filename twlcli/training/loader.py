@@ -109,9 +109,10 @@ class Batch:
         missing = count - len(self)
         if missing <= 0:
             return self
+        order = self.colour.order
         added = (
             self.images.new_zeros((missing, *self.images.shape[1:])),
-            self.colour.order.new_tensor([0, 1, 2]).repeat(missing, 1),
+            torch.arange(3, dtype=order.dtype, device=order.device).repeat(missing, 1),
             self.colour.factors.new_ones((missing, 3)),
             self.colour.lighting.new_zeros((missing, 3)),
             self.targets.new_full((missing, self.targets.shape[1]), UNKNOWN),

@@ -96,7 +96,11 @@ class Stepper:
         self._distributed = (
             None
             if ranks.group is None
-            else DistributedDataParallel(self.network, process_group=ranks.group)
+            else DistributedDataParallel(
+                self.network,
+                process_group=ranks.group,
+                gradient_as_bucket_view=True,  # no second copy of the gradients
+            )
         )
         self._forward: Callable[[Tensor], Tensor] = self._distributed or self.network
         self._input = network_input
