@@ -13,7 +13,7 @@ import statistics
 import time
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from memory import peak_bytes
 
 from twlcli.model.backbones import build_backbone
 from twlcli.model.preprocessing import Preprocessing
@@ -42,22 +42,9 @@ def stepper(micro_batch: int, backbone: str, size: int, device: torch.device) ->
     return Stepper(network, recipe, Preprocessing(size, size), Ranks(device))
 
 
-def peak_bytes(one: Stepper, batch: Batch) -> int:
-    """The most memory that a step takes beyond what it found."""
+def peak_of_a_step(one: Stepper, batch: Batch) -> int:
     one(batch, 0, 1)  # makes the optimizer's own state
-    if one.ranks.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        one(batch, 0, 1)
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        one(batch, 0, 1)
-    live = peak = 0
-    for event in record.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    return peak
+    return peak_bytes(lambda: one(batch, 0, 1), one.ranks.device)
 
 
 def main() -> None:
@@ -74,7 +61,7 @@ def main() -> None:
     steppers = {
         micro: stepper(micro, options.backbone, options.size, device) for micro in MICRO_BATCHES
     }
-    peak = {micro: peak_bytes(one, batch) for micro, one in steppers.items()}
+    peak = {micro: peak_of_a_step(one, batch) for micro, one in steppers.items()}
     seconds: dict[int, list[float]] = {micro: [] for micro in MICRO_BATCHES}
     for _ in range(options.rounds):
         for micro, one in steppers.items():

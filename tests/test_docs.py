@@ -109,6 +109,7 @@ FOREIGN_OPTIONS = {
     "--signal",
     "--nproc-per-node",  # torchrun
     "--depth",  # git
+    *("--batch", "--networks", "--rounds", "--seconds", "--steps", "--tables"),  # of benchmarks
 }
 
 

@@ -11,7 +11,14 @@ from twlcli.images.preprocess import load_crop
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import normalise, to_unit
 from twlcli.recipe import AugmentRecipe, ImageRecipe
-from twlcli.training.augment import Colour, Operations, change_colour, draw_colour, draw_crop
+from twlcli.training.augment import (
+    Colour,
+    Operations,
+    change_colour,
+    draw_colour,
+    draw_crop,
+    network_input,
+)
 
 
 def random_crop(path, augment, image, *, generator):
@@ -102,6 +109,23 @@ def test_no_jitter_and_no_lighting_change_nothing():
     images = torch.rand(1, 3, 4, 4)
     changed = change_colour(images, Colour(*drawn.split(3, dim=1)))
     torch.testing.assert_close(changed, images)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_network_input_is_the_changed_colours_normalised(compiled):
+    augment, form = AugmentRecipe(), Preprocessing(9, 9)
+    drawn = [draw_colour(augment, generator=np.random.default_rng(seed)) for seed in range(8)]
+    colour = Colour(*torch.from_numpy(np.stack(drawn)).split(3, dim=1))
+    images = torch.randint(0, 256, (8, 9, 7, 3), dtype=torch.uint8)
+    before = images.clone()
+    made = network_input
+    if compiled:  # traced whole, without the compiler's own time
+        made = torch.compile(network_input, backend="aot_eager", fullgraph=True)
+    found = made(images, colour, form)
+    expected = normalise(change_colour(to_unit(images), colour), form)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)
 
 
 def test_lighting_lies_along_the_colours_of_imagenet():

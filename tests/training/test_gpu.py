@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.drawn import batch, network
 from twlcli.losses import LOSSES
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe
 from twlcli.runs.run_folder import Run
-from twlcli.training import watcher
+from twlcli.training import asynchronous, watcher
+from twlcli.training.asynchronous import Losses, on_device
 from twlcli.training.devices import Ranks, autocast_dtype
+from twlcli.training.step import Stepper
 from twlcli.training.trainer import Trainer
 
 pytestmark = [
@@ -62,3 +66,49 @@ def test_training_on_the_gpu_gives_a_model_that_the_cpu_runs_alike(tmp_path, pho
     resumed = Trainer(Run.open(run.folder), Ranks(device), Silent(), resumed=True)
     resumed.train()
     assert len(resumed.progress.history) == 10
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"warp", "rml"}))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("schedule.micro_batch=4",),
+        ("optimizer.name=adamw", "train.ema=0.9"),
+        ("data.missing_positives=0.5",),
+        ("train.compile=true",),
+    ],
+)
+def test_neither_steps_nor_copies_nor_losses_wait_for_the_gpu(monkeypatch, loss, settings):
+    monkeypatch.setattr(asynchronous, "_SECONDS_BETWEEN_READS", 0.0)
+    recipe = Recipe().with_settings(
+        [f"loss.name={loss}", "optimizer.learning_rate=0.1", "schedule.batch_size=10", *settings]
+    )
+    device = torch.device("cuda")
+    stepper = Stepper(network(), recipe, Preprocessing(8, 8), Ranks(device))
+    losses = Losses(device)
+
+    def steps() -> None:
+        pinned = (batch().pin_memory() for _ in range(5))
+        for number, images in enumerate(on_device(pinned, device)):
+            losses.add(stepper(images, number, 10))
+            read.extend(losses.arrived())
+
+    read: list[float] = []
+    steps()  # what is made once, such as compiled code and the optimizer's state, may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    read += losses.all()
+    assert len(read) == 10
+    assert np.isfinite(read).all()
+
+
+def test_batches_on_the_gpu_are_those_that_were_loaded():
+    sent = [batch() for _ in range(20)]
+    pinned = (each.pin_memory() for each in sent)
+    for got, expected in zip(on_device(pinned, torch.device("cuda")), sent, strict=True):
+        assert torch.equal(got.images.cpu(), expected.images)
+        assert torch.equal(got.targets.cpu(), expected.targets)

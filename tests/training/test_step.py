@@ -3,6 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.drawn import CPU, batch, network
+from tests.training.waiting import NothingIsWaitedFor
+from twlcli.losses import LOSSES, targets
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
 from twlcli.training.devices import Ranks
@@ -97,3 +99,40 @@ def test_images_at_once_is_a_ranks_share_or_a_micro_batch():
     assert of() == 10
     assert of("schedule.micro_batch=4") == 4
     assert of("schedule.micro_batch=99") == 10
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda value: value.item(),
+        lambda value: value.tolist(),
+        lambda value: bool(value > 0),
+        lambda value: float(value),
+        lambda value: value[value > 0],
+        lambda value: value.nonzero(),
+        lambda value: value.new_tensor([1.0]),
+    ],
+)
+def test_what_a_gpu_would_be_waited_for_is_found(wait):
+    with NothingIsWaitedFor(), pytest.raises(AssertionError, match="would be waited for"):
+        wait(torch.tensor(1.0))
+
+
+# WARP and RML compare as many pairs as there are present labels, which the device has to tell.
+@pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"warp", "rml"}))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("schedule.micro_batch=4",),
+        ("optimizer.name=adamw", "train.ema=0.9"),
+        ("data.missing_positives=0.5",),
+    ],
+)
+def test_no_step_waits_for_the_device(monkeypatch, loss, settings):
+    monkeypatch.setattr(targets, "_NOT_WAITED_FOR", ("cpu", "cuda"))  # as a GPU checks targets
+    one = stepper(nn.Sequential(nn.BatchNorm2d(3), network()), f"loss.name={loss}", *settings)
+    images = batch()
+    with NothingIsWaitedFor():
+        losses = [one(images, step, STEPS) for step in range(STEPS)]
+    assert torch.stack(losses).isfinite().all()

@@ -76,7 +76,8 @@ def train(
     workers: options.Workers = None,
     device: options.Device = "auto",
     compile_: Annotated[
-        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
+        bool,
+        typer.Option("--compile", help="Compile the network, and the changes of colour before it."),
     ] = False,
     frozen: options.Frozen = False,
     views: options.Views = None,

@@ -198,11 +198,13 @@ def _known(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return logits.where(known, 0), shares, known
 
 
-def _weight_of_positives(weight: Tensor | float, logits: Tensor) -> Tensor:
-    """The weight as a tensor beside the logits, () or (C,)."""
-    if not isinstance(weight, Tensor) and not weight >= 0:
-        raise ValueError(f"expected a positive_weight >= 0, got {weight}")
-    weights = torch.as_tensor(weight, dtype=logits.dtype, device=logits.device)
+def _weight_of_positives(weight: Tensor | float, logits: Tensor) -> Tensor | float:
+    """The weight as a number, or as a tensor beside the logits, () or (C,)."""
+    if not isinstance(weight, Tensor):
+        if not weight >= 0:
+            raise ValueError(f"expected a positive_weight >= 0, got {weight}")
+        return weight  # as a tensor it would be copied to the device, which copies wait for
+    weights = weight.to(dtype=logits.dtype, device=logits.device)
     if weights.shape not in ((), logits.shape[1:]):
         raise ValueError(
             f"expected a positive_weight of one number or {tuple(logits.shape[1:])}, "

@@ -135,7 +135,7 @@ def _log_sum_exp(values: Tensor, is_member: Tensor, dimension: int) -> Tensor:
 def _pair(like: Tensor, positives: float, negatives: float) -> Tensor:
     """One number for each side, (2, 1, 1); made on the device, which copies would wait for."""
     pair = like.new_full((2, 1, 1), negatives)
-    pair[POSITIVES] = positives
+    pair[POSITIVES].fill_(positives)
     return pair
 
 

@@ -462,7 +462,10 @@ class TrainRecipe(Section):
         description="Decay per step of a moving average of the weights, which is then the model; "
         "0 keeps none.",
     )
-    compile: bool = Field(default=False, description="Compile the network with torch.compile.")
+    compile: bool = Field(
+        default=False,
+        description="Compile the network, and the changes of colour before it, with torch.compile.",
+    )
     threads: int = Field(
         default=0,
         ge=0,

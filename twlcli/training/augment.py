@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
 from twlcli.images.random_crop import RandomCrop
+from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import AugmentRecipe, ImageRecipe
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop
@@ -117,7 +118,7 @@ class Operations:
 
 
 def change_colour(images: Tensor, colour: Colour) -> Tensor:
-    """Brightness, contrast, saturation, then lighting.
+    """Brightness, contrast, saturation, then lighting; changes the images in place.
 
     Each of the first three blends the image with black, with its mean grey or with its greys:
     factor * image + (1 - factor) * other, cut to 0..1, as torchvision's ColorJitter does.
@@ -127,9 +128,9 @@ def change_colour(images: Tensor, colour: Colour) -> Tensor:
         colour: what was drawn for the N images.
 
     Returns:
-        Images of the same shape; lighting may take them slightly out of 0..1.
+        The same tensor; lighting may take it slightly out of 0..1.
     """
-    weights = images.new_tensor(_GREY).view(1, 3, 1, 1)
+    weights = by_channel(images, _GREY)
     for turn in range(3):
         kind = colour.order[:, turn].long()
         factor = colour.factors.gather(1, kind[:, None]).view(-1, 1, 1, 1)
@@ -137,5 +138,32 @@ def change_colour(images: Tensor, colour: Colour) -> Tensor:
         mean_grey = grey.mean((2, 3), keepdim=True)
         kind = kind.view(-1, 1, 1, 1)
         other = torch.where(kind == 2, grey, torch.where(kind == 1, mean_grey, 0.0))
-        images = torch.lerp(other.expand_as(images), images, factor).clamp(0, 1)
-    return images + colour.lighting.view(-1, 3, 1, 1)
+        torch.lerp(other.expand_as(images), images, factor, out=images).clamp_(0, 1)
+    return images.add_(colour.lighting.view(-1, 3, 1, 1))
+
+
+def network_input(images: Tensor, colour: Colour, preprocessing: Preprocessing) -> Tensor:
+    """Training images as the network takes them: colours changed, then normalised.
+
+    Args:
+        images: uint8 (N, H, W, 3); left as they are.
+        colour: what was drawn for the N images.
+        preprocessing: of the network.
+
+    Returns:
+        float32 (N, 3, H, W) in channels-last memory.
+    """
+    # Red, green and blue are planes until the end, as CPUs vectorise these passes over planes
+    # only: measured three times as fast, with the same numbers.
+    planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    planes = change_colour(planes.div_(255), colour)
+    planes.sub_(by_channel(planes, preprocessing.mean)).div_(by_channel(planes, preprocessing.std))
+    return planes.contiguous(memory_format=torch.channels_last)
+
+
+def by_channel(like: Tensor, values: tuple[float, float, float]) -> Tensor:
+    """A number for each channel, (1, 3, 1, 1); made on the device, which copies would wait for."""
+    made = like.new_empty((1, 3, 1, 1))
+    for channel, value in enumerate(values):
+        made[:, channel].fill_(value)
+    return made

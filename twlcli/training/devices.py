@@ -65,7 +65,8 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     if picked.type == "cuda":
         picked = pick_device(f"cuda:{dist.get_node_local_rank()}")
         torch.cuda.set_device(picked)
-    dist.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    # What ranks tell each other besides gradients goes by gloo, for which no GPU is waited for.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo")
     try:
         alone = Ranks(picked, dist.get_rank(), dist.get_world_size(), group=dist.group.WORLD)
         neighbours = alone.gather(platform.node()).count(platform.node())

@@ -90,6 +90,11 @@ class Batch:
         """The batch on a device."""
         return self._with(tensor.to(device, non_blocking=True) for tensor in self._tensors)
 
+    def used_by(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory until a stream, other than that which made the copy, is done with it."""
+        for tensor in self._tensors:
+            tensor.record_stream(stream)
+
     def split(self, parts: int) -> list[Batch]:
         """The batch in parts whose sizes differ by one at most; all name what was unreadable."""
         pieces = [tensor.tensor_split(parts) for tensor in self._tensors]
@@ -104,9 +109,10 @@ class Batch:
         missing = count - len(self)
         if missing <= 0:
             return self
+        order = self.colour.order
         added = (
             self.images.new_zeros((missing, *self.images.shape[1:])),
-            self.colour.order.new_tensor([0, 1, 2]).repeat(missing, 1),
+            torch.arange(3, dtype=order.dtype, device=order.device).repeat(missing, 1),
             self.colour.factors.new_ones((missing, 3)),
             self.colour.lighting.new_zeros((missing, 3)),
             self.targets.new_full((missing, self.targets.shape[1]), UNKNOWN),

@@ -11,6 +11,8 @@ from twlcli.model.backbones import head_parameters
 from twlcli.model.layers import depths
 from twlcli.recipe import Recipe
 
+_FUSED = ("cpu", "cuda", "mps")  # devices for which torch has fused SGD and AdamW
+
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW over the head, and over the backbone at `backbone_rate` of its learning rate.
@@ -18,7 +20,8 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     Each parameter group keeps its highest rate as `peak`. SGD decays every parameter, as the
     authors do; AdamW leaves out biases and normalisation, as is usual with it. With a `layer_decay`
     d, layers that are n below the head learn at d to the power of n times their rate, as in BEiT
-    (Bao et al., 2021). Parameters without a gradient are in no group.
+    (Bao et al., 2021). Parameters without a gradient are in no group. All are changed by one kernel
+    where torch has it.
     """
     options = recipe.optimizer
     peak = options.learning_rate
@@ -37,9 +40,14 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
         {"params": parameters, "lr": rate, "peak": rate, "weight_decay": weight_decay}
         for (rate, weight_decay), parameters in groups.items()
     ]
+    fused = all(
+        parameter.is_floating_point() and parameter.device.type in _FUSED
+        for parameter in network.parameters()
+    )
     if options.name == "adamw":
-        return torch.optim.AdamW(tables, betas=(options.momentum, 0.999))
-    return torch.optim.SGD(tables, momentum=options.momentum, nesterov=options.momentum > 0)
+        return torch.optim.AdamW(tables, betas=(options.momentum, 0.999), fused=fused)
+    nesterov = options.momentum > 0
+    return torch.optim.SGD(tables, momentum=options.momentum, nesterov=nesterov, fused=fused)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps: int) -> None:

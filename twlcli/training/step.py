@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,11 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twlcli.losses import LOSSES
 from twlcli.model.preprocessing import Preprocessing
-from twlcli.model.torch import normalise, to_unit
 from twlcli.model.user_code import load_loss
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.recipe.names import is_code
-from twlcli.training.augment import change_colour
+from twlcli.training.augment import network_input
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
@@ -39,17 +39,38 @@ class MovingAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.model = AveragedModel(network, multi_avg_fn=self._averaged, use_buffers=True)
-        self._updates = 0
+        self.model = AveragedModel(network, use_buffers=True)
+        self._is_empty = True
 
+    @torch.no_grad()
     def update(self, network: nn.Module, updates: int) -> None:
-        """Take up the network's weights, after `updates` earlier updates."""
-        self._updates = updates
-        self.model.update_parameters(network)
+        """Take up the network's weights, after `updates` earlier updates; the first is copied.
 
-    def _averaged(self, average: Any, current: Any, count: Any) -> None:
-        decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
-        get_ema_multi_avg_fn(decay)(average, current, count)
+        AveragedModel's own update copies its count to the device, and waits for it.
+        """
+        decay = 0.0 if self._is_empty else min(self.decay, (1 + updates) / (10 + updates))
+        for averages, current in self._by_dtype(network):
+            get_ema_multi_avg_fn(decay)(averages, current, updates)
+        self.model.n_averaged += 1
+        self._is_empty = False
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint's state."""
+        self.model.load_state_dict(state)
+        self._is_empty = not self.model.n_averaged.item()
+
+    def _by_dtype(self, network: nn.Module) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
+        """Weights and buffers, averaged and current."""
+        groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        for average, current in zip(
+            chain(self.model.module.parameters(), self.model.module.buffers()),
+            chain(network.parameters(), network.buffers()),
+            strict=True,
+        ):
+            averages, currents = groups.setdefault(average.dtype, ([], []))
+            averages.append(average)
+            currents.append(current)
+        return groups.values()
 
 
 class Stepper:
@@ -75,11 +96,17 @@ class Stepper:
         self._distributed = (
             None
             if ranks.group is None
-            else DistributedDataParallel(self.network, process_group=ranks.group)
+            else DistributedDataParallel(
+                self.network,
+                process_group=ranks.group,
+                gradient_as_bucket_view=True,  # no second copy of the gradients
+            )
         )
         self._forward: Callable[[Tensor], Tensor] = self._distributed or self.network
+        self._input = network_input
         if recipe.train.compile:
             self._forward = torch.compile(self._forward)
+            self._input = torch.compile(network_input)
 
     @property
     def images_at_once(self) -> int:
@@ -97,7 +124,10 @@ class Stepper:
         return self.network if self.average is None else self.average.model.module
 
     def __call__(self, batch: Batch, step: int, steps: int) -> Tensor:
-        """Train on one batch; step `step` of `steps`. Returns the loss, still on the device."""
+        """Train on one batch; step `step` of `steps`. Returns the loss, still on the device.
+
+        Nothing in a step waits for a GPU, so that its work is queued without a gap.
+        """
         set_rate(self.optimizer, self.recipe, step, steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -106,6 +136,7 @@ class Stepper:
         parts = -(-self._share // self.images_at_once)
         if self.ranks.group is not None:
             batch = batch.padded(parts if len(batch) > 1 else 2 * parts)
+        batch = batch.to(self.ranks.device)
         parts = min(parts, len(batch))
         if parts == 1:
             loss = self._backward_whole(batch, step, step / steps)
@@ -120,7 +151,6 @@ class Stepper:
 
     def _loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """The loss at a progress of 0..1 through the training."""
-        targets = targets.to(self.ranks.device)
         share = self.recipe.data.missing_positives * progress
         if share > 0:
             targets = without_likely_present(logits, targets, share, group=self.ranks.group)
@@ -165,8 +195,7 @@ class Stepper:
         # over a part, and a resumed run, draw the same.
         place = step * self.ranks.world + self.ranks.rank
         torch.manual_seed((self.recipe.train.seed + _SEED_STRIDE * place + part) % 2**63)
-        batch = batch.to(self.ranks.device)
-        images = normalise(change_colour(to_unit(batch.images), batch.colour), self.preprocessing)
+        images = self._input(batch.images, batch.colour, self.preprocessing)
         device, dtype = self.ranks.device, self.autocast_dtype
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = self._forward(images)
@@ -196,7 +225,7 @@ class Stepper:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.model.load_state_dict(state["average"])
+            self.average.load(state["average"])
 
 
 def loss_of(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
@@ -38,6 +37,7 @@ from twlcli.runs.states import check_identity, data_identity, read_state, write_
 from twlcli.scoring.average_precision import average_precision_per_label
 from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
+from twlcli.training.asynchronous import Losses, on_device
 from twlcli.training.devices import (
     Ranks,
     autocast_dtype,
@@ -63,7 +63,7 @@ from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
 from twlcli.training.watcher import TrainStart, Watcher
 
-_STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for the GPU, so not at every step
+_STEPS_BETWEEN_LOOKS = 10  # several ranks look together, for which they wait for each other
 
 
 @dataclass
@@ -165,6 +165,7 @@ class Trainer:
             )
         self.loader = _loader(recipe, self.train_data, ranks)
         self.progress = _Progress()
+        self._losses = Losses(ranks.device)
         self._validation: ScoredImages | None = None
         self._seen: dict[str, Any] = {}
         self._inherited = inherited_images(recipe.model.weights)
@@ -297,23 +298,22 @@ class Trainer:
         progress, steps = self.progress, len(self.loader)
         if self.ranks.first:
             self.watcher.epoch_began(progress.epoch, steps, progress.step)
-        losses: list[Tensor] = []
-        on_cpu = self.ranks.device.type == "cpu"
 
         def waiting(seconds: float) -> None:
             self._wait(seconds, should_stop)
 
-        for batch in self.loader.epoch(progress.epoch, first=progress.step, waiting=waiting):
+        batches = self.loader.epoch(progress.epoch, first=progress.step, waiting=waiting)
+        for batch in on_device(batches, self.ranks.device):
             self._note(batch)
             # Alone, a batch without images is no step, nor is one for batch norm.
             enough = len(batch) >= min(2, self.loader.order.batch_size)
             if enough or self.ranks.group is not None:
                 step = progress.epoch * steps + progress.step
-                losses.append(self.stepper(batch, step, steps * self.run.recipe.schedule.epochs))
+                all_steps = steps * self.run.recipe.schedule.epochs
+                self._losses.add(self.stepper(batch, step, all_steps))
             progress.step += 1
             looks = progress.step % _STEPS_BETWEEN_LOOKS == 0 or progress.step == steps
-            if losses and (looks or on_cpu):
-                self._take_losses(losses)
+            self._take_losses(wait=progress.step == steps)
             if self.ranks.first:
                 self.watcher.step_ended(len(batch) * self.ranks.world, self._mean_loss())
             if looks or self.ranks.world == 1:
@@ -341,15 +341,15 @@ class Trainer:
             self._look(should_stop)
         if seconds > self.loader.patience:
             if self.ranks.world == 1:
+                self._take_losses(wait=True)
                 self._save()
             raise DeviceError(
                 f"no images came for {seconds / 60:.0f} minutes; is the disk that holds them there?"
             )
 
-    def _take_losses(self, losses: list[Tensor]) -> None:
-        """Add up losses that were left on the device."""
-        values = torch.stack(losses).tolist()
-        losses.clear()
+    def _take_losses(self, *, wait: bool) -> None:
+        """Add up losses that have arrived from the device, or all."""
+        values = self._losses.all() if wait else self._losses.arrived()
         self.progress.loss_sum += sum(values)
         self.progress.loss_steps += len(values)
 
@@ -361,16 +361,18 @@ class Trainer:
         """Stop all ranks where one has to, and save now and then; every rank has to look."""
         progress, minutes = self.progress, self.run.recipe.train.save_minutes
         due = bool(minutes) and time.monotonic() - self._saved >= 60 * minutes
-        looks = self.ranks.gather((progress.loss_sum, should_stop(), due))
-        wrong = [loss for loss, _, _ in looks if not math.isfinite(loss)]
-        if wrong:
+        looks = self.ranks.gather((should_stop(), due))
+        stops, saves = any(stop for stop, _ in looks), looks[0][1]
+        self._take_losses(wait=stops or saves)  # what is saved has all of them, and is sound
+        losses = self.ranks.gather(progress.loss_sum)
+        if wrong := [loss for loss in losses if not math.isfinite(loss)]:
             raise DivergedError(
                 f"the loss became {wrong[0]} in epoch {progress.epoch + 1}, step {progress.step}; "
                 f"try a lower learning rate (it is {self.run.recipe.optimizer.learning_rate:g})"
             )
-        if any(stop for _, stop, _ in looks):
+        if stops:
             self._interrupt()
-        if looks[0][2]:
+        if saves:
             self._save()
 
     def _interrupt(self) -> NoReturn:
@@ -390,6 +392,9 @@ class Trainer:
             self.ranks,
             self.watcher.validated if self.ranks.first else lambda done: None,
             should_stop,
+            # A CPU scores in float32, to which scores and thresholds are then exact: most of its
+            # time goes into decoding anyway.
+            precision=None if self.ranks.device.type == "cpu" else self.stepper.autocast_dtype,
         )
         if scored is None:
             self._interrupt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import nn
 
 from twlcli.annotations.annotations import Annotations
@@ -29,6 +30,8 @@ def validate(
     ranks: Ranks,
     done: Callable[[int], None],
     should_stop: Callable[[], bool] = lambda: False,
+    *,
+    precision: torch.dtype | None = None,
 ) -> ScoredImages | None:
     """Score all validation images; each rank does its share and all get the whole.
 
@@ -39,6 +42,7 @@ def validate(
         ranks: of the run.
         done: told how many more images of the whole are done.
         should_stop: asked now and then.
+        precision: the type of autocast; None is float32.
 
     Returns:
         The scores; None on every rank where one of them was asked to stop.
@@ -55,7 +59,7 @@ def validate(
     rows = np.arange(ranks.rank, len(data), ranks.world)
     try:
         own = score_images(
-            TorchPredictor(network, spec, ranks.device),
+            TorchPredictor(network, spec, ranks.device, precision=precision),
             data.select(rows),
             batch_size=_BATCH,
             workers=max(2, usable_cores() // ranks.neighbours),
