@@ -379,7 +379,11 @@ def _settings(scheme: str) -> dict[str, Any]:
 
         given = conf.get(scheme, {}).get("config_kwargs", {})
         # Tries are counted in `tried`, where they can be told of and stopped.
-        ours = {"max_pool_connections": CONNECTIONS, "retries": {"max_attempts": 0}}
+        ours = {
+            "max_pool_connections": CONNECTIONS,
+            "retries": {"max_attempts": 0},
+            "signature_version": "s3v4",  # else addresses are signed as not every store takes it
+        }
         settings["config_kwargs"] = {**ours, **(given if isinstance(given, dict) else {})}
     return settings
 
