@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
-from twlcli.cli import options
+from twlcli.cli import options, tag_options
 from twlcli.cli.command import Command
 from twlcli.cli.label_options import flags_of, with_label_options
 from twlcli.cli.printable import echo, echo_json, print_unreadable, say
@@ -40,25 +40,6 @@ Source = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The .onnx file to write.")]
-LabelsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels",
-        metavar="FILE",
-        help="The labels in the order of the outputs, one on each line; with --input, for a model "
-        "of which nothing is known.",
-    ),
-]
-InputForm = Annotated[
-    str | None,
-    typer.Option(
-        "--input",
-        metavar="LIST",
-        help="How images go in: nchw or nhwc; rgb or bgr; imagenet, unit, centred or bytes; crop, "
-        "pad or stretch; bilinear or bicubic; logits, probabilities or classes. The first of each "
-        "is meant where none is named.",
-    ),
-]
 Calibrate = Annotated[
     Path | None,
     typer.Option(
@@ -125,8 +106,8 @@ def _in_words(value: Any) -> str:
 def adopt(
     source: Source,
     out: Out,
-    labels: LabelsFile = None,
-    form: InputForm = None,
+    labels: tag_options.LabelsFile = None,
+    form: tag_options.InputForm = None,
     calibrate: Calibrate = None,
     split: options.Split = None,
     reading: ReadOptions = DEFAULTS,

@@ -64,6 +64,25 @@ Model = Annotated[
         "name from `twl models` [default: photos-small, which knows twenty everyday labels]",
     ),
 ]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="The labels in the order of the outputs, one on each line; with --input, for a model "
+        "of which nothing is known.",
+    ),
+]
+InputForm = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="LIST",
+        help="How images go in: nchw or nhwc; rgb or bgr; imagenet, unit, centred or bytes; crop, "
+        "pad or stretch; bilinear or bicubic; logits, probabilities or classes. The first of each "
+        "is meant where none is named.",
+    ),
+]
 TopK = Annotated[
     int | None,
     typer.Option(

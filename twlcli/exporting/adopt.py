@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from twlcli.annotations.label_names import LabelNames
 from twlcli.annotations.read_options import ReadKeywords, ReadOptions
-from twlcli.errors import AnnotationError, ModelError, TwlError
+from twlcli.annotations.stated import stated_of
+from twlcli.errors import AnnotationError, ModelError
 from twlcli.exporting.decision_graph import finish
 from twlcli.exporting.onnx import check_out, checked_images, replacing_model
 from twlcli.images.image_file import Failure
@@ -24,9 +24,8 @@ from twlcli.labels import PRESENT
 from twlcli.model.bundled import model_path
 from twlcli.model.foreign.form import SURE, Form
 from twlcli.model.foreign.predictor import ForeignPredictor
-from twlcli.model.foreign.stated import described_as
-from twlcli.model.load import load_onnx, onnx_file
-from twlcli.model.onnx import OnnxPredictor, OnnxSession
+from twlcli.model.load import load_onnx
+from twlcli.model.onnx import OnnxPredictor
 from twlcli.model.onnx_writer import save
 from twlcli.model.spec import ModelSpec
 from twlcli.runs.labelled import open_labelled
@@ -138,21 +137,10 @@ def adopt(
 
 
 def _open(source: Path, labels: Path | str | None, form: str | None) -> ForeignPredictor:
-    if (labels is None) != (form is None):
-        missing = "labels" if labels is None else "input"
-        raise TwlError(
-            "the labels and how images go in are said together", hint=f"{{{missing}}} is missing"
-        )
-    if labels is None or form is None:
-        predictor = load_onnx(source, provider="cpu", threads=0)
-        if isinstance(predictor, OnnxPredictor):
-            raise ModelError(f"{source}: is a model of twl already")
-        return predictor
-    names = tuple(LabelNames.read(Path(labels)))
-    session = OnnxSession(onnx_file(source), provider="cpu", threads=0)
-    return ForeignPredictor(
-        session, lambda shape: described_as(form, names, path=session.path, shape=shape)
-    )
+    predictor = load_onnx(source, provider="cpu", threads=0, stated=stated_of(labels, form))
+    if isinstance(predictor, OnnxPredictor):
+        raise ModelError(f"{source}: is a model of twl already")
+    return predictor
 
 
 def _write(predictor: ForeignPredictor, spec: ModelSpec, out: Path) -> None:

@@ -12,6 +12,7 @@ from twlcli.model.spec import SPEC_KEY
 
 if TYPE_CHECKING:
     from twlcli.model.foreign.predictor import ForeignPredictor
+    from twlcli.model.foreign.stated import Stated
     from twlcli.model.onnx import OnnxPredictor
 
 
@@ -35,7 +36,11 @@ def onnx_file(source: Path) -> Path:
 
 
 def load_onnx(
-    source: Path, *, provider: str | None = None, threads: int = 1
+    source: Path,
+    *,
+    provider: str | None = None,
+    threads: int = 1,
+    stated: Stated | None = None,
 ) -> OnnxPredictor | ForeignPredictor:
     """What runs an ONNX file, of twl or of another program.
 
@@ -43,19 +48,30 @@ def load_onnx(
         source: the file, or the folder that another program has made; see `foreign`.
         provider: a key of `PROVIDERS`; None for the fastest available.
         threads: of one call on the CPU; 0 is one for each core.
+        stated: what is said of a model that does not say it itself.
 
     Raises:
-        ModelError: there is no such model, it is damaged, or nothing is known of it.
+        ModelError: there is no such model, it is damaged, or nothing is known of it; or it is
+            twl's, and says itself what is stated.
         DeviceError: the provider is not available.
     """
     from twlcli.model.onnx import OnnxPredictor, OnnxSession
 
     session = OnnxSession(onnx_file(source), provider=provider, threads=threads)
     if SPEC_KEY in session.metadata():
+        if stated is not None:
+            raise ModelError(f"{session.path}: is twl's own, and has its labels inside")
         return OnnxPredictor.of(session)
     from twlcli.model.foreign.predictor import ForeignPredictor
 
-    return ForeignPredictor(session)
+    if stated is None:
+        return ForeignPredictor(session)
+    from twlcli.model.foreign.stated import described_as
+
+    return ForeignPredictor(
+        session,
+        lambda shape: described_as(stated.form, stated.labels, path=session.path, shape=shape),
+    )
 
 
 def load_predictor(

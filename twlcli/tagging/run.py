@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from twlcli.tagging.outputs.output import Output, RunFacts
 from twlcli.tagging.outputs.tables import is_table, needs_images, table
 
 if TYPE_CHECKING:  # a run without them starts without them
+    from twlcli.model.foreign.stated import Stated
     from twlcli.model.spec import ModelSpec
     from twlcli.stores.spool import Spool
     from twlcli.stores.upload import Upload
@@ -119,6 +121,8 @@ def tag_files(
     journal: Path | str | Literal["auto"] | None = AUTO,
     content_hash: bool = False,
     retry_failed: bool = False,
+    labels: Path | str | None = None,
+    input: str | None = None,  # noqa: A002  as the command has it
     provider: str | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -163,6 +167,9 @@ def tag_files(
             first output goes into a store, it is in the user's own folder. None records nothing.
         content_hash: detect changed files by a hash of their content, not by size and time.
         retry_failed: retry images that could not be read before.
+        labels: a file of the labels in the order of the outputs, for an ONNX file of which nothing
+            is known; see `label_names.LabelNames`.
+        input: how images go into it, such as `nchw,rgb,imagenet`; see `foreign.stated`.
         provider: the execution provider, a key of `PROVIDERS`; None for the fastest available.
         batch_size: images in one call of the model; None for what suits the provider.
         workers: batches decoded and predicted in parallel; None for one per core.
@@ -197,6 +204,7 @@ def tag_files(
     written, uploads = _written(outputs)
     lists = [_local(each) for each in lists]
     chosen = default_model() if model is None else model_path(model)
+    stated = _stated(labels, input)
     kept = _journal_path(journal, written, paths)
     if kept is None and (content_hash or retry_failed):
         what = "retrying failed images" if retry_failed else "hashing content"
@@ -204,7 +212,7 @@ def tag_files(
         raise TwlError(f"{what} needs a journal", hint=hint)
     if shard is not None and not ordered:
         raise TwlError("shards are joined in the order of the files, and need rows in that order")
-    own_thresholds = threshold_file(wish_text(threshold))
+    named = chosen, rules, threshold_file(wish_text(threshold)), labels
     run = _Run(
         scan=partial(
             scan,
@@ -220,9 +228,7 @@ def tag_files(
         scans_once=STANDARD_INPUT in map(str, lists),
         shard=_parsed_shard(shard),
         inputs=[
-            path
-            for path in map(Path, (*paths, *lists, *filter(None, (chosen, rules, own_thresholds))))
-            if path.is_file()
+            path for path in map(Path, (*paths, *lists, *filter(None, named))) if path.is_file()
         ],
         outputs=written,
         uploads=uploads,
@@ -233,6 +239,7 @@ def tag_files(
         content_hash=content_hash,
         retry_failed=retry_failed,
         model=chosen,
+        stated=stated,
         provider=provider,
         threshold=wish_beside(threshold, top_k),
         top_k=top_k,
@@ -289,6 +296,14 @@ def _local(path: Path | str) -> Path | str:
     return path
 
 
+def _stated(labels: Path | str | None, form: str | None) -> Stated | None:
+    if labels is None and form is None:
+        return None
+    from twlcli.annotations.stated import stated_of  # most models say it themselves
+
+    return stated_of(labels, form)
+
+
 def _spool(workers: int, batch_size: int | None) -> Spool:
     from twlcli.stores.spool import Spool
 
@@ -335,6 +350,7 @@ class _Run:
     content_hash: bool
     retry_failed: bool
     model: Path
+    stated: Stated | None
     provider: str | None
     threshold: str | None
     top_k: int | None
@@ -412,11 +428,13 @@ class _Run:
 
     def tag(self, work: pipeline.Spread, decoders: Sequence[Decoder], spool: Spool | None) -> Tally:
         """Load the model, then tag everything."""
-        predictor = load_onnx(self.model, provider=self.provider, threads=work.threads)
+        predictor = load_onnx(
+            self.model, provider=self.provider, threads=work.threads, stated=self.stated
+        )
         spec = predictor.spec
         thresholds = None if self.threshold is None else thresholds_of(spec, self.threshold)
         rules = self._read_rules(spec)
-        digest = _Digest(predictor.files)
+        digest = _Digest(predictor.files, self.stated)
         names = spec.vocabulary if rules is None else rules.vocabulary
         facts = RunFacts(names, digest, self.force, spec=spec)
         start = TagStart(
@@ -574,12 +592,16 @@ class _Run:
 class _Digest:
     """The model's digest, taken when it is first asked for."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], stated: Stated | None) -> None:
         self._files = files
+        self._stated = stated
 
     def __call__(self) -> str:
         return self._value
 
     @cached_property
     def _value(self) -> str:
-        return model_digest(self._files)
+        digest = model_digest(self._files)
+        if self._stated is None:
+            return digest
+        return hashlib.sha256(f"{digest} {self._stated.digest}".encode()).hexdigest()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +27,24 @@ _LAYOUTS, _ORDERS = ("nchw", "nhwc"), ("rgb", "bgr")
 _INTERPOLATIONS = ("bilinear", "bicubic")
 # Each of them once, in any order; the first is what is meant where none is named.
 _CHOICES = (_LAYOUTS, _ORDERS, tuple(_VALUES), FITS, _INTERPOLATIONS, get_args(Gives))
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What somebody says of a model.
+
+    Attributes:
+        labels: in the order of its outputs.
+        form: how images go in; see `described_as`.
+    """
+
+    labels: tuple[str, ...]
+    form: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal."""
+        return hashlib.sha256(json.dumps([self.labels, self.form]).encode()).hexdigest()
 
 
 def described_as(
