@@ -64,12 +64,13 @@ $(VENV)/.train: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.train
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test,consumers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test]'
 	touch $@
 
 $(VENV)-ray/.ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
-	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check -e '.[ray,remote,parquet]' daft pandas 'moto[server]' pytest
+	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check -e '.[ray,parquet]' daft pandas pytest
+	$(VENV)-ray/bin/pip install --quiet --disable-pip-version-check s3fs 'moto[server]'
 	touch $@
 
 $(VENV)-docs/.docs: pyproject.toml
