@@ -5,9 +5,11 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import queue
 import re
 import subprocess
+import sys
 import tarfile
 import threading
 from functools import partial
@@ -24,7 +26,7 @@ from twlcli.errors import TwlError
 from twlcli.exporting import web_runtime
 from twlcli.exporting.bundle import export_bundle
 from twlcli.exporting.web_page import FILES
-from twlcli.exporting.web_runtime import RUNTIME_FILES, kept_package, runtime_files
+from twlcli.exporting.web_runtime import RUNTIME_FILES, VERSION, kept_package, runtime_files
 from twlcli.inference.tagger import load_model
 from twlcli.model.preprocessing import Preprocessing
 
@@ -151,53 +153,83 @@ def test_folder_is_whole_and_names_no_other_server(bundle):
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package as the registry sends it, under a cache of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def npm(tmp_path, monkeypatch):
+    """An npm that packs what it is told to, under a cache of its own."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name in RUNTIME_FILES:
             info = tarfile.TarInfo(f"package/dist/{name}")
             info.size = len(name)
             archive.addfile(info, io.BytesIO(name.encode()))
-    content = buffer.getvalue()
-    right = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    fake = Npm(tmp_path, buffer.getvalue())
+    right = base64.b64encode(hashlib.sha512(fake.content).digest()).decode()
     monkeypatch.setattr(web_runtime, "_INTEGRITY", right)
-    return content
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(fake.folder), prepend=os.pathsep)
+    return fake
 
 
-def test_runtime_is_fetched_once_and_checked(package, tmp_path, monkeypatch):
-    asked = []
+class Npm:
+    """A program `npm` in a folder of its own; it copies `content`, or fails where there is none."""
 
-    def urlopen(address, timeout):
-        asked.append(address)
-        return io.BytesIO(package)
+    def __init__(self, folder: Path, content: bytes) -> None:
+        self.content = content
+        self.folder = folder / "bin"
+        self.folder.mkdir()
+        self._log = folder / "asked"
+        self._package = folder / "package.tgz"
+        self.packs(content)
+        program = self.folder / "npm"
+        program.write_text(
+            f"#!{sys.executable}\n"
+            "import pathlib, shutil, sys\n"
+            f"package, log = {str(self._package)!r}, pathlib.Path({str(self._log)!r})\n"
+            "(folder,) = [each.partition('=')[2] for each in sys.argv if 'destination' in each]\n"
+            "with log.open('a') as file: file.write(' '.join(sys.argv[1:3]) + '\\n')\n"
+            "if not pathlib.Path(package).exists(): sys.exit('npm error code ENOTFOUND')\n"
+            f"shutil.copy(package, folder + '/onnxruntime-web-{VERSION}.tgz')\n"
+        )
+        program.chmod(0o755)
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    monkeypatch.setenv("npm_config_registry", "https://npm.example/")
+    def packs(self, content: bytes | None) -> None:
+        self._package.unlink(missing_ok=True)
+        if content is not None:
+            self._package.write_bytes(content)
+
+    def asked(self) -> list[str]:
+        return self._log.read_text().splitlines()
+
+
+def test_runtime_is_fetched_once_and_checked(npm):
     expected = {name: name.encode() for name in RUNTIME_FILES}
     assert runtime_files(None) == expected
     assert runtime_files(None) == expected
-    assert asked == ["https://npm.example/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz"]
+    assert npm.asked() == ["pack onnxruntime-web@1.30.0"]
     kept_package().write_bytes(b"half")
-    monkeypatch.delenv("npm_config_registry")
     assert runtime_files(None) == expected
-    assert asked[1].startswith("https://registry.npmjs.org/")
+    assert len(npm.asked()) == 2
+    assert kept_package().read_bytes() == npm.content
 
 
-def test_runtime_with_another_hash_is_refused(package, monkeypatch):
-    monkeypatch.setattr("urllib.request.urlopen", lambda address, timeout: io.BytesIO(b"x"))
-    with pytest.raises(TwlError, match=r"is not onnxruntime-web 1\.30\.0: its hash is another"):
+def test_runtime_with_another_hash_is_refused(npm):
+    npm.packs(b"x")
+    with pytest.raises(TwlError, match=r"is not onnxruntime-web@1\.30\.0: its hash is another"):
         runtime_files(None)
     assert not kept_package().exists()
 
 
-def test_without_a_network_a_folder_can_be_named(package, tmp_path, monkeypatch):
-    def urlopen(address, timeout):
-        raise OSError(101, "Network is unreachable")
+def test_without_npm_the_folder_is_asked_for(npm, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TwlError, match=r"by npm, which is not installed; `runtime` names a folder"):
+        runtime_files(None)
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    with pytest.raises(TwlError, match=r"cannot be fetched .*; `runtime` names a folder with ort"):
+
+def test_without_a_network_a_folder_can_be_named(npm, tmp_path):
+    npm.packs(None)
+    said = (
+        r"cannot be fetched by npm \(npm error code ENOTFOUND\); `runtime` names a folder"
+    )
+    with pytest.raises(TwlError, match=said):
         runtime_files(None)
     with pytest.raises(TwlError, match=r"ort\.wasm\.min\.mjs: cannot be read"):
         runtime_files(tmp_path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
+import shutil
+import subprocess
 import tarfile
-import urllib.request
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twlcli.errors import TwlError, reason_of
 from twlcli.features.cache import default_folder
@@ -20,14 +21,13 @@ RUNTIME_FILES = (
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
 )
-_REGISTRY = "https://registry.npmjs.org"
+_PACKAGE = f"onnxruntime-web@{VERSION}"
 _NAME = f"onnxruntime-web-{VERSION}.tgz"
-# As the registry states it for this version (dist.integrity).
+# As npm states it for this version (dist.integrity).
 _INTEGRITY = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
-_MOST_BYTES = 256 << 20
-_SECONDS = 60.0  # without an answer
+_SECONDS = 600.0  # for 30 MB
 LICENCE = """\
 onnxruntime-web, https://github.com/microsoft/onnxruntime
 
@@ -59,8 +59,8 @@ def runtime_files(folder: Path | None) -> dict[str, bytes]:
     """The files of onnxruntime-web by their names.
 
     Args:
-        folder: that has them, such as `node_modules/onnxruntime-web/dist`; None for those of npm's
-            registry (`npm_config_registry` names another), which are kept with the user's caches.
+        folder: that has them, such as `node_modules/onnxruntime-web/dist`; None for those that npm
+            fetches, from where it is configured to; they are kept with the user's caches.
 
     Raises:
         TwlError: one is not there, or they cannot be fetched, or are not what they should be.
@@ -86,24 +86,38 @@ def _package() -> bytes:
     content = _read(kept) if kept.is_file() else b""
     if _is_right(content):
         return content
-    registry = os.environ.get("npm_config_registry") or _REGISTRY  # noqa: SIM112  npm's
-    address = f"{registry.rstrip('/')}/onnxruntime-web/-/{_NAME}"
-    if not address.startswith(("https://", "http://")):
-        raise TwlError(f"{address}: expected an address that begins with https://")
-    try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  checked
-            content = bytes(answer.read(_MOST_BYTES))
-    except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise TwlError(
-            f"{address}: cannot be fetched ({reason})",
-            hint="{runtime} names a folder with " + ", ".join(RUNTIME_FILES),
-        ) from None
+    content = _fetched()
     if not _is_right(content):
-        raise TwlError(f"{address}: is not onnxruntime-web {VERSION}: its hash is another")
+        raise TwlError(f"what npm has fetched is not {_PACKAGE}: its hash is another")
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, lambda file: file.write(content))
     return content
+
+
+def _fetched() -> bytes:
+    """The package as npm fetches it.
+
+    Raises:
+        TwlError: npm is not there, or cannot.
+    """
+    npm = shutil.which("npm")
+    hint = "{runtime} names a folder with " + ", ".join(RUNTIME_FILES)
+    if npm is None:
+        raise TwlError(f"{_PACKAGE} is fetched by npm, which is not installed", hint=hint)
+    with TemporaryDirectory(prefix="twl-npm-") as folder:
+        options = ("--ignore-scripts", "--loglevel=error", f"--pack-destination={folder}")
+        try:
+            done = subprocess.run(
+                [npm, "pack", _PACKAGE, *options], capture_output=True, text=True, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            reason = f"no answer in {_SECONDS:.0f} seconds"
+        else:
+            if done.returncode == 0:
+                return _read(Path(folder) / _NAME)
+            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+            reason = said[0]
+    raise TwlError(f"{_PACKAGE} cannot be fetched by npm ({reason})", hint=hint)
 
 
 def _is_right(content: bytes) -> bool:
