@@ -226,9 +226,7 @@ def test_without_npm_the_folder_is_asked_for(npm, monkeypatch):
 
 def test_without_a_network_a_folder_can_be_named(npm, tmp_path):
     npm.packs(None)
-    said = (
-        r"cannot be fetched by npm \(npm error code ENOTFOUND\); `runtime` names a folder"
-    )
+    said = r"cannot be fetched by npm \(npm error code ENOTFOUND\); `runtime` names a folder"
     with pytest.raises(TwlError, match=said):
         runtime_files(None)
     with pytest.raises(TwlError, match=r"ort\.wasm\.min\.mjs: cannot be read"):
