@@ -121,6 +121,15 @@ def test_a_complete_folder_takes_only_what_is_new(images, cluster, tmp_path):
     assert not more.exists()
 
 
+def test_one_folder_alone_and_a_list_are_taken(images, cluster, tmp_path):
+    assert tag_on_ray(str(images / "0"), tmp_path / "a", exclude="*.jpg").tagged > 0
+    (tmp_path / "list.txt").write_text(f"{images / '0/0.png'}\n")
+    assert tag_on_ray([], tmp_path / "b", lists=tmp_path / "list.txt").tagged == 1
+    with pytest.raises(TwlError, match="nothing to tag"):
+        tag_on_ray([], tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 def when_parts_are_there(folder: Path, count: int, then) -> threading.Thread:
     def wait() -> None:
         deadline = time.monotonic() + 120

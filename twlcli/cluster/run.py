@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import twlcli
-from twlcli.errors import needs_extra
+from twlcli.errors import TwlError, needs_extra
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.images.discover.scan import scan
 from twlcli.images.image_file import ImageFile
 from twlcli.images.sandbox import Limits
-from twlcli.io import check_count
+from twlcli.io import check_count, is_address, listed
 from twlcli.model.bundled import default_model, model_path
 from twlcli.model.decisions import thresholds_of, wish_beside
 from twlcli.model.load import load_onnx
+from twlcli.stores.cached import local_copy
 from twlcli.tagging.fingerprint import Decision, model_digest
 from twlcli.tagging.outputs.fan_out import Tally
 from twlcli.tagging.tag_rules import TagRules
@@ -46,7 +47,7 @@ class ClusterStart:
 
 
 def tag_on_ray(
-    paths: Sequence[Path | str],
+    paths: Iterable[Path | str] | Path | str,
     folder: Path | str,
     *,
     model: Path | str | None = None,
@@ -114,6 +115,10 @@ def tag_on_ray(
         "max_pixels": max_pixels,
     }.items():
         check_count(name, value)
+    check_count("memory_limit", memory_limit, least=256)
+    paths, lists = listed(paths), listed(found.pop("lists", ()))
+    if not paths and not lists:
+        raise TwlError("nothing to tag", hint="give images or folders, or a list of them")
     usual = Limits()
     run = _Run(
         parts=Parts.at(folder),
@@ -128,7 +133,16 @@ def tag_on_ray(
         workers=workers,
         watcher=watcher,
     )
-    return run.tag(scan(paths, **found))
+    return run.tag(
+        scan(
+            paths,
+            lists=[local_copy(str(each)) if is_address(each) else each for each in lists],
+            null=found.get("null", False),
+            include=listed(found.get("include", ())),
+            exclude=listed(found.get("exclude", ())),
+            hidden=found.get("hidden", False),
+        )
+    )
 
 
 class ScanKeywords(TypedDict, total=False):
