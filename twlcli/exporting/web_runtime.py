@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from twlcli.errors import TwlError, reason_of
-from twlcli.features.cache import default_folder
 from twlcli.io import write_whole
+from twlcli.stores.folders import cache_folder
 
 VERSION = "1.30.0"
 RUNTIME_FILES = (
@@ -78,7 +78,7 @@ def runtime_files(folder: Path | None) -> dict[str, bytes]:
 
 def kept_package() -> Path:
     """Where the package is kept once it was fetched."""
-    return default_folder().parent / _NAME
+    return cache_folder() / _NAME
 
 
 def _package() -> bytes:

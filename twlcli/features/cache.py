@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,6 +33,7 @@ from twlcli.errors import TwlError
 from twlcli.images.identity import Identity
 from twlcli.io import locked_folder, parse_json, read_short_text, write_errors, write_whole
 from twlcli.model.preprocessing import Preprocessing
+from twlcli.stores.folders import cache_folder
 
 _FORMAT = 1  # to be raised when features would be computed or kept differently
 _ABOUT, _INDEX, _ROWS = "about.json", "index.sqlite", "features.f32"
@@ -131,26 +131,16 @@ class CacheSummary:
 def default_folder() -> Path:
     """Where features are kept unless another folder is named: with the user's other caches.
 
-    On Linux that is `XDG_CACHE_HOME` where it is an absolute path, as the XDG Base Directory
-    Specification has it, and `~/.cache` otherwise.
-
     Raises:
         TwlError: there is no home folder.
     """
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if sys.platform not in ("win32", "darwin") and named.is_absolute():
-        return named / "twl" / "features"
     try:
-        home = Path.home()
-    except RuntimeError:
+        return cache_folder() / "features"
+    except TwlError:
         raise TwlError(
             "features are kept in the home folder, and there is none",
             hint="{features} names another folder",
         ) from None
-    if sys.platform == "win32":
-        return home / "AppData" / "Local" / "twl" / "features"
-    caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-    return caches / "twl" / "features"
 
 
 class FeatureCache:

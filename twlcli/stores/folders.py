@@ -12,7 +12,11 @@ from twlcli.io import write_errors
 
 
 def cache_folder() -> Path:
-    """The folder of what can be fetched again: `~/.cache/twl` on Linux."""
+    """The folder of what can be fetched or computed again: `~/.cache/twl` on Linux.
+
+    There `XDG_CACHE_HOME` names another, where it is an absolute path, as the XDG Base Directory
+    Specification has it.
+    """
     return _folder("XDG_CACHE_HOME", ".cache", "Library/Caches", "Local")
 
 
