@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-ray lint types audit docs reference clean
+.PHONY: demo test test-consumers test-ray lint types audit docs reference clean
 
 demo: $(VENV)/.train
 	rm -rf $(DEMO)
@@ -29,7 +29,7 @@ demo: $(VENV)/.train
 	@echo "To use twl in this shell:  . $(BIN)/activate"
 
 test: $(VENV)/.test lint types
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check
@@ -37,6 +37,10 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	$(BIN)/mypy
+
+# What other programs make of exported models: OpenVINO and transformers, added to the environment.
+test-consumers: $(VENV)/.consumers
+	$(BIN)/pytest tests/exporting tests/model/foreign -k 'model_api or transformers'
 
 # What needs Ray and Daft, in a venv of its own: 0.9 GB.
 test-ray: $(VENV)-ray/.ray
@@ -65,6 +69,10 @@ $(VENV)/.train: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.train
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test]'
+	touch $@
+
+$(VENV)/.consumers: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,test,consumers]'
 	touch $@
 
 $(VENV)-ray/.ray: pyproject.toml

@@ -39,7 +39,10 @@ MANY = 1200
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 << 20)
+    # Ray's workers give way to everything else, and would hardly move beside other tests.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")
+        ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 << 20)
     yield
     ray.shutdown()
 
