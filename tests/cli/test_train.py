@@ -264,6 +264,62 @@ def test_a_run_that_has_ended_goes_on_for_more_epochs(photographs, tmp_path, tra
     assert "epochs = 3" in (out / "recipe.toml").read_text()
 
 
+def test_the_same_command_begins_a_run_and_continues_it(photographs, tmp_path):
+    out = tmp_path / "run"
+    command = [photographs, "--auto-resume", "--out", out, "--epochs", 2, *SMALL]
+    first = train(*command)
+    assert first.exit_code == 0, first.output
+    assert "weights: random" in first.stderr
+    scores = history(out)
+    again = train(*command)
+    assert again.exit_code == 0, again.output
+    assert "weights: those that were saved" in again.stderr
+    assert history(out) == scores
+    more = train(*command, "--epochs", 3)
+    assert more.exit_code == 0, more.output
+    assert [record["epoch"] for record in history(out)] == [1, 2, 3]
+    other = train(*command, "--size", 40)
+    assert other.exit_code == 2
+    assert "image.size is 40; the run began with 32; another --out begins another" in other.stderr
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "mine.txt").write_text("kept")
+    taken = train(*command, "--out", tmp_path / "text")
+    assert f"{tmp_path / 'text'}: exists already" in taken.stderr
+
+
+def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(photographs, tmp_path):
+    out = tmp_path / "run"
+    given: list[object] = ["--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", 32]
+    given += ["--then-finetune", "--frozen", "--features", tmp_path / "features", "--auto-resume"]
+    given += ["--batch-size", 8, "--workers", 0, "--device", "cpu", "--epochs", 1, "--out", out]
+    assert train(photographs, *given).exit_code == 0
+    head = (tmp_path / "run-head" / "model.safetensors").stat().st_mtime_ns
+    again = train(photographs, *given)
+    assert again.exit_code == 0, again.output
+    assert f"continuing {out}" in again.stderr
+    shutil.rmtree(out)
+    assert train(photographs, *given).exit_code == 0
+    assert (tmp_path / "run-head" / "model.safetensors").stat().st_mtime_ns == head
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        (["--auto-resume"], {}, "--auto-resume needs --out, where the run is found again"),
+        ([], {"TORCHELASTIC_MAX_RESTARTS": "3"}, "torchrun --max-restarts needs --out, where"),
+        (["--auto-resume", "--resume", "r"], {}, "--resume continues a run in its folder"),
+    ],
+)
+def test_a_run_that_could_not_be_found_again_is_refused(
+    photographs, monkeypatch, options, environment, said
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = train(photographs, *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_what_would_be_another_training_is_no_resume(trained):
     before = (trained[0] / "recipe.toml").read_text()
     result = train("--resume", trained[0], "--learning-rate", 0.1)

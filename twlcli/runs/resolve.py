@@ -14,6 +14,7 @@ from twlcli.recipe import Recipe, Setting, read_recipe
 
 Settings = Mapping[str, Any] | Iterable[str | Setting]
 
+_DECIDED = ("schedule.batch_size", "optimizer.learning_rate")  # by a run whose recipe has 0
 # Keys that hold paths, which a run has to find wherever it is continued from.
 _DATA_PATHS = ("path", "images", "coco_images", "names", "val_data", "test_data", "corrections")
 _PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
@@ -98,6 +99,29 @@ def continued_recipe(
             raise RecipeError(
                 f"{change.place}: {key} stays as it is when a run is resumed; "
                 f"these may change: {', '.join(CHANGEABLE)}"
+            )
+    return recipe.with_settings(changes)
+
+
+def same_recipe(recipe: Recipe, wanted: Recipe) -> Recipe:
+    """A run's recipe, to continue it by the command that began it.
+
+    Args:
+        recipe: the run's.
+        wanted: what the command asks for; what may change when a run is resumed is taken from it.
+
+    Raises:
+        RecipeError: it asks for another training.
+    """
+    own, changes = recipe.values(), []
+    for key, value in wanted.values().items():
+        if key in CHANGEABLE:
+            section, _, name = key.partition(".")
+            changes.append(Setting(section, name, value, key))
+        elif value != own[key] and not (key in _DECIDED and not value):
+            raise RecipeError(
+                f"{key} is {value}; the run began with {own[key]}",
+                hint="another {out} begins another run",
             )
     return recipe.with_settings(changes)
 

@@ -94,6 +94,11 @@ class Run:
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
             )
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a folder is a run."""
+        return (folder / "recipe.toml").is_file()
+
     @classmethod
     def open(cls, folder: Path) -> Run:
         """The run in a folder.
@@ -101,7 +106,7 @@ class Run:
         Raises:
             ModelError: the folder is not a run.
         """
-        if not (folder / "recipe.toml").is_file():
+        if not cls.is_in(folder):
             raise ModelError(f"{folder}: not a run folder (it has no recipe.toml)")
         recipe = read_recipe(folder / "recipe.toml")
         if not recipe.data.path:

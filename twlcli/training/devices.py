@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.model.torch import pick_device
@@ -18,6 +20,8 @@ from twlcli.parallel import usable_cores
 from twlcli.recipe.sections import TrainRecipe
 
 _NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
+_OF_RANKS = re.compile("gloo|NCCL", re.IGNORECASE)
+_MOST_SAID = 300  # characters of an error of a library
 _TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
 
 
@@ -56,7 +60,8 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     Each rank has a GPU of its own and NCCL between them, or they share the CPU with gloo.
 
     Raises:
-        DeviceError: the device is not available, or there are fewer GPUs than ranks.
+        DeviceError: the device is not available, there are fewer GPUs than ranks, or they do not
+            find each other.
     """
     picked = pick_device(device)
     if not dist.is_torchelastic_launched():
@@ -66,7 +71,13 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         picked = pick_device(f"cuda:{dist.get_node_local_rank()}")
         torch.cuda.set_device(picked)
     # What ranks tell each other besides gradients goes by gloo, for which no GPU is waited for.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo"
+    with _rank_errors():
+        store, rank, world = next(rendezvous("env://"))
+        # torchrun restarts ranks with the store of those before, whose addresses are still in it.
+        life = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {world}"
+        store = dist.PrefixStore(life, store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
         alone = Ranks(picked, dist.get_rank(), dist.get_world_size(), group=dist.group.WORLD)
         neighbours = alone.gather(platform.node()).count(platform.node())
@@ -116,6 +127,21 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
 
 
 @contextmanager
+def _rank_errors() -> Iterator[None]:
+    """Raise DeviceError where the connection to another rank is lost, or does not come about."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error)
+        if isinstance(error, dist.DistError) or _OF_RANKS.search(told):
+            raise DeviceError(
+                "the connection to another rank is lost; it says itself why, unless it was killed "
+                f"({told.splitlines()[0][:_MOST_SAID]})"
+            ) from error
+        raise
+
+
+@contextmanager
 def device_errors(images_at_once: int, size: int) -> Iterator[None]:
     """Turn what torch says of memory, devices and sizes into one line that says what to try.
 
@@ -124,12 +150,14 @@ def device_errors(images_at_once: int, size: int) -> Iterator[None]:
         size: side of the images, pixels.
 
     Raises:
-        DeviceError: the device or the machine has no memory left, or the device is out of order.
+        DeviceError: the device or the machine has no memory left, the device is out of order, or
+            another rank is gone.
         RecipeError: the images are too small for the network, or batch norm is to normalise a
             single value.
     """
     try:
-        yield
+        with _rank_errors():
+            yield
     except (RuntimeError, ValueError) as error:
         told = str(error)
         if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(told):

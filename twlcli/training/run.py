@@ -23,7 +23,13 @@ from twlcli.errors import (
 )
 from twlcli.io import locked_folder
 from twlcli.recipe import Recipe
-from twlcli.runs.resolve import Settings, check_code, continued_recipe, resolved_recipe
+from twlcli.runs.resolve import (
+    Settings,
+    check_code,
+    continued_recipe,
+    resolved_recipe,
+    same_recipe,
+)
 from twlcli.runs.run_folder import Run, check_network, open_data
 from twlcli.runs.states import has_state
 from twlcli.training.watcher import EachEpoch, Silent, Watcher
@@ -44,6 +50,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     allow_code: bool = False,
+    auto_resume: bool = False,
 ) -> Run:
     """Train a tagger and keep the best epoch's weights in a new run folder.
 
@@ -67,6 +74,8 @@ def train(
         should_stop: asked between steps; on True the state is saved and training stops.
         allow_code: import a backbone or loss `module:function` that the recipe names. Those in
             `settings` are the caller's own, and are imported without.
+        auto_resume: where `out` is a run of this recipe already, continue it, so that a scheduler
+            can start the same training again.
 
     Returns:
         The run: `run.checkpoint` is the model, `run.history()` the scores of each epoch.
@@ -79,7 +88,7 @@ def train(
         InterruptedRunError: `should_stop` returned True; `resume` continues the run.
         DivergedError: the loss became NaN or infinite.
         DeviceError: the device is not available, or its memory is exhausted.
-        TwlError: the folder exists and is not empty.
+        TwlError: the folder exists and is not empty, or is a run of another recipe.
         MissingExtraError: the `train` extra is not installed.
     """
     check_extra("training", "train", "torch")
@@ -88,20 +97,29 @@ def train(
     else:
         wanted = resolved_recipe(data, recipe, settings, allow_code=allow_code)
     folder = _free_folder(wanted) if out is None else Path(out)
-    Run.check_free(folder)
+    begun = auto_resume and Run.is_in(folder)
+    if not begun:
+        Run.check_free(folder)
     if then_finetune:
         if not wanted.model.frozen:
             raise TwlError("then_finetune does nothing without model.frozen")
-        head = train(
-            wanted,
-            out=folder.with_name(f"{folder.name}-head"),
-            device=device,
-            features=features,
-            watcher=watcher,
-            should_stop=should_stop,
-            allow_code=allow_code,
-        )
-        wanted = wanted.with_values({"model": {"frozen": False, "weights": str(head.folder)}})
+        head = folder.with_name(f"{folder.name}-head")
+        if not (auto_resume and Run(head, wanted).checkpoint.exists()):
+            train(
+                wanted,
+                out=head,
+                device=device,
+                features=features,
+                watcher=watcher,
+                should_stop=should_stop,
+                allow_code=allow_code,
+                auto_resume=auto_resume,
+            )
+        wanted = wanted.with_values({"model": {"frozen": False, "weights": str(head)}})
+    told = _told(watcher, on_epoch)
+    if begun:
+        run = Run.open(folder)
+        return _resume(run, same_recipe(run.recipe, wanted), device, features, told, should_stop)
     annotations = _read(wanted)
 
     def begin(held: ExitStack) -> Run:
@@ -109,7 +127,6 @@ def train(
         held.enter_context(locked_folder(folder))
         return run
 
-    told = _told(watcher, on_epoch)
     return _train(begin, annotations, device, features, told, should_stop, new=True)
 
 
@@ -154,6 +171,18 @@ def resume(
     opened = Run.open(Path(run))
     recipe = continued_recipe(opened.recipe, data, settings)
     check_code(recipe, str(opened.folder / "recipe.toml"), allow_code=allow_code)
+    return _resume(opened, recipe, device, features, _told(watcher, on_epoch), should_stop)
+
+
+def _resume(
+    opened: Run,
+    recipe: Recipe,
+    device: str,
+    features: Path | str | None,
+    watcher: Watcher,
+    should_stop: Callable[[], bool],
+) -> Run:
+    """Continue a run with a recipe that is its own but for what may change."""
     _check_state(opened, recipe)
     changed = Run(opened.folder, recipe)
     annotations = _noting_corrections(changed.data(), opened.recipe, recipe)
@@ -169,9 +198,8 @@ def resume(
         if changed != opened:
             opened.write_recipe()
 
-    told = _told(watcher, on_epoch)
     return _train(
-        begin, annotations, device, features, told, should_stop, new=False, refused=refused
+        begin, annotations, device, features, watcher, should_stop, new=False, refused=refused
     )
 
 

@@ -132,6 +132,7 @@ def test_what_is_wrong_is_one_line(changes, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.consumers
 @pytest.mark.parametrize("resize_type", ["crop", "standard", "fit_to_window_letterbox"])
 @pytest.mark.parametrize("changes", [{}, ONE_LABEL, {"model_info reverse_input_channels": "True"}])
 def test_model_api_says_the_same(resize_type, changes, tmp_path):
