@@ -1,8 +1,13 @@
 """What only a GPU can show; run with `pytest -m gpu`."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import batch, network
 from twlcli.losses import LOSSES
@@ -112,3 +117,46 @@ def test_batches_on_the_gpu_are_those_that_were_loaded():
     for got, expected in zip(on_device(pinned, torch.device("cuda")), sent, strict=True):
         assert torch.equal(got.images.cpu(), expected.images)
         assert torch.equal(got.targets.cpu(), expected.targets)
+
+
+def normalised_on_a_rank(rank: int, folder: str, world: int, backend: str) -> None:
+    """Two steps of a network with batch norm over all ranks, on one GPU for all of them."""
+    dist.init_process_group(
+        backend, init_method=f"file://{folder}/store-{world}", rank=rank, world_size=world
+    )
+    try:
+        ranks = Ranks(torch.device("cuda", 0), rank, world, world, dist.group.WORLD)
+        torch.save(
+            normalised(ranks, slice(0, 10) if world == 1 else slice(7 * rank, 7 + 3 * rank)),
+            f"{folder}/{world}-{rank}.pt",
+        )
+    finally:
+        dist.destroy_process_group()
+
+
+def normalised(ranks: Ranks, rows: slice) -> dict[str, torch.Tensor]:
+    recipe = Recipe().with_settings(
+        [
+            *("optimizer.learning_rate=0.1", "schedule.batch_size=10", "train.precision=float32"),
+            *("train.sync_batch_norm=true", "train.ema=0.5"),
+        ]
+    )
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), network())
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    stepper = Stepper(net, recipe, Preprocessing(8, 8), ranks)
+    for step in range(2):
+        stepper(batch(rows), step, 2)
+    norm = type(stepper.network.get_submodule("1"))
+    assert norm is (nn.BatchNorm2d if ranks.group is None else nn.SyncBatchNorm)
+    return {name: value.cpu() for name, value in stepper.best_network.state_dict().items()}
+
+
+@pytest.mark.parametrize(("world", "backend"), [(1, "nccl"), (2, "gloo")])
+def test_batch_norm_over_ranks_is_that_of_one_process(tmp_path: Path, world: int, backend: str):
+    expected = normalised(Ranks(torch.device("cuda", 0)), slice(0, 10))
+    spawn(normalised_on_a_rank, args=(str(tmp_path), world, backend), nprocs=world)
+    for rank in range(world):
+        found = torch.load(tmp_path / f"{world}-{rank}.pt")
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)

@@ -94,6 +94,13 @@ Workers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Image loading processes per rank [default: suits the machine]"),
 ]
+SyncBn = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn",
+        help="On several GPUs: batch norm's statistics are those of all ranks together.",
+    ),
+]
 Frozen = Annotated[
     bool,
     typer.Option(
@@ -153,14 +160,19 @@ _KEYS = {
     "precision": ("train", "precision"),
     "workers": ("train", "workers"),
     "compile": ("train", "compile"),
+    "sync-bn": ("train", "sync_batch_norm"),
     "frozen": ("model", "frozen"),
     "views": ("frozen", "views"),
 }
+_OF_TRAINING = (
+    *("epochs", "batch-size", "micro-batch", "learning-rate"),
+    *("precision", "compile", "sync-bn"),
+)
 
 
 def check_frozen(flags: Mapping[str, Any]) -> None:
     """Raise TwlError for an option that trains the backbone."""
-    for name in ("epochs", "batch-size", "micro-batch", "learning-rate", "precision", "compile"):
+    for name in _OF_TRAINING:
         if flags.get(name) is not None:
             raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
 

@@ -79,6 +79,7 @@ def train(
         bool,
         typer.Option("--compile", help="Compile the network, and the changes of colour before it."),
     ] = False,
+    sync_bn: options.SyncBn = False,
     frozen: options.Frozen = False,
     views: options.Views = None,
     features: options.Features = None,
@@ -121,6 +122,7 @@ def train(
         "precision": precision,
         "workers": workers,
         "compile": compile_ or None,
+        "sync-bn": sync_bn or None,
     }
     if frozen and not then_finetune:
         options.check_frozen(flags)

@@ -466,6 +466,11 @@ class TrainRecipe(Section):
         default=False,
         description="Compile the network, and the changes of colour before it, with torch.compile.",
     )
+    sync_batch_norm: bool = Field(
+        default=False,
+        description="Take batch norm's statistics over the images of all ranks, each of which "
+        "needs a GPU; otherwise over those of each rank.",
+    )
     threads: int = Field(
         default=0,
         ge=0,

@@ -24,6 +24,7 @@ from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
+from twlcli.training.sync_norm import check_sync_norm, synchronised
 from twlcli.training.user_loss import UserLoss
 
 _COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope is about
@@ -74,7 +75,12 @@ class MovingAverage:
 
 
 class Stepper:
-    """The network in training, its optimizer and the moving average of its weights."""
+    """The network in training, its optimizer and the moving average of its weights.
+
+    Raises:
+        DeviceError: the device does not have what the recipe asks for.
+        RecipeError: the network is not one for what the recipe asks for.
+    """
 
     def __init__(
         self,
@@ -85,12 +91,15 @@ class Stepper:
         *,
         allow_code: bool = False,
     ) -> None:
+        check_sync_norm(recipe.train, ranks)
         self.recipe = recipe
         self.preprocessing = preprocessing
         self.ranks = ranks
         self.network = network.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.network, recipe)
         self.average = MovingAverage(self.network, recipe.train.ema) if recipe.train.ema else None
+        if recipe.train.sync_batch_norm and ranks.group is not None and ranks.device.type == "cuda":
+            self.network = synchronised(self.network, ranks.group)
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks, allow_code=allow_code)
         self._distributed = (
