@@ -94,6 +94,14 @@ Workers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Image loading processes per rank [default: suits the machine]"),
 ]
+CheckpointActivations = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint-activations",
+        help="Compute each block of the network again in the backward pass: less memory, more "
+        "time, the same gradient.",
+    ),
+]
 SyncBn = Annotated[
     bool,
     typer.Option(
@@ -160,13 +168,14 @@ _KEYS = {
     "precision": ("train", "precision"),
     "workers": ("train", "workers"),
     "compile": ("train", "compile"),
+    "checkpoint-activations": ("train", "checkpoint_activations"),
     "sync-bn": ("train", "sync_batch_norm"),
     "frozen": ("model", "frozen"),
     "views": ("frozen", "views"),
 }
 _OF_TRAINING = (
     *("epochs", "batch-size", "micro-batch", "learning-rate"),
-    *("precision", "compile", "sync-bn"),
+    *("precision", "compile", "checkpoint-activations", "sync-bn"),
 )
 
 

@@ -79,6 +79,7 @@ def train(
         bool,
         typer.Option("--compile", help="Compile the network, and the changes of colour before it."),
     ] = False,
+    checkpoint_activations: options.CheckpointActivations = False,
     sync_bn: options.SyncBn = False,
     frozen: options.Frozen = False,
     views: options.Views = None,
@@ -122,6 +123,7 @@ def train(
         "precision": precision,
         "workers": workers,
         "compile": compile_ or None,
+        "checkpoint-activations": checkpoint_activations or None,
         "sync-bn": sync_bn or None,
     }
     if frozen and not then_finetune:

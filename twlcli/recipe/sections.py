@@ -466,6 +466,11 @@ class TrainRecipe(Section):
         default=False,
         description="Compile the network, and the changes of colour before it, with torch.compile.",
     )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Keep only what goes into each block of the network, and compute the block "
+        "again in the backward pass: less memory, more time, and the same gradient.",
+    )
     sync_batch_norm: bool = Field(
         default=False,
         description="Take batch norm's statistics over the images of all ranks, each of which "

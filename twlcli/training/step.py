@@ -20,10 +20,12 @@ from twlcli.model.user_code import load_loss
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.recipe.names import is_code
 from twlcli.training.augment import network_input
+from twlcli.training.buffers import kept_buffers
 from twlcli.training.devices import Ranks, autocast_dtype
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
+from twlcli.training.recomputed import recompute_blocks
 from twlcli.training.sync_norm import check_sync_norm, synchronised
 from twlcli.training.user_loss import UserLoss
 
@@ -100,6 +102,8 @@ class Stepper:
         self.average = MovingAverage(self.network, recipe.train.ema) if recipe.train.ema else None
         if recipe.train.sync_batch_norm and ranks.group is not None and ranks.device.type == "cuda":
             self.network = synchronised(self.network, ranks.group)
+        if recipe.train.checkpoint_activations:
+            recompute_blocks(self.network, recipe)
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks, allow_code=allow_code)
         self._distributed = (
@@ -177,14 +181,11 @@ class Stepper:
         logits without gradients, the loss is differentiated once with respect to all of them,
         and the second pass carries each part's slice of that gradient back through the network.
         """
-        statistics = [buffer.clone() for buffer in self.network.buffers()]
-        with torch.no_grad():
+        # Batch norm's running statistics count every image once.
+        with kept_buffers(self.network), torch.no_grad():
             logits = torch.cat(
                 [self._logits(part, step, number) for number, part in enumerate(parts)]
             )
-        # Batch norm's running statistics count every image once.
-        for buffer, before in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(before)
         logits.requires_grad_()
         loss = self._loss(logits, torch.cat([part.targets for part in parts]), progress)
         slices = torch.autograd.grad(loss, logits)[0].split([len(part) for part in parts])
