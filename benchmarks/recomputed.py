@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from statistics import median
 
 import torch
@@ -51,7 +52,7 @@ def main() -> None:
         batch = drawn_batch(recipes[0], LABELS).to(device)
         for one in steppers:
             one(batch, 0, STEPS)  # makes the optimizer's own state
-        peaks = [peak_bytes(lambda one=one: one(batch, 0, STEPS), device) for one in steppers]
+        peaks = [peak_bytes(partial(one, batch, 0, STEPS), device) for one in steppers]
         seconds: list[list[float]] = [[], []]
         for _ in range(options.rounds):
             for one, taken in zip(steppers, seconds, strict=True):

@@ -11,6 +11,7 @@ from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import batch, network
 from twlcli.losses import LOSSES
+from twlcli.model.backbones import build_backbone
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.torch import TorchPredictor
 from twlcli.recipe import Recipe
@@ -18,6 +19,8 @@ from twlcli.runs.run_folder import Run
 from twlcli.training import asynchronous, watcher
 from twlcli.training.asynchronous import Losses, on_device
 from twlcli.training.devices import Ranks, autocast_dtype
+from twlcli.training.loader import Batch
+from twlcli.training.memory import fitting_micro_batch
 from twlcli.training.step import Stepper
 from twlcli.training.trainer import Trainer
 
@@ -82,6 +85,7 @@ def test_training_on_the_gpu_gives_a_model_that_the_cpu_runs_alike(tmp_path, pho
         ("optimizer.name=adamw", "train.ema=0.9"),
         ("data.missing_positives=0.5",),
         ("train.compile=true",),
+        ("train.checkpoint_activations=true",),
     ],
 )
 def test_neither_steps_nor_copies_nor_losses_wait_for_the_gpu(monkeypatch, loss, settings):
@@ -90,7 +94,8 @@ def test_neither_steps_nor_copies_nor_losses_wait_for_the_gpu(monkeypatch, loss,
         [f"loss.name={loss}", "optimizer.learning_rate=0.1", "schedule.batch_size=10", *settings]
     )
     device = torch.device("cuda")
-    stepper = Stepper(network(), recipe, Preprocessing(8, 8), Ranks(device))
+    net = nn.Sequential(nn.Sequential(nn.BatchNorm2d(3)), network())
+    stepper = Stepper(net, recipe, Preprocessing(8, 8), Ranks(device))
     losses = Losses(device)
 
     def steps() -> None:
@@ -109,6 +114,56 @@ def test_neither_steps_nor_copies_nor_losses_wait_for_the_gpu(monkeypatch, loss,
     read += losses.all()
     assert len(read) == 10
     assert np.isfinite(read).all()
+
+
+def test_a_micro_batch_that_fits_is_found_and_the_memory_given_back():
+    device = torch.device("cuda")
+    count, size = 4096, 64
+    recipe = Recipe().with_settings(
+        [f"schedule.batch_size={count}", f"image.size={size}", "optimizer.learning_rate=0.1"]
+    )
+    targets = torch.zeros(count, 5, dtype=torch.int8)
+
+    def found() -> int:
+        torch.manual_seed(0)
+        net = build_backbone("resnet18", 5, image_size=size)
+        return fitting_micro_batch(net, recipe, Preprocessing(size, size), Ranks(device), targets)
+
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    share = (before + 2**30) / torch.cuda.get_device_properties(device).total_memory
+    try:
+        torch.cuda.set_per_process_memory_fraction(share)  # a GPU with one gigabyte
+        fits = found()
+        assert 1 < fits < count
+        assert torch.cuda.memory_reserved() <= before + 64 * 2**20
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
+def test_recomputed_blocks_take_less_memory_and_train_alike(name):
+    results, peaks = [], []
+    for again in ("false", "true"):
+        recipe = Recipe().with_settings(
+            [
+                f"train.checkpoint_activations={again}",
+                *("schedule.batch_size=10", "optimizer.learning_rate=0.01"),
+            ]
+        )
+        torch.manual_seed(0)
+        net = build_backbone(name, 5, image_size=8)
+        one = Stepper(net, recipe, Preprocessing(64, 64), Ranks(torch.device("cuda")))
+        images = Batch(
+            torch.full((10, 64, 64, 3), 100, dtype=torch.uint8), batch().colour, batch().targets
+        )
+        one(images, 0, 3)
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        results.append([one(images, step, 3).item() for step in (1, 2)])
+        peaks.append(torch.cuda.max_memory_allocated() - before)
+    assert results[1] == pytest.approx(results[0], rel=1e-2)
+    assert peaks[1] < peaks[0]
 
 
 def test_batches_on_the_gpu_are_those_that_were_loaded():

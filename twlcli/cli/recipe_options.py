@@ -66,12 +66,23 @@ BatchSize = Annotated[
         metavar="N", help="Images per step, over all ranks together [default: suits the data]"
     ),
 ]
+
+
+def _number_or_name(text: str) -> Any:
+    """What the recipe then checks."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 MicroBatch = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
-        help="Images in a rank's memory at once; the gradient stays that of the whole batch "
-        "[default: the rank's share of a batch]",
+        parser=_number_or_name,
+        help="Images in a rank's memory at once, or auto for the most that a GPU has memory for; "
+        "the gradient stays that of the whole batch [default: the rank's share of a batch]",
     ),
 ]
 LearningRate = Annotated[

@@ -419,12 +419,10 @@ class ScheduleRecipe(Section):
         le=2**31,
         description="Images per step, over all ranks together; 0 picks one to suit the data.",
     )
-    micro_batch: int = Field(
+    micro_batch: Annotated[int, Field(ge=0, le=2**31)] | Literal["auto"] = Field(
         default=0,
-        ge=0,
-        le=2**31,
         description="Images in a rank's memory at once, with the exact gradient of the whole "
-        "batch; 0 is the rank's whole share.",
+        "batch; 0 is the rank's whole share, and auto tries how many a GPU has memory for.",
     )
     warmup: float = Field(
         default=0.05,

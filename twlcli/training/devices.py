@@ -15,9 +15,10 @@ import torch.distributed as dist
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.model.torch import pick_device
 from twlcli.parallel import usable_cores
-from twlcli.recipe.sections import TrainRecipe
+from twlcli.recipe.sections import ScheduleRecipe, TrainRecipe
 
-_NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
+# Of CPU and GPU, and of the GPU's libraries.
+_NO_MEMORY = re.compile("allocate memory|out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 _TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
 
 
@@ -115,6 +116,21 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
     return max(1, min(16, share // ranks.neighbours))
 
 
+def images_at_once(schedule: ScheduleRecipe, world: int) -> int:
+    """The most images that are in a rank's memory with all that their gradients need.
+
+    Of `auto` it is not known before it is tried; then it is the rank's whole share.
+    """
+    share = -(-schedule.batch_size // world)
+    asked = schedule.micro_batch
+    return share if asked == "auto" else min(share, asked or share)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch says that a device or the machine has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 @contextmanager
 def device_errors(images_at_once: int, size: int) -> Iterator[None]:
     """Turn what torch says of memory, devices and sizes into one line that says what to try.
@@ -132,7 +148,7 @@ def device_errors(images_at_once: int, size: int) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         told = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(told):
+        if is_out_of_memory(error):
             raise DeviceError(
                 f"out of memory with {images_at_once} images at once",
                 hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",

@@ -21,7 +21,7 @@ from twlcli.recipe import LossRecipe, Recipe
 from twlcli.recipe.names import is_code
 from twlcli.training.augment import network_input
 from twlcli.training.buffers import kept_buffers
-from twlcli.training.devices import Ranks, autocast_dtype
+from twlcli.training.devices import Ranks, autocast_dtype, images_at_once
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
@@ -124,7 +124,7 @@ class Stepper:
     @property
     def images_at_once(self) -> int:
         """The most images that are in a rank's memory with all that their gradients need."""
-        return min(self._share, self.recipe.schedule.micro_batch or self._share)
+        return images_at_once(self.recipe.schedule, self.ranks.world)
 
     @property
     def _share(self) -> int:
