@@ -14,6 +14,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import CPU, batch, network
+from tests.training.test_memory import Small, fitting
 from twlcli.errors import DivergedError
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
@@ -79,6 +80,8 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
     for micro in (0, 2):
         settings = ("train.checkpoint_activations=true", f"schedule.micro_batch={micro}")
         results["recomputed", micro] = trained(ranks, rows, *settings, made=in_blocks)
+    # The first rank has memory for all of its share of five, the others for two images.
+    assert fitting(Small(99 if rank == 0 else 2), ranks, images=5) == 2
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
