@@ -106,6 +106,8 @@ class Stepper:
             recompute_blocks(self.network, recipe)
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks, allow_code=allow_code)
+        # The graph is not declared static: its first backward pass must not be under no_sync, and
+        # it is for reentrant checkpoints and unused parameters, which there are none of.
         self._distributed = (
             None
             if ranks.group is None
