@@ -93,6 +93,8 @@ def test_corrected_labels_are_fitted_without_computing_features_again(found, pho
         (["--epochs", 3], "--epochs does nothing with --frozen"),
         (["--learning-rate", 0.1], "--learning-rate does nothing with --frozen"),
         (["--compile"], "--compile does nothing with --frozen"),
+        (["--sync-bn"], "--sync-bn does nothing with --frozen"),
+        (["--checkpoint-activations"], "--checkpoint-activations does nothing with --frozen"),
         (["--loss", "rml"], "the loss cannot be rml"),
         (["--set", "data.missing_positives=0.1"], "data.missing_positives has to be 0"),
         (["--views", 0], "frozen.views"),

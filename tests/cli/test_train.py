@@ -110,6 +110,14 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         (["{data}", "--backbone", "googlenet", "--head", "ml-decoder"], "has no feature map"),
         (["{data}", "--backbone", "resnet5"], "backbone 'resnet5'"),
         (["{data}", "--device", "tpu"], "device 'tpu' is not known"),
+        (
+            ["{data}", "--micro-batch", "many"],
+            "expected a whole number from 0 to 2147483648 or auto",
+        ),
+        (
+            ["{data}", "--micro-batch", "auto", "--weights", "none", "--device", "cpu"],
+            "auto needs a CUDA GPU; the device is cpu; --micro-batch takes a number of images",
+        ),
         (["--resume", "{out}", "--out", "b"], "continues a run in its folder"),
         (["--resume", "{out}"], "not a run folder"),
         ([], "DATA"),

@@ -283,6 +283,8 @@ def test_recipe_that_twl_0_1_0_resolved_is_read():
             "layer_decay = 1.0\n",
         ),
         "save_minutes = 10.0\n",
+        "checkpoint_activations = false\n",
+        "sync_batch_norm = false\n",
         "frozen = false\n",
         "\n[frozen]\nviews = 1\nfolds = 5\npenalty = 0.0\ntolerance = 0.0003\n",
     )  # keys that it did not have

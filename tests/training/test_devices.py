@@ -37,7 +37,10 @@ def test_bf16_is_used_only_where_the_hardware_has_it():
         assert autocast_dtype("auto", cpu) == autocast_dtype("bf16", cpu) == torch.bfloat16
     else:
         assert autocast_dtype("auto", cpu) is None
-        with pytest.raises(DeviceError, match=r"bf16 is not in the hardware.*precision=float32"):
+        with pytest.raises(
+            DeviceError,
+            match=r"bf16 is not supported by this cpu device; use train.precision=float32",
+        ):
             autocast_dtype("bf16", cpu)
 
 

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.training.drawn import CPU, batch, network
+from tests.training.test_memory import Small, fitting
 from twlcli.errors import DivergedError
 from twlcli.model.preprocessing import Preprocessing
 from twlcli.recipe import Recipe
@@ -34,7 +37,15 @@ MISSING = ("loss.name=two-way", "data.missing_positives=0.5")
 Trained = tuple[list[float], dict[str, torch.Tensor]]
 
 
-def trained(ranks: Ranks, rows: slice, *settings: str) -> Trained:
+def in_blocks() -> nn.Module:
+    """The drawn network as a block and a head."""
+    *block, head = network().children()
+    return nn.Sequential(nn.Sequential(*block), head)
+
+
+def trained(
+    ranks: Ranks, rows: slice, *settings: str, made: Callable[[], nn.Module] = network
+) -> Trained:
     """The losses and the weights after some steps."""
     settings = (
         "optimizer.learning_rate=0.5",
@@ -44,7 +55,7 @@ def trained(ranks: Ranks, rows: slice, *settings: str) -> Trained:
         *settings,
     )
     recipe = Recipe().with_settings(settings)
-    stepper = Stepper(network(), recipe, Preprocessing(8, 8), ranks)
+    stepper = Stepper(made(), recipe, Preprocessing(8, 8), ranks)
     losses = [stepper(batch(rows), step, STEPS).item() for step in range(STEPS)]
     return losses, stepper.network.state_dict()
 
@@ -69,6 +80,11 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
     for loss in ("two-way", "sample-wise", "bce"):
         results[loss, "local"] = trained(ranks, rows, f"loss.name={loss}", "loss.class_scope=local")
     results["two-way", "missing"] = trained(ranks, rows, *MISSING, "schedule.micro_batch=2")
+    for micro in (0, 2):
+        settings = ("train.checkpoint_activations=true", f"schedule.micro_batch={micro}")
+        results["recomputed", micro] = trained(ranks, rows, *settings, made=in_blocks)
+    # The first rank has memory for all of its share of five, the others for two images.
+    assert fitting(Small(99 if rank == 0 else 2), ranks, images=5) == 2
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -90,6 +106,12 @@ def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world
         their_losses, their_weights = results["two-way", "missing"]
         assert their_losses == pytest.approx(losses, rel=1e-5)
         torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
+    losses, weights = trained(Ranks(CPU), slice(0, 10), made=in_blocks)
+    for results in of_ranks:
+        for micro in (0, 2):
+            their_losses, their_weights = results["recomputed", micro]
+            assert their_losses == pytest.approx(losses, rel=1e-5)
+            torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
     assert_local_scope_is_of_class_wise_losses_alone(of_ranks)
 
 

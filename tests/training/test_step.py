@@ -127,11 +127,13 @@ def test_what_a_gpu_would_be_waited_for_is_found(wait):
         ("schedule.micro_batch=4",),
         ("optimizer.name=adamw", "train.ema=0.9"),
         ("data.missing_positives=0.5",),
+        ("train.checkpoint_activations=true",),
     ],
 )
 def test_no_step_waits_for_the_device(monkeypatch, loss, settings):
     monkeypatch.setattr(targets, "_NOT_WAITED_FOR", ("cpu", "cuda"))  # as a GPU checks targets
-    one = stepper(nn.Sequential(nn.BatchNorm2d(3), network()), f"loss.name={loss}", *settings)
+    block = nn.Sequential(nn.BatchNorm2d(3))
+    one = stepper(nn.Sequential(block, network()), f"loss.name={loss}", *settings)
     images = batch()
     with NothingIsWaitedFor():
         losses = [one(images, step, STEPS) for step in range(STEPS)]

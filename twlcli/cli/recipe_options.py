@@ -66,12 +66,23 @@ BatchSize = Annotated[
         metavar="N", help="Images per step, over all ranks together [default: suits the data]"
     ),
 ]
+
+
+def _number_or_name(text: str) -> Any:
+    """What the recipe then checks."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 MicroBatch = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
-        help="Images in a rank's memory at once; the gradient stays that of the whole batch "
-        "[default: the rank's share of a batch]",
+        parser=_number_or_name,
+        help="Images in a rank's memory at once, or auto for the most that a GPU has memory for; "
+        "the gradient stays that of the whole batch [default: the rank's share of a batch]",
     ),
 ]
 LearningRate = Annotated[
@@ -93,6 +104,21 @@ Size = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(metavar="N", help="Image loading processes per rank [default: suits the machine]"),
+]
+CheckpointActivations = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint-activations",
+        help="Compute each block of the network again in the backward pass: less memory, more "
+        "time, the same gradient.",
+    ),
+]
+SyncBn = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn",
+        help="On several GPUs: batch norm's statistics are those of all ranks together.",
+    ),
 ]
 Frozen = Annotated[
     bool,
@@ -153,14 +179,20 @@ _KEYS = {
     "precision": ("train", "precision"),
     "workers": ("train", "workers"),
     "compile": ("train", "compile"),
+    "checkpoint-activations": ("train", "checkpoint_activations"),
+    "sync-bn": ("train", "sync_batch_norm"),
     "frozen": ("model", "frozen"),
     "views": ("frozen", "views"),
 }
+_OF_TRAINING = (
+    *("epochs", "batch-size", "micro-batch", "learning-rate"),
+    *("precision", "compile", "checkpoint-activations", "sync-bn"),
+)
 
 
 def check_frozen(flags: Mapping[str, Any]) -> None:
     """Raise TwlError for an option that trains the backbone."""
-    for name in ("epochs", "batch-size", "micro-batch", "learning-rate", "precision", "compile"):
+    for name in _OF_TRAINING:
         if flags.get(name) is not None:
             raise TwlError(f"--{name} does nothing with --frozen, which trains no backbone")
 

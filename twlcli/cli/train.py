@@ -89,6 +89,8 @@ def train(
         bool,
         typer.Option("--compile", help="Compile the network, and the changes of colour before it."),
     ] = False,
+    checkpoint_activations: options.CheckpointActivations = False,
+    sync_bn: options.SyncBn = False,
     frozen: options.Frozen = False,
     views: options.Views = None,
     features: options.Features = None,
@@ -131,6 +133,8 @@ def train(
         "precision": precision,
         "workers": workers,
         "compile": compile_ or None,
+        "checkpoint-activations": checkpoint_activations or None,
+        "sync-bn": sync_bn or None,
     }
     if frozen and not then_finetune:
         options.check_frozen(flags)

@@ -75,7 +75,8 @@ class Section(Checked):
             return KeyRefused(key, cls._no_key(name))
         field = cls.model_fields[name]
         wanted = str(error["ctx"]["error"]) if kind == "value_error" else expected(field)
-        value, choices = error["input"], get_args(field.annotation)
+        value = error["input"]
+        choices = [each for each in get_args(field.annotation) if isinstance(each, str)]
         hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
         return KeyRefused(key, f"{key} is {shown(value)}, expected {wanted}{hint}")
 
@@ -99,6 +100,8 @@ def expected(field: FieldInfo) -> str:
         ('a whole number from 8 to 4096', 'bilinear or bicubic')
     """
     kind = field.annotation
+    if any(get_origin(each) is Literal for each in get_args(kind)):  # a number or a name
+        return " or ".join(expected(FieldInfo.from_annotation(each)) for each in get_args(kind))
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}" if others else str(last)

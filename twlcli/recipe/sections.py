@@ -419,12 +419,10 @@ class ScheduleRecipe(Section):
         le=2**31,
         description="Images per step, over all ranks together; 0 picks one to suit the data.",
     )
-    micro_batch: int = Field(
+    micro_batch: Annotated[int, Field(ge=0, le=2**31)] | Literal["auto"] = Field(
         default=0,
-        ge=0,
-        le=2**31,
         description="Images in a rank's memory at once, with the exact gradient of the whole "
-        "batch; 0 is the rank's whole share.",
+        "batch; 0 is the rank's whole share, and auto tries how many a GPU has memory for.",
     )
     warmup: float = Field(
         default=0.05,
@@ -465,6 +463,16 @@ class TrainRecipe(Section):
     compile: bool = Field(
         default=False,
         description="Compile the network, and the changes of colour before it, with torch.compile.",
+    )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Keep only what goes into each block of the network, and compute the block "
+        "again in the backward pass: less memory, more time, and the same gradient.",
+    )
+    sync_batch_norm: bool = Field(
+        default=False,
+        description="Take batch norm's statistics over the images of all ranks, each of which "
+        "needs a GPU; otherwise over those of each rank.",
     )
     threads: int = Field(
         default=0,

@@ -23,7 +23,7 @@ _PATHS = {("data", key) for key in (*_DATA_PATHS, "splits")}
 CHANGEABLE = (
     *(f"data.{key}" for key in _DATA_PATHS),
     *("schedule.epochs", "schedule.validate_every", "schedule.micro_batch"),
-    *("train.workers", "train.threads", "train.save_minutes"),
+    *("train.workers", "train.threads", "train.save_minutes", "train.checkpoint_activations"),
     *("frozen.views", "frozen.folds", "frozen.penalty", "frozen.tolerance"),
 )
 

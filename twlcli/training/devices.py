@@ -17,9 +17,10 @@ from torch.distributed.rendezvous import rendezvous
 from twlcli.errors import DeviceError, RecipeError
 from twlcli.model.torch import pick_device
 from twlcli.parallel import usable_cores
-from twlcli.recipe.sections import TrainRecipe
+from twlcli.recipe.sections import ScheduleRecipe, TrainRecipe
 
-_NO_MEMORY = re.compile("allocate memory|out of memory", re.IGNORECASE)  # of CPU and GPU
+# Of CPU and GPU, and of the GPU's libraries.
+_NO_MEMORY = re.compile("allocate memory|out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 _OF_RANKS = re.compile("gloo|NCCL", re.IGNORECASE)
 _MOST_SAID = 300  # characters of an error of a library
 _TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
@@ -126,6 +127,21 @@ def loader_workers(asked: int, ranks: Ranks) -> int:
     return max(1, min(16, share // ranks.neighbours))
 
 
+def images_at_once(schedule: ScheduleRecipe, world: int) -> int:
+    """The most images that are in a rank's memory with all that their gradients need.
+
+    Of `auto` it is not known before it is tried; then it is the rank's whole share.
+    """
+    share = -(-schedule.batch_size // world)
+    asked = schedule.micro_batch
+    return share if asked == "auto" else min(share, asked or share)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch says that a device or the machine has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
 @contextmanager
 def _rank_errors() -> Iterator[None]:
     """Raise DeviceError where the connection to another rank is lost, or does not come about."""
@@ -133,7 +149,8 @@ def _rank_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         told = str(error)
-        if isinstance(error, dist.DistError) or _OF_RANKS.search(told):
+        is_of_ranks = isinstance(error, dist.DistError) or _OF_RANKS.search(told)
+        if is_of_ranks and not _NO_MEMORY.search(told):
             raise DeviceError(
                 "the connection to another rank is lost; it says itself why, unless it was killed "
                 f"({told.splitlines()[0][:_MOST_SAID]})"
@@ -160,7 +177,7 @@ def device_errors(images_at_once: int, size: int) -> Iterator[None]:
             yield
     except (RuntimeError, ValueError) as error:
         told = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(told):
+        if is_out_of_memory(error):
             raise DeviceError(
                 f"out of memory with {images_at_once} images at once",
                 hint=f"{{micro_batch}} {max(1, images_at_once // 2)} leaves the loss as it is",

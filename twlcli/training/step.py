@@ -20,10 +20,13 @@ from twlcli.model.user_code import load_loss
 from twlcli.recipe import LossRecipe, Recipe
 from twlcli.recipe.names import is_code
 from twlcli.training.augment import network_input
-from twlcli.training.devices import Ranks, autocast_dtype
+from twlcli.training.buffers import kept_buffers
+from twlcli.training.devices import Ranks, autocast_dtype, images_at_once
 from twlcli.training.loader import Batch
 from twlcli.training.missing_positives import without_likely_present
 from twlcli.training.optimizer import build_optimizer, set_rate
+from twlcli.training.recomputed import recompute_blocks
+from twlcli.training.sync_norm import check_sync_norm, synchronised
 from twlcli.training.user_loss import UserLoss
 
 _COMPARE_IMAGES = ("two-way", "class-wise")  # the losses that loss.class_scope is about
@@ -74,7 +77,12 @@ class MovingAverage:
 
 
 class Stepper:
-    """The network in training, its optimizer and the moving average of its weights."""
+    """The network in training, its optimizer and the moving average of its weights.
+
+    Raises:
+        DeviceError: the device does not have what the recipe asks for.
+        RecipeError: the network is not one for what the recipe asks for.
+    """
 
     def __init__(
         self,
@@ -85,14 +93,21 @@ class Stepper:
         *,
         allow_code: bool = False,
     ) -> None:
+        check_sync_norm(recipe.train, ranks)
         self.recipe = recipe
         self.preprocessing = preprocessing
         self.ranks = ranks
         self.network = network.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.network, recipe)
         self.average = MovingAverage(self.network, recipe.train.ema) if recipe.train.ema else None
+        if recipe.train.sync_batch_norm and ranks.group is not None and ranks.device.type == "cuda":
+            self.network = synchronised(self.network, ranks.group)
+        if recipe.train.checkpoint_activations:
+            recompute_blocks(self.network, recipe)
         self.autocast_dtype = autocast_dtype(recipe.train.precision, ranks.device)
         self.loss = loss_of(recipe.loss, ranks, allow_code=allow_code)
+        # The graph is not declared static: its first backward pass must not be under no_sync, and
+        # it is for reentrant checkpoints and unused parameters, which there are none of.
         self._distributed = (
             None
             if ranks.group is None
@@ -111,7 +126,7 @@ class Stepper:
     @property
     def images_at_once(self) -> int:
         """The most images that are in a rank's memory with all that their gradients need."""
-        return min(self._share, self.recipe.schedule.micro_batch or self._share)
+        return images_at_once(self.recipe.schedule, self.ranks.world)
 
     @property
     def _share(self) -> int:
@@ -168,14 +183,11 @@ class Stepper:
         logits without gradients, the loss is differentiated once with respect to all of them,
         and the second pass carries each part's slice of that gradient back through the network.
         """
-        statistics = [buffer.clone() for buffer in self.network.buffers()]
-        with torch.no_grad():
+        # Batch norm's running statistics count every image once.
+        with kept_buffers(self.network), torch.no_grad():
             logits = torch.cat(
                 [self._logits(part, step, number) for number, part in enumerate(parts)]
             )
-        # Batch norm's running statistics count every image once.
-        for buffer, before in zip(self.network.buffers(), statistics, strict=True):
-            buffer.copy_(before)
         logits.requires_grad_()
         loss = self._loss(logits, torch.cat([part.targets for part in parts]), progress)
         slices = torch.autograd.grad(loss, logits)[0].split([len(part) for part in parts])

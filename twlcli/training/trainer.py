@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
+from torch import nn
 
 from twlcli import __version__
 from twlcli.annotations.annotations import Annotations
@@ -44,6 +45,7 @@ from twlcli.training.devices import (
     check_batch,
     check_parallel,
     device_errors,
+    images_at_once,
     loader_workers,
     own_torch_state,
 )
@@ -58,6 +60,7 @@ from twlcli.training.loader import (
     free_shared_memory,
     loader_errors,
 )
+from twlcli.training.memory import check_micro_batch, fitting_micro_batch
 from twlcli.training.run_page import RunPage
 from twlcli.training.step import Stepper
 from twlcli.training.validation import validate
@@ -140,6 +143,8 @@ class Trainer:
         recipe = run.recipe
         check_batch(recipe.schedule.batch_size, len(self.train_data), ranks)
         check_parallel(recipe.train, ranks)
+        check_micro_batch(recipe.schedule, ranks.device)
+        self._at_once = images_at_once(recipe.schedule, ranks.world)
         self.spec = new_spec(recipe, self.train_data)
         labels = len(self.spec.vocabulary)
         with own_torch_state(ranks.device, recipe.train.threads), self._device_errors():
@@ -160,6 +165,8 @@ class Trainer:
                 self.spec.vocabulary.names,
                 image_size=recipe.image.size,
             )
+            if recipe.schedule.micro_batch == "auto":
+                recipe = self._with_micro_batch(network, allow_code=allow_code)
             self.stepper = Stepper(
                 network, recipe, self.spec.preprocessing, ranks, allow_code=allow_code
             )
@@ -174,6 +181,8 @@ class Trainer:
         self._identity = data_identity(self.train_data, self.validation_data)
         if ranks.first:
             watcher.began(self._start(report, resumed=resumed))
+            if self.run.recipe.schedule.micro_batch == "auto":
+                watcher.noted(self._note_of_micro_batch())
             weights = recipe.model.weights
             if note := note_of_inherited(weights, self._inherited, self.validation_data):
                 watcher.noted(note, f"{{splits}} {weights} uses its split again")
@@ -184,6 +193,26 @@ class Trainer:
                 watcher.noted(note)
         if resumed:
             self._take_up()
+
+    def _with_micro_batch(self, network: nn.Module, *, allow_code: bool) -> Recipe:
+        """The recipe with the number of images that fit; the run's stays, for other machines."""
+        recipe, data = self.run.recipe, self.train_data
+        rows = [row % len(data) for row in range(self._at_once)]
+        self._at_once = fitting_micro_batch(
+            network,
+            recipe,
+            self.spec.preprocessing,
+            self.ranks,
+            torch.from_numpy(data.labels.dense(rows)),
+            allow_code=allow_code,
+        )
+        return recipe.with_values({"schedule": {"micro_batch": self._at_once}})
+
+    def _note_of_micro_batch(self) -> str:
+        share = images_at_once(self.run.recipe.schedule, self.ranks.world)
+        images = f"all {share}" if share == self._at_once else f"{self._at_once} of {share}"
+        of_rank = " of a rank" if self.ranks.world > 1 else ""
+        return f"{images} images{of_rank} fit in the GPU's memory at once (micro-batch auto)"
 
     def _take_up(self) -> None:
         """Go on where the last state left the run."""
@@ -251,9 +280,7 @@ class Trainer:
                 )
 
     def _device_errors(self) -> AbstractContextManager[None]:
-        recipe = self.run.recipe
-        share = -(-recipe.schedule.batch_size // self.ranks.world)
-        return device_errors(min(share, recipe.schedule.micro_batch or share), recipe.image.size)
+        return device_errors(self._at_once, self.run.recipe.image.size)
 
     def _start(self, report: WeightsReport | None, *, resumed: bool) -> TrainStart:
         dtype = autocast_dtype(self.run.recipe.train.precision, self.ranks.device)
