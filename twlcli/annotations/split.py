@@ -24,6 +24,8 @@ Rows = NDArray[np.int64]
 
 # Swaps take time in proportion to all entries; few are needed, and few of these are worth it.
 _MOST_SWAPS, _WORTH_A_SWAP = 200, 1e-3
+_MOST_PLACES = 16  # labels of an image that are laid out beside each other
+_FEW = 2000  # images that show about how good the best one is
 
 
 def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> Rows:
@@ -183,6 +185,7 @@ class _Split:
         self.kept = self.groups_with >= 2
         self.kept[count - 2] = False
         self.totals: Rows = self._counts(np.arange(len(self.sizes)))
+        self.places = self._label_places()
         self.fraction = fraction
         self.rng = np.random.default_rng(seed)
         self.held = np.zeros(len(self.sizes), dtype=np.bool_)
@@ -298,26 +301,48 @@ class _Split:
         may_be[images] = True
         own = change[:-1]  # without the column that all images have
         ascending = np.argsort(own)
-        bound = np.inf
+        bound, looked_at = np.inf, 0
         for label in ascending:
             some = self.entry_groups[self.entries_of_label[label]]
             if len(some := some[may_be[some]]):
-                bound = self._sums(some, change).min() - change[-1]
+                bound = min(bound, self._sums(some, change).min() - change[-1])
+                looked_at += len(some)
+            if looked_at >= _FEW:
                 break
         share = bound / (self.most_entries - 1) if bound < 0 else bound
         few = ascending[own[ascending] <= share + 1e-9 * (1 + abs(share))]  # as sums are rounded
         wanted = images
         if self.groups_with[few].sum() < len(images):
             is_wanted = np.zeros_like(may_be)
-            for label in few:
-                is_wanted[self.entry_groups[self.entries_of_label[label]]] = True
+            entries = np.concatenate([self.entries_of_label[label] for label in few])
+            is_wanted[self.entry_groups[entries]] = True
             wanted = images[is_wanted[images]]
         sums = self._sums(wanted, change)
         best = int(sums.argmin())
         return wanted[[best]], float(sums[best])
 
+    def _label_places(self) -> NDArray[np.integer] | None:
+        """The labels of all images, the first of each, the second and so on; None if too many.
+
+        An image with fewer has one behind the last.
+        """
+        most, count = self.most_entries, len(self.totals)
+        if not self.are_images or most > _MOST_PLACES:
+            return None
+        small = np.uint16 if count < 1 << 16 else np.int32
+        places: NDArray[np.integer] = np.full((most, len(self.sizes)), count, dtype=small)
+        place = np.arange(len(self.entry_groups)) - self.starts[self.entry_groups]
+        places[place, self.entry_groups] = self.entry_columns
+        return places
+
     def _sums(self, groups: Rows, change: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of the changes of each group's labels, in the order of the labels."""
+        if self.places is not None:
+            padded = np.append(change, 0)
+            sums = np.zeros(len(groups))
+            for columns in self.places:
+                sums += padded[columns[groups]]
+            return sums
         entries, lengths = self._entries(groups)
         weights = change[self.entry_columns[entries]]
         of_group = np.repeat(np.arange(len(groups)), lengths)
