@@ -1,9 +1,12 @@
 """The loss over several gloo processes against one process on the whole batch."""
 
+import inspect
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,6 +105,43 @@ def test_averaged_gradient_equals_one_process(world: int, tmp_path: Path):
         for results in of_ranks:
             torch.testing.assert_close(results[case][0], value.detach())
             torch.testing.assert_close(results[case][1], weights.grad)
+
+
+def count_on_a_rank(rank: int, folder: str) -> None:
+    store = f"file://{folder}/store"
+    dist.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(minutes=5)
+    )
+    sent: dict[str, int] = {}
+
+    def counting(name: str) -> Callable[..., object]:
+        call = getattr(dist, name)
+
+        def counted(*tensors: Any, **options: Any) -> object:
+            sent[name] = sent.get(name, 0) + tensors[-1].nbytes
+            return call(*tensors, **options)
+
+        return counted
+
+    logits = torch.randn(3 + rank, 1000, requires_grad=True)
+    targets = torch.randint(0, 2, logits.shape)
+    names = [name for name in dir(dist) if name.startswith(("all_", "reduce", "broadcast"))]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in names:
+            if inspect.isfunction(getattr(dist, name)):
+                monkeypatch.setattr(dist, name, counting(name))
+        two_way_loss(logits, targets, group=dist.group.WORLD).backward()
+    torch.save(sent, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_a_rank_hands_out_two_numbers_a_label_and_two_more_however_many_images_it_has(
+    tmp_path: Path,
+):
+    spawn(count_on_a_rank, args=(str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        sent = torch.load(tmp_path / f"{rank}.pt")
+        assert sent == {"all_gather": 4 * 2 * 1000, "all_reduce": 4 * 2}
 
 
 def test_scope_of_one_process_means_nothing():

@@ -53,7 +53,7 @@ def evaluated_of(
             Image.new("RGB", (24, 16), colour).save(folder / name, "PNG")
     spec = ModelSpec(annotations.vocabulary, "drawn", Preprocessing(resize=16, crop=12))
     spec = fit(logits, targets, spec)
-    scored = ScoredImages(annotations.images, logits, targets)
+    scored = ScoredImages(tuple(annotations.images), logits, targets)
     scores, decisions = with_cross_fit(
         score(scored, spec, threshold=threshold), scored, spec, threshold=threshold
     )

@@ -39,7 +39,7 @@ def test_bf16_is_used_only_where_the_hardware_has_it():
         assert autocast_dtype("auto", cpu) is None
         with pytest.raises(
             DeviceError,
-            match=r"bf16 is not supported by this cpu device; use train.precision=float32",
+            match="bf16 is not supported by this cpu device",
         ):
             autocast_dtype("bf16", cpu)
 

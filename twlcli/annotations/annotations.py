@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.names import Names
 from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
 from twlcli.labels import LabelMatrix, Vocabulary
@@ -43,7 +44,7 @@ class Annotations:
     source: Path
     format: str
     root: Path
-    images: tuple[str, ...]
+    images: Sequence[str]
     labels: LabelMatrix
     vocabulary: Vocabulary
     splits: tuple[str, ...]
@@ -105,10 +106,10 @@ class Annotations:
 
     def select(self, rows: NDArray[np.integer] | Sequence[int]) -> Annotations:
         """Some of the images, in the order given."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = np.asarray(rows).astype(np.int64)
         return replace(
             self,
-            images=tuple(self.images[row] for row in rows),
+            images=Names.of(self.images).select(rows),
             labels=self.labels.select(rows),
             splits=tuple(self.splits[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),

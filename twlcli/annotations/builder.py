@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.names import Names
 from twlcli.annotations.rules import Rules, check_rules, notes_of_columns
 from twlcli.errors import AnnotationError
 from twlcli.labels import (
@@ -39,6 +40,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 
+_ROWS_SORTED = 1 << 18  # at a time
+
 _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
@@ -55,6 +58,11 @@ def normal_label(text: str) -> str:
 def normal_image(path: str) -> str:
     """A path without `.` in it: `./a.jpg` is `a.jpg`."""
     return "/".join(part for part in path.split("/") if part != ".") if "./" in path else path
+
+
+def on_share(images: Iterable[str]) -> bool:
+    """Whether a path leads to another machine as soon as it is looked at."""
+    return _WINDOWS and any(image.startswith(_SHARE) for image in images)
 
 
 def normal_split(text: str) -> str:
@@ -87,6 +95,7 @@ class AnnotationBuilder:
         self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
+        self._whole: Names | None = None  # of a file that was added as a whole
         self._lines = array("q")
         self._file_rows = array("i")
         self._splits: list[str] = []
@@ -101,7 +110,7 @@ class AnnotationBuilder:
         self._declared_at: tuple[Path, int | None] = (source, None)
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._splits)
 
     @property
     def label_count(self) -> int:
@@ -219,6 +228,36 @@ class AnnotationBuilder:
         self._splits.append(self._split_names[split])
         self._groups.append(group)
 
+    def add_all(
+        self,
+        images: Names,
+        starts: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        *,
+        splits: Sequence[str],
+        groups: Sequence[str],
+        lines: NDArray[np.int64],
+    ) -> None:
+        """Add all N images of the only file at once.
+
+        Args:
+            images: their paths as `normal_image` gives them, each once.
+            starts: (N + 1,), where the labels of each begin in `columns`.
+            columns: provisional columns of the present labels, of an image each once.
+            splits: N names as they are written.
+            groups: N names.
+            lines: (N,) line numbers.
+        """
+        self._whole = images
+        self._starts = array("q", starts.tobytes())
+        self._columns = array("i", columns.tobytes())
+        self._values = array("b", np.full(len(columns), PRESENT, dtype=np.int8).tobytes())
+        self._lines = array("q", lines.tobytes())
+        self._file_rows = array("i", np.full(len(lines), -1, dtype=np.int32).tobytes())
+        normal = {split: normal_split(split) for split in set(splits)}
+        self._splits = [normal[split] for split in splits]
+        self._groups = list(groups)
+
     def finish(self) -> Annotations:
         """The annotations; labels stand in the declared order, or sorted by name without one.
 
@@ -226,7 +265,7 @@ class AnnotationBuilder:
             AnnotationError: no image was added, a label is not in the declared vocabulary, or two
             files were read by different rules.
         """
-        if not self._row_of:
+        if not len(self):
             raise AnnotationError(f"{self.source}: names no image; expected an entry for each")
         check_rules(self.rules)
         for note in notes_of_columns(self.rules):
@@ -241,7 +280,7 @@ class AnnotationBuilder:
             source=self.source,
             format=self.format_name,
             root=self.root,
-            images=tuple(self._row_of),
+            images=Names.of(self._row_of) if self._whole is None else self._whole,
             labels=self._matrix(order, len(vocabulary)),
             vocabulary=vocabulary,
             splits=tuple(self._splits),
@@ -271,9 +310,17 @@ class AnnotationBuilder:
         starts = np.array(self._starts, dtype=np.int64)
         columns = order[np.array(self._columns, dtype=np.int32)]
         values = np.array(self._values, dtype=np.int8)
-        rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        ascending = np.argsort(rows * label_count + columns, kind="stable")
-        return LabelMatrix(starts, columns[ascending], values[ascending], label_count)
+        lengths = np.diff(starts)
+        for first in range(0, len(lengths), _ROWS_SORTED):
+            some = slice(first, first + _ROWS_SORTED)
+            entries = slice(starts[first], starts[some][-1] + lengths[some][-1])
+            # One number for row, column and value, as sorting numbers is what is fast.
+            keys = np.repeat(np.arange(len(lengths[some])), lengths[some]) * label_count
+            keys = 2 * (keys + columns[entries]) + (values[entries] == PRESENT)
+            keys.sort()
+            columns[entries] = (keys >> 1) % max(label_count, 1)
+            values[entries] = np.where(keys & 1, PRESENT, UNKNOWN)
+        return LabelMatrix(starts, columns, values, label_count)
 
     def _first_place(self, column: int) -> tuple[Path, int | None]:
         entries = np.flatnonzero(np.array(self._columns, dtype=np.int32) == column)

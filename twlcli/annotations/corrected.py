@@ -14,6 +14,7 @@ import numpy as np
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.builder import normal_image
 from twlcli.annotations.corrections import Correction, read_corrections
+from twlcli.annotations.names import Names
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
 from twlcli.labels import (
@@ -195,7 +196,7 @@ def _with_images(annotations: Annotations, images: tuple[str, ...]) -> Annotatio
     lines, files = annotations.lines, annotations.file_rows
     return replace(
         annotations,
-        images=annotations.images + images,
+        images=Names.of(annotations.images).with_more(images),
         labels=LabelMatrix.stacked([annotations.labels, LabelMatrix.from_dense(nothing)]),
         splits=annotations.splits + (split,) * len(images),
         groups=annotations.groups + ("",) * len(images) if annotations.groups else (),

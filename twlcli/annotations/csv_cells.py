@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
@@ -11,6 +13,9 @@ from twlcli.annotations.separators import NEEDS_JSON
 # A spreadsheet runs a cell that begins with one of these, also after white space (OWASP, "CSV
 # injection"); the last four are the same signs in the width of Chinese characters.
 FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+_MAY_NEED_QUOTES = re.compile(r"[\",;\t\r\n]")
 
 
 def is_formula(text: str) -> bool:
@@ -75,3 +80,22 @@ def row_writer(file: TextIO, delimiter: str = ",") -> Callable[[Sequence[str]], 
         (quoted if special else plain).writerow(cells)
 
     return write_row
+
+
+def rows_of_images(rows: Sequence[tuple[str, str]]) -> str:
+    r"""The rows of a table of images' names and a text each, such as their splits.
+
+    >>> rows_of_images([("a.jpg", "train"), ("=1.jpg", "val")])
+    'a.jpg,train\n./=1.jpg,val\n'
+    """
+    cell_of = {text: cell_of_text(text) for text in {text for _, text in rows}}
+    begin = {name[:1] for name, _ in rows}
+    together = "".join([*cell_of.values(), *(name for name, _ in rows)])
+    is_odd = begin & {"", "."} or any(map(is_formula, begin))
+    if not is_odd and not _MAY_NEED_QUOTES.search(together):
+        return "".join([f"{name},{cell_of[text]}\n" for name, text in rows])
+    table = io.StringIO(newline="")
+    write_row = row_writer(table)
+    for name, text in rows:
+        write_row((cell_of_image(name), cell_of[text]))
+    return table.getvalue()

@@ -18,6 +18,7 @@ from twlcli.annotations.joined import NOTE_OF_DISPUTES
 from twlcli.annotations.json_list import objects_in
 from twlcli.annotations.located import located
 from twlcli.annotations.named_columns import normal_name
+from twlcli.annotations.names import Names
 from twlcli.annotations.read_options import DEFAULTS, ReadOptions
 from twlcli.errors import AnnotationError, did_you_mean
 from twlcli.images.image_file import is_image
@@ -241,6 +242,8 @@ def _keys(path: Path, tasks: Sequence[Task], options: ReadOptions) -> tuple[str,
 
 def with_uploads(annotations: Annotations) -> Annotations:
     """A table of Label Studio's, with its images' names as they are there: see `_found`."""
+    if not Names.of(annotations.images).may_hold("data/upload/"):
+        return annotations
     uploads = {
         image: unquote(upload[1])
         for image in annotations.images

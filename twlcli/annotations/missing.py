@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.located import plain_key
+from twlcli.annotations.names import Names
 from twlcli.errors import AnnotationError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -62,6 +63,8 @@ def with_forward_slashes(annotations: Annotations) -> Annotations:
     On Windows it always is. Elsewhere a backslash may be part of a name, so the first path that
     has one decides: all are changed if it exists with forward slashes and not as it is written.
     """
+    if not Names.of(annotations.images).may_hold("\\"):
+        return annotations
     first = next((image for image in annotations.images if "\\" in image), None)
     if first is None:
         return annotations

@@ -19,22 +19,22 @@ R_TEXTS = "R's texts"  # in c(), with a single label as it is
 R_NUMBERS = "R's numbers"  # the same, with 3:5 for 3, 4 and 5
 BLANK = " "
 
-_CALLS = r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\("
+CALLS = r"(?:\w+\.)?(?:array|tensor|set|frozenset|list|tuple|c)\("
 # A list in JSON or of a program: it begins with a bracket and a quote; or all of it stands between
 # brackets, with something between its parts, numbers or nothing inside; or no bracket closes it.
 LIST = re.compile(
-    rf"""\s*(?:[\[{{(]\s*["']|{_CALLS}\s*["'\[{{(]|b(["']).*\1\s*\Z|[\[{{][^\]}}]*\Z"""
-    rf"""|(?:[\[{{]|{_CALLS})[^,;|]*[,;|].*[\]}})]\s*\Z|\([^()]*,[^()]*\)\s*\Z"""
-    rf"""|(?:\[[-\d.\s]*\]|{{\s*}}|{_CALLS}\s*\))\s*\Z)""",
+    rf"""\s*(?:[\[{{(]\s*["']|{CALLS}\s*["'\[{{(]|b(["']).*\1\s*\Z|[\[{{][^\]}}]*\Z"""
+    rf"""|(?:[\[{{]|{CALLS})[^,;|]*[,;|].*[\]}})]\s*\Z|\([^()]*,[^()]*\)\s*\Z"""
+    rf"""|(?:\[[-\d.\s]*\]|{{\s*}}|{CALLS}\s*\))\s*\Z)""",
     re.DOTALL,
 )
 # What is a list where every cell is one, and else may be a name: `[dog]`, `c(5)`.
-_MAYBE_LIST = re.compile(rf"\s*(?:[\[{{].*[\]}}]|{_CALLS}[-\d.\s]+\))\s*\Z", re.DOTALL)
+_MAYBE_LIST = re.compile(rf"\s*(?:[\[{{].*[\]}}]|{CALLS}[-\d.\s]+\))\s*\Z", re.DOTALL)
 _R_LIST = re.compile(r"\s*c\(")
 
 # A label that would be read as something else in a cell that is no JSON list.
 NEEDS_JSON = re.compile(
-    rf"""\A[\[({{]|[|;,\r\n]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{_CALLS}"""
+    rf"""\A[\[({{]|[|;,\r\n]|\A({"|".join(map(re.escape, sorted(MISSING)))})\Z|\Ab["']|\A{CALLS}"""
     r"|\A-?\d+\.0*\Z|\A[01][01.\s]*\Z"
 )
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.names import Names
 from twlcli.errors import AnnotationError
 from twlcli.labels import PRESENT, LabelMatrix
 
@@ -23,6 +24,8 @@ Rows = NDArray[np.int64]
 
 # Swaps take time in proportion to all entries; few are needed, and few of these are worth it.
 _MOST_SWAPS, _WORTH_A_SWAP = 200, 1e-3
+_MOST_PLACES = 16  # labels of an image that are laid out beside each other
+_FEW = 2000  # images that show about how good the best one is
 
 
 def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> Rows:
@@ -38,13 +41,12 @@ def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> 
     Raises:
         AnnotationError: as `hold_out`.
     """
-    images = annotations.images
-    order = np.array(sorted(range(len(images)), key=images.__getitem__), dtype=np.int64)
+    order = Names.of(annotations.images).order()
     groups = None
     if annotations.groups:
         groups = annotations.group_numbers()[order]
         alone = groups < 0
-        groups[alone] = len(images) + np.flatnonzero(alone)
+        groups[alone] = len(order) + np.flatnonzero(alone)
     labels = annotations.labels.select(order)
     return np.sort(order[hold_out(labels, fraction=fraction, seed=seed, groups=groups)])
 
@@ -136,6 +138,23 @@ def numbered(groups: NDArray[np.integer]) -> Rows:
     return np.argsort(np.argsort(first))[group_of]
 
 
+def _entries_by_group(labels: LabelMatrix, group_of: Rows) -> Rows:
+    """One number for each group and label of an image, as `_Split` counts them; ascending rows."""
+    count = labels.label_count + 2
+    present = labels.values == PRESENT
+    lengths = labels.present_per_image()
+    is_free = lengths == 0
+    ends = np.cumsum(lengths + is_free + 1)
+    entries = np.repeat(group_of * count, lengths + is_free + 1)
+    of_labels = np.ones(len(entries), dtype=np.bool_)
+    entries[ends - 1] += count - 1
+    entries[ends[is_free] - 2] += count - 2
+    of_labels[ends - 1] = False
+    of_labels[ends[is_free] - 2] = False
+    entries[of_labels] += labels.columns[present]
+    return entries
+
+
 class _Split:
     """Which groups of images are held out so far, and how many of each label are.
 
@@ -145,28 +164,28 @@ class _Split:
 
     def __init__(self, labels: LabelMatrix, group_of: Rows, *, fraction: float, seed: int) -> None:
         count = labels.label_count + 2
-        present = labels.values == PRESENT
-        rows = np.repeat(np.arange(len(labels)), np.diff(labels.starts))[present]
-        label_free = np.flatnonzero(labels.present_per_image() == 0)
-        entries = np.concatenate(
-            (
-                group_of[rows] * count + labels.columns[present],
-                group_of[label_free] * count + count - 2,
-                group_of * count + count - 1,
-            )
-        )
-        entries, self.entry_counts = np.unique(entries, return_counts=True)
+        entries = _entries_by_group(labels, group_of)
+        # Whether every image is a group of its own.
+        self.are_images = len(labels) == group_of[-1] + 1
+        if self.are_images:
+            self.entry_counts: Rows = np.broadcast_to(np.int64(1), entries.shape)
+        else:
+            entries, self.entry_counts = np.unique(entries, return_counts=True)
         self.entry_groups: Rows = entries // count
-        self.entry_columns: Rows = entries % count
+        self.entry_columns: Rows = entries - self.entry_groups * count
         self.starts: Rows = np.searchsorted(self.entry_groups, np.arange(group_of.max() + 2))
         self.sizes: Rows = np.bincount(group_of)
-        by_label = np.argsort(self.entry_columns, kind="stable")
+        # Sixteen bits, which most label counts fit in, are sorted without comparing.
+        small = np.uint16 if count < 1 << 16 else np.int64
+        by_label = np.argsort(self.entry_columns.astype(small), kind="stable")
         self.groups_with: Rows = np.bincount(self.entry_columns, minlength=count)
         self.entries_of_label = np.split(by_label, np.cumsum(self.groups_with)[:-1])
+        self.most_entries = int(np.diff(self.starts).max())
         # Labels to keep in each part; that one has no image without labels does no harm.
         self.kept = self.groups_with >= 2
         self.kept[count - 2] = False
         self.totals: Rows = self._counts(np.arange(len(self.sizes)))
+        self.places = self._label_places()
         self.fraction = fraction
         self.rng = np.random.default_rng(seed)
         self.held = np.zeros(len(self.sizes), dtype=np.bool_)
@@ -200,9 +219,14 @@ class _Split:
         is the product over its labels of the share of their remaining images that is wanted, a
         group's the geometric mean of its images'.
         """
-        log_share = np.log(np.clip(wanted_share / self.fraction, 1e-3, 1e3))
         entries, lengths = self._entries(groups)
-        logs = self.entry_counts[entries] * log_share[self.entry_columns[entries]]
+        columns = self.entry_columns[entries]
+        if len(columns) > len(wanted_share):
+            logs = np.log(np.clip(wanted_share / self.fraction, 1e-3, 1e3))[columns]
+        else:
+            logs = np.log(np.clip(wanted_share[columns] / self.fraction, 1e-3, 1e3))
+        if not self.are_images:
+            logs *= self.entry_counts[entries]
         weights = np.exp(np.add.reduceat(logs, np.cumsum(lengths) - lengths) / self.sizes[groups])
         return np.argsort(self.rng.exponential(size=len(groups)) / weights)
 
@@ -250,14 +274,79 @@ class _Split:
         """
         sign = 1 if hold else -1
         surplus = sign * (self.held_totals - self.fraction * self.totals)
-        counts, columns = self.entry_counts, self.entry_columns
-        change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
-        is_last = counts == self._totals_of_part(not hold)[columns]
-        change[is_last & self.kept[columns]] += self.totals[-1]
-        cost = np.bincount(self.entry_groups, weights=change)
-        best = groups[[cost[groups].argmin()]]
+        if self.are_images:
+            change = (2 * surplus + 1) / np.maximum(self.totals, 1)
+            is_last = self._totals_of_part(not hold) == 1
+            change[is_last & self.kept] += self.totals[-1]
+            best, cost = self._cheapest_image(groups, change)
+        else:
+            counts, columns = self.entry_counts, self.entry_columns
+            change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
+            is_last = counts == self._totals_of_part(not hold)[columns]
+            change[is_last & self.kept[columns]] += self.totals[-1]
+            costs = np.bincount(self.entry_groups, weights=change)
+            best = groups[[costs[groups].argmin()]]
+            cost = float(costs[best[0]])
         self._move(best, hold=hold)
-        return best, float(cost[best[0]])
+        return best, cost
+
+    def _cheapest_image(self, images: Rows, change: NDArray[np.float64]) -> tuple[Rows, float]:
+        """The first (1,) of some images whose labels' changes add up to the least, and the sum.
+
+        An image whose sum is at most some bound has a label whose change is at most the bound, and
+        where that is negative the bound over the number of its labels. So with the bound from a few
+        images, only those of a few labels are looked at, and not all.
+        """
+        may_be = np.zeros(len(self.sizes), dtype=np.bool_)
+        may_be[images] = True
+        own = change[:-1]  # without the column that all images have
+        ascending = np.argsort(own)
+        bound, looked_at = np.inf, 0
+        for label in ascending:
+            some = self.entry_groups[self.entries_of_label[label]]
+            if len(some := some[may_be[some]]):
+                bound = min(bound, self._sums(some, change).min() - change[-1])
+                looked_at += len(some)
+            if looked_at >= _FEW:
+                break
+        share = bound / (self.most_entries - 1) if bound < 0 else bound
+        few = ascending[own[ascending] <= share + 1e-9 * (1 + abs(share))]  # as sums are rounded
+        wanted = images
+        if self.groups_with[few].sum() < len(images):
+            is_wanted = np.zeros_like(may_be)
+            entries = np.concatenate([self.entries_of_label[label] for label in few])
+            is_wanted[self.entry_groups[entries]] = True
+            wanted = images[is_wanted[images]]
+        sums = self._sums(wanted, change)
+        best = int(sums.argmin())
+        return wanted[[best]], float(sums[best])
+
+    def _label_places(self) -> NDArray[np.integer] | None:
+        """The labels of all images, the first of each, the second and so on; None if too many.
+
+        An image with fewer has one behind the last.
+        """
+        most, count = self.most_entries, len(self.totals)
+        if not self.are_images or most > _MOST_PLACES:
+            return None
+        small = np.uint16 if count < 1 << 16 else np.int32
+        places: NDArray[np.integer] = np.full((most, len(self.sizes)), count, dtype=small)
+        place = np.arange(len(self.entry_groups)) - self.starts[self.entry_groups]
+        places[place, self.entry_groups] = self.entry_columns
+        return places
+
+    def _sums(self, groups: Rows, change: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum of the changes of each group's labels, in the order of the labels."""
+        if self.places is not None:
+            padded = np.append(change, 0)
+            sums = np.zeros(len(groups))
+            for columns in self.places:
+                sums += padded[columns[groups]]
+            return sums
+        entries, lengths = self._entries(groups)
+        weights = change[self.entry_columns[entries]]
+        of_group = np.repeat(np.arange(len(groups)), lengths)
+        return np.bincount(of_group, weights=weights).astype(np.float64)
 
     def _move(self, groups: Rows, *, hold: bool) -> None:
         self.held[groups] = hold
@@ -269,6 +358,8 @@ class _Split:
     def _counts(self, groups: Rows) -> Rows:
         """How many images of these groups have each label."""
         entries, _ = self._entries(groups)
+        if self.are_images:
+            return np.bincount(self.entry_columns[entries], minlength=len(self.groups_with))
         counts = np.zeros(len(self.groups_with), dtype=np.int64)
         np.add.at(counts, self.entry_columns[entries], self.entry_counts[entries])
         return counts

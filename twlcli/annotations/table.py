@@ -16,6 +16,7 @@ from twlcli.annotations.label_studio import with_uploads
 from twlcli.annotations.list_cells import cell_splitter, json_names
 from twlcli.annotations.mark_cells import Parse, mark_parser
 from twlcli.annotations.marks import MISSING
+from twlcli.annotations.plain_table import add_plain
 from twlcli.annotations.read_options import DEFAULTS, WHAT, ReadOptions
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CHOICES, JSON_LIST, find_separator
@@ -76,7 +77,7 @@ def read_table(
     name = "tsv" if delimiter == "\t" else kinds.get(path.suffix.lower(), "csv")
     builder = AnnotationBuilder(path, format_name=name, root=path.parent)
     builder.duplicate_hint = "{join_rows} joins the rows of an image"
-    add_table(builder, path, options, delimiter=delimiter)
+    add_table(builder, path, options, delimiter=delimiter, whole=True)
     return with_uploads(builder.finish())
 
 
@@ -88,6 +89,7 @@ def add_table(
     delimiter: str | None = None,
     folder: str = "",
     split: str = "",
+    whole: bool = False,
 ) -> None:
     """Add a table's rows to a builder; see `read_table`.
 
@@ -98,6 +100,7 @@ def add_table(
         delimiter: as for `read_table`.
         folder: put before every image's path, empty or ending with `/`.
         split: the split of rows for which the table names none.
+        whole: it is the only table of the builder.
     """
     layout = find_layout(path, options, delimiter=delimiter)
     if layout.encoding == WINDOWS_1252:
@@ -106,6 +109,9 @@ def add_table(
     for note in (*layout.notes, *columns.notes):
         builder.note(note)
     _check_form(path, layout, options)
+    how = options.separator or options.names or options.join_rows
+    if whole and not how and add_plain(builder, path, layout):
+        return
     names = None if options.names is None else LabelNames.read(Path(options.names))
     if names is not None:
         builder.declare(names, line=None)

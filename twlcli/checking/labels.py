@@ -67,7 +67,7 @@ def label_findings(annotations: Annotations) -> Iterator[Finding]:
             counted(len(unlabelled), "image has no label", "images have no label"),
             tuple(
                 Item(annotations.images[row], {"image": annotations.images[row]})
-                for row in unlabelled
+                for row in unlabelled.tolist()
             ),
             hint="training takes every label as absent in them",
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.detect import read_labels
+from twlcli.annotations.names import Names
 from twlcli.annotations.read_options import ReadKeywords
 from twlcli.annotations.split import hold_out
 from twlcli.checking.files import members
@@ -175,7 +176,7 @@ def split_labels(
         write_splits(Path(out), annotations.images, splits)
     together = members(group_of)
     return DataSplit(
-        images=annotations.images,
+        images=tuple(annotations.images),
         splits=splits,
         sizes={name: splits.count(name) for name in SPLITS if name in splits},
         together=sum(map(len, together)),
@@ -205,7 +206,7 @@ def draw_splits(
     Raises:
         AnnotationError: there are too few images or groups.
     """
-    order = np.array(sorted(range(len(annotations)), key=annotations.images.__getitem__))
+    order = Names.of(annotations.images).order()
     rest = order.astype(np.int64)
     splits = np.full(len(annotations), "train", dtype=object)
     left = 1.0

@@ -69,7 +69,7 @@ def common_images(
     targets = targets_of(annotations, rows)
     in_order = [each for each in annotations.images if each in unreadable]
     return CommonImages(
-        tuple(_of_images(each, common.images, targets) for each in found),
+        tuple(_of_images(each, tuple(common.images), targets) for each in found),
         common,
         targets,
         tuple(unreadable[image] for image in in_order),

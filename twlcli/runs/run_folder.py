@@ -14,26 +14,20 @@ unreadable.txt      training images that could not be decoded, with the reason
 from __future__ import annotations
 
 import csv
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from twlcli.annotations.annotations import Annotations, split_called
 from twlcli.annotations.builder import normal_split, normal_splits
-from twlcli.annotations.csv_cells import (
-    cell_of_image,
-    cell_of_text,
-    image_of_cell,
-    row_writer,
-    text_of_cell,
-)
+from twlcli.annotations.csv_cells import image_of_cell, rows_of_images, text_of_cell
 from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
@@ -51,6 +45,7 @@ SPLITS_NAME = "split.csv"
 CROSS_VALIDATED_NAME = "cross_validated.npz"
 PAGE_NAME = "report.html"
 _MOST_BYTES = 1 << 30  # of a table or list in a run
+_ROWS_AT_ONCE = 1 << 14  # of a table that is written
 
 
 @dataclass(frozen=True)
@@ -292,13 +287,14 @@ def check_training(train: Annotations, where: str) -> None:
 
 def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:
     """Write which split each image is in; `Run.data` and `split_again` go by it."""
-    table = io.StringIO(newline="")
-    write_row = row_writer(table)
-    write_row(("image", "split"))
-    for image, split in zip(images, splits, strict=True):
-        write_row((cell_of_image(image), cell_of_text(split)))
-    data = table.getvalue().encode("utf-8", "surrogateescape")
-    write_whole(path, lambda file: file.write(data))
+    rows = zip(images, splits, strict=True)
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"image,split\n")
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            file.write(rows_of_images(some).encode("utf-8", "surrogateescape"))
+
+    write_whole(path, write)
 
 
 def _check_size(path: Path) -> None:

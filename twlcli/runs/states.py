@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twlcli.annotations.names import Names
 from twlcli.errors import ModelError
 from twlcli.io import check_not_compressed, write_whole
 
@@ -44,8 +45,10 @@ def data_identity(train: Annotations, validation: Annotations) -> dict[str, Any]
     """
     digest = hashlib.sha256()
     for part in (train, validation):
-        names = "\n".join(part.images).encode("utf-8", "surrogateescape")
-        digest.update(b"%d\0" % len(names) + names)
+        texts = ["\n".join(some) for some in Names.of(part.images).batches()]
+        names = [text.encode("utf-8", "surrogateescape") for text in texts]
+        digest.update(b"%d\0" % (sum(map(len, names)) + max(len(names) - 1, 0)))
+        digest.update(b"\n".join(names))
         for array in (part.labels.starts, part.labels.columns, part.labels.values):
             digest.update(array.tobytes())
     return {"labels": list(train.vocabulary.names), "digest": digest.hexdigest()}

@@ -108,7 +108,7 @@ class _Split:
 
     def scored(self, logits: NDArray[np.float32]) -> ScoredImages:
         """What logits (n, C) say of the images."""
-        return ScoredImages(self.data.images, logits, self.targets)
+        return ScoredImages(tuple(self.data.images), logits, self.targets)
 
 
 class _Frozen:

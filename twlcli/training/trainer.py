@@ -30,6 +30,7 @@ from twlcli.model.preprocessing import Preprocessing
 from twlcli.model.spec import ModelSpec
 from twlcli.model.weights import WeightsReport, load_weights, origin_of
 from twlcli.pages.curves import CURVES_NAME, write_curves
+from twlcli.parallel import machine_memory
 from twlcli.recipe import ImageRecipe, Recipe, portable_tables
 from twlcli.runs.resolve import CHANGEABLE
 from twlcli.runs.run_folder import Run
@@ -63,7 +64,7 @@ from twlcli.training.loader import (
 from twlcli.training.memory import check_micro_batch, fitting_micro_batch
 from twlcli.training.run_page import RunPage
 from twlcli.training.step import Stepper
-from twlcli.training.validation import validate
+from twlcli.training.validation import note_of_memory, validate
 from twlcli.training.watcher import TrainStart, Watcher
 
 _STEPS_BETWEEN_LOOKS = 10  # several ranks look together, for which they wait for each other
@@ -186,6 +187,8 @@ class Trainer:
             weights = recipe.model.weights
             if note := note_of_inherited(weights, self._inherited, self.validation_data):
                 watcher.noted(note, f"{{splits}} {weights} uses its split again")
+            if note := note_of_memory(len(self.validation_data), labels, machine_memory()):
+                watcher.noted(note, "a smaller data.holdout or validation split takes less")
             for note in (
                 *self.train_data.notes,
                 *label_notes(self.train_data, self.validation_data),

@@ -17,10 +17,33 @@ from twlcli.parallel import usable_cores
 from twlcli.training.devices import Ranks
 
 _BATCH = 64
+# For each image and label, at the peak of fitting thresholds; `benchmarks/scale.py` measures it.
+_BYTES_AN_ENTRY = 22
 
 
 class _Stop(Exception):  # noqa: N818
     """A rank was asked to stop."""
+
+
+def note_of_memory(images: int, labels: int, memory: float) -> str:
+    """What to say where scores, calibration and thresholds may not fit in memory; else empty.
+
+    Args:
+        images: for validation.
+        labels: of the model.
+        memory: of the machine, in bytes.
+
+    Example:
+        >>> note_of_memory(500_000, 10_000, 32 << 30)[:60]
+        'validation on 500,000 images takes about 110 GB of memory fo'
+    """
+    needed = images * labels * _BYTES_AN_ENTRY
+    if needed <= memory / 2:
+        return ""
+    return (
+        f"validation on {images:,} images takes about {needed / 1e9:,.0f} GB of memory for "
+        f"{labels:,} labels, and this machine has {memory / 1e9:,.0f} GB"
+    )
 
 
 def validate(
