@@ -107,19 +107,20 @@ class Annotations:
     def select(self, rows: NDArray[np.integer] | Sequence[int]) -> Annotations:
         """Some of the images, in the order given."""
         rows = np.asarray(rows).astype(np.int64)
+        places = rows.tolist()
         return replace(
             self,
             images=Names.of(self.images).select(rows),
             labels=self.labels.select(rows),
-            splits=tuple(self.splits[row] for row in rows),
-            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            splits=tuple(map(self.splits.__getitem__, places)),
+            groups=tuple(map(self.groups.__getitem__, places)) if self.groups else (),
             lines=None if self.lines is None else self.lines[rows],
             file_rows=None if self.file_rows is None else self.file_rows[rows],
         )
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that occur, in order of first appearance."""
-        return tuple(dict.fromkeys(name for name in self.splits if name))
+        return tuple(filter(None, dict.fromkeys(self.splits)))
 
     def has_split(self, name: str) -> bool:
         """Whether some image is in a split, or in one of several."""
@@ -146,8 +147,8 @@ class Annotations:
                     message += f"; data.{SPLITS_TO_SET[name]} of the recipe names others"
                 raise AnnotationError(f"{self.source}: {message}")
             wanted.add(split)
-        rows = [row for row, split in enumerate(self.splits) if split in wanted]
-        return np.array(rows, dtype=np.int64)
+        are_wanted = map(wanted.__contains__, self.splits)
+        return np.flatnonzero(np.fromiter(are_wanted, dtype=np.bool_, count=len(self)))
 
     def _splits_called(self, name: str) -> list[tuple[str, str | None]]:
         """Each name in a list with the split that is called so; None where there is none."""
