@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,33 @@ def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path, world
             assert their_losses == pytest.approx(losses, rel=1e-5)
             torch.testing.assert_close(their_weights, weights, rtol=1e-4, atol=1e-6)
     assert_local_scope_is_of_class_wise_losses_alone(of_ranks)
+
+
+COMPILED = ("loss.name=two-way", "train.compile=true")
+
+
+def compiled_on_a_rank(rank: int, folder: str, world: int) -> None:
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=world,
+        timeout=timedelta(minutes=5),
+    )
+    ranks = Ranks(CPU, rank, world, world, dist.group.WORLD)
+    torch.save(trained(ranks, slice(*SHARES[world][rank]), *COMPILED), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ on a CPU")
+def test_a_compiled_network_trains_as_it_does_otherwise_alone_and_on_ranks(tmp_path: Path):
+    spawn(compiled_on_a_rank, args=(str(tmp_path), 2), nprocs=2)
+    expected, weights = trained(Ranks(CPU), slice(0, 10), "loss.name=two-way")
+    alone = trained(Ranks(CPU), slice(0, 10), *COMPILED)
+    for losses, theirs in (alone, *(torch.load(tmp_path / f"{rank}.pt") for rank in range(2))):
+        assert losses == pytest.approx(expected, rel=1e-5)
+        torch.testing.assert_close(theirs, weights, rtol=1e-4, atol=1e-6)
 
 
 def assert_local_scope_is_of_class_wise_losses_alone(
