@@ -37,6 +37,7 @@ NOT_PLAIN = [
     'image,labels\na.jpg,"[""dog""]"\nb.jpg,"[]"\n',
     "image,labels\nimage,labels\nb.jpg,dog|cow\n",
     "image,labels\n,dog|cow\nb.jpg,dog|cow\n",
+    "image,labels\n./,dog|cow\nb.jpg,dog|cow\n",
     "image,labels\na.jpg,scab rust\nb.jpg,scab\nc.jpg,rust\n",
 ]
 

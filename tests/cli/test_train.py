@@ -292,7 +292,17 @@ def test_the_same_command_begins_a_run_and_continues_it(photographs, tmp_path):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "mine.txt").write_text("kept")
     taken = train(*command, "--out", tmp_path / "text")
-    assert f"{tmp_path / 'text'}: exists already" in taken.stderr
+    expected = f"{tmp_path / 'text'}: is not empty, and not a run; choose another --out"
+    assert expected in taken.stderr
+
+
+def test_a_run_killed_before_its_recipe_was_there_begins(photographs, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".twl-0123.tmp").write_text("version =")
+    result = train(photographs, "--auto-resume", "--out", out, "--epochs", 1, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert not (out / ".twl-0123.tmp").exists()
 
 
 def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(photographs, tmp_path):
@@ -314,7 +324,7 @@ def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(pho
     ("options", "environment", "said"),
     [
         (["--auto-resume"], {}, "--auto-resume needs --out, where the run is found again"),
-        ([], {"TORCHELASTIC_MAX_RESTARTS": "3"}, "torchrun --max-restarts needs --out, where"),
+        ([], {"TORCHELASTIC_MAX_RESTARTS": "3"}, "torchrun --max-restarts needs --auto-resume"),
         (["--auto-resume", "--resume", "r"], {}, "--resume continues a run in its folder"),
     ],
 )

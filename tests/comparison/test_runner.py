@@ -307,7 +307,9 @@ def test_validation_images_that_twl_held_out_are_the_same_for_all(tmp_path, phot
     table.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     run(plan(tmp_path / "out", table, ["bce", "asl"], rate=0.1, seeds=2))
     runs = sorted((tmp_path / "out").rglob("seed-*"))
-    splits = [tuple(part.images for part in Run.open(folder).split_data()) for folder in runs]
+    splits = [
+        tuple(tuple(part.images) for part in Run.open(folder).split_data()) for folder in runs
+    ]
     assert len(splits) == 4
     assert len(set(splits)) == 1
     assert [len(images) for images in splits[0]] == [27, 3]

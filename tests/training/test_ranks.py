@@ -190,7 +190,13 @@ def test_torchrun_restarts_ranks_that_go_on_where_one_was_killed(tmp_path: Path,
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1"),
         *("--standalone", "-m", "twlcli", "train", str(photographs), "--out", str(run)),
-        *("--backbone=shufflenet_v2_x0_5", "--epochs=8", "--batch-size=8", "--device=cpu"),
+        *(
+            "--auto-resume",
+            "--backbone=shufflenet_v2_x0_5",
+            "--epochs=8",
+            "--batch-size=8",
+            "--device=cpu",
+        ),
         *("--size=32", "--weights=none", "--workers=0"),
     ]
     with (tmp_path / "said").open("w+") as said:

@@ -125,11 +125,11 @@ class _Rows:
         self.found = self._found_separator()
 
     def _add_images(self, images: Sequence[str]) -> None:
-        if "" in images or self.layout.header[self.layout.columns.image] in images:
+        if self.layout.header[self.layout.columns.image] in images:
             raise _NotPlainError
         if "./" in "".join(images):
             images = list(map(normal_image, images))
-        if on_share(images):
+        if "" in images or on_share(images):
             raise _NotPlainError
         self.names.append(Names.of(images))
         self.hashes.append(np.fromiter(map(hash, images), dtype=np.int64, count=len(images)))

@@ -21,8 +21,6 @@ from twlcli.recipe.names import LOSS_NAMES, is_code
 if TYPE_CHECKING:
     from twlcli.runs.run_folder import Run
 
-_RESTARTED = "TORCHELASTIC_RESTART_COUNT"  # how often torchrun has started all ranks again
-
 
 @with_label_options
 def train(
@@ -147,9 +145,10 @@ def train(
         raise TwlError(
             "nothing to train on; name DATA, a label file or a folder with labels, or --resume RUN"
         )
-    elif out is None and (auto_resume or restarts):
-        cause = "--auto-resume" if auto_resume else "torchrun --max-restarts"
-        raise TwlError(f"{cause} needs --out, where the run is found again")
+    elif auto_resume and out is None:
+        raise TwlError("--auto-resume needs --out, where the run is found again")
+    elif restarts and not auto_resume:
+        raise TwlError("torchrun --max-restarts needs --auto-resume, to go on from what was saved")
     check_extra("training", "train", "torch")
     # Threads that wait by spinning take the core that an image loader needs: with both cores of a
     # small machine busy, training was five times slower (measured). Read when torch is imported.
@@ -198,7 +197,7 @@ def train(
                     watcher=bars,
                     should_stop=interrupts,
                     allow_code=True,  # what is not the user's own was refused above
-                    auto_resume=auto_resume or os.environ.get(_RESTARTED, "0") != "0",
+                    auto_resume=auto_resume,
                 )
     except InterruptedRunError as stopped:
         given: dict[str, Any] = {

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +45,7 @@ CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 CROSS_VALIDATED_NAME = "cross_validated.npz"
 PAGE_NAME = "report.html"
+_HALF_WRITTEN = ".*.tmp"  # files of a process that was killed
 _MOST_BYTES = 1 << 30  # of a table or list in a run
 _ROWS_AT_ONCE = 1 << 14  # of a table that is written
 
@@ -70,6 +72,7 @@ class Run:
         except OSError as error:
             raise TwlError(f"{folder}: cannot be made ({error.strerror or error})") from error
         run = cls(folder, recipe, made)
+        run.tidy()
         try:
             run.write_recipe()
         except TwlError:
@@ -77,13 +80,16 @@ class Run:
             raise
         return run
 
-    @staticmethod
-    def check_free(folder: Path) -> None:
+    @classmethod
+    def check_free(cls, folder: Path) -> None:
         """Raise TwlError where a folder cannot become a new run."""
         with write_errors(folder):
             check_place(folder)
-            taken = folder.exists() and any(folder.iterdir())
-        if taken:
+            names = [path.name for path in folder.iterdir()] if folder.exists() else []
+            left = [name for name in names if not fnmatch(name, _HALF_WRITTEN)]
+        if left and not cls.is_in(folder):
+            raise TwlError(f"{folder}: is not empty, and not a run", hint="choose another {out}")
+        if left:
             raise TwlError(
                 f"{folder}: exists already",
                 hint=f"{{resume}} {folder} continues it, or choose another {{out}}",
@@ -118,7 +124,7 @@ class Run:
 
     def tidy(self) -> None:
         """Remove what a run that was killed left half-written."""
-        for path in self.folder.glob(".*.tmp"):
+        for path in self.folder.glob(_HALF_WRITTEN):
             path.unlink(missing_ok=True)
 
     @property
