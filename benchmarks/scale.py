@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py
     python benchmarks/scale.py --rows 200000 --labels 2000
+    python benchmarks/scale.py --splits --only starting
     python benchmarks/scale.py --only ranks
 
 A table of images with 3 to 5 labels each, of which the rank in frequency is Zipf's, is written and
@@ -42,19 +43,20 @@ BACKBONE = 23_508_032  # parameters of ResNet-50 without its head, which takes 2
 MOBILENET = ("model.backbone=mobilenet_v2", "model.weights=none", "schedule.epochs=1")
 
 
-def write_table(path: Path, rows: int, labels: int) -> None:
-    """A table of `rows` images in folders of a thousand."""
+def write_table(path: Path, rows: int, labels: int, *, splits: bool) -> None:
+    """A table of `rows` images in folders of a thousand, on request with a column of splits."""
     generator = np.random.default_rng(0)
     shares = np.cumsum(1 / np.arange(1, labels + 1))
     with path.open("w") as file:
-        file.write("image,labels\n")
+        file.write(f"image,labels{',split' if splits else ''}\n")
         for first in range(0, rows, 100_000):
             count = min(100_000, rows - first)
             per_row = generator.integers(3, 6, size=count).tolist()
             drawn = np.searchsorted(shares / shares[-1], generator.random((count, 5))).tolist()
             for row in range(count):
                 names = sorted({f"label {each}" for each in drawn[row][: per_row[row]]})
-                file.write(f"{name_of(first + row)},{'|'.join(names)}\n")
+                split = (",val" if row % 10 == 0 else ",train") if splits else ""
+                file.write(f"{name_of(first + row)},{'|'.join(names)}{split}\n")
 
 
 def name_of(row: int) -> str:
@@ -268,13 +270,14 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--labels", type=int, default=10_000)
+    parser.add_argument("--splits", action="store_true", help="the table names validation images")
     names = [stage.__name__ for stage in STAGES]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if given.only != ["ranks"]:
-            write_table(folder / "labels.csv", given.rows, given.labels)
+            write_table(folder / "labels.csv", given.rows, given.labels, splits=given.splits)
         for stage in STAGES:
             # What was read is what the others begin with.
             if stage.__name__ in given.only or (stage is reading and given.only != ["ranks"]):

@@ -108,6 +108,15 @@ FOREIGN_OPTIONS = {
     "--shm-size",
     "--signal",
     "--nproc-per-node",  # torchrun
+    "--nnodes",
+    "--max-restarts",
+    "--rdzv-backend",
+    "--rdzv-endpoint",
+    "--rdzv-id",
+    "--nodes",  # Slurm
+    "--ntasks-per-node",
+    "--gpus-per-node",
+    "--only",  # benchmarks/scale.py
     "--depth",  # git
     *("--batch", "--networks", "--rounds", "--seconds", "--steps", "--tables"),  # of benchmarks
 }

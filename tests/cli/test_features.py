@@ -225,6 +225,7 @@ def test_the_users_cache_is_where_features_are_kept(monkeypatch, tmp_path):
     assert twl("features", "show").exit_code == 0
 
 
+@pytest.mark.slow
 def test_losses_are_compared_over_the_same_features(found, photographs, tmp_path):
     _, features, _ = found
     arguments = (

@@ -150,7 +150,16 @@ def test_no_network_is_asked_for_where_the_cache_has_all(data, extracted, cache)
     assert found.computed == 0 and found.features.shape == (30, 1024)
 
 
-@pytest.mark.parametrize("what", ["garbage", "nothing", "other weights", "other outputs"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "other weights",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("garbage", "nothing", "other outputs")
+        ),
+    ],
+)
 def test_a_network_file_that_is_another_is_written_anew(network, cache, data, extracted, what):
     before = extracted(data.select(range(3)))
     good = cache.network.read_bytes()

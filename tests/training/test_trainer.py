@@ -282,8 +282,11 @@ def test_loss_that_is_not_a_number_stops_the_run(tmp_path, photographs):
 
 def test_run_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(TwlError, match=r"exists already; `resume` .* continues it"):
+    with pytest.raises(TwlError, match="is not empty, and not a run; choose another `out`"):
         Run.create(tmp_path, Recipe())
+    Run.create(tmp_path / "run", Recipe())
+    with pytest.raises(TwlError, match=r"exists already; `resume` .* continues it"):
+        Run.create(tmp_path / "run", Recipe())
 
 
 def test_folder_that_is_not_a_run_is_refused(tmp_path):
