@@ -45,7 +45,7 @@ CHECKPOINT_NAME = "model.safetensors"
 SPLITS_NAME = "split.csv"
 CROSS_VALIDATED_NAME = "cross_validated.npz"
 PAGE_NAME = "report.html"
-_HALF_WRITTEN = ".*.tmp"  # files of a process that was killed
+_HALF_WRITTEN = ".twl-*.tmp"  # what `io` leaves of a process that was killed
 _MOST_BYTES = 1 << 30  # of a table or list in a run
 _ROWS_AT_ONCE = 1 << 14  # of a table that is written
 
