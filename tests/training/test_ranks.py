@@ -61,7 +61,8 @@ def trained(
     return losses, stepper.network.state_dict()
 
 
-def on_a_rank(rank: int, folder: str, world: int) -> None:
+def joined(rank: int, folder: str, world: int) -> Ranks:
+    """This process as one of several, that meet in a file."""
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
@@ -69,7 +70,11 @@ def on_a_rank(rank: int, folder: str, world: int) -> None:
         world_size=world,
         timeout=timedelta(minutes=5),
     )
-    ranks = Ranks(CPU, rank, world, world, dist.group.WORLD)
+    return Ranks(CPU, rank, world, world, dist.group.WORLD)
+
+
+def on_a_rank(rank: int, folder: str, world: int) -> None:
+    ranks = joined(rank, folder, world)
     assert ranks.gather(rank) == list(range(world))
     assert ranks.any(rank == 1)
     rows = slice(*SHARES[world][rank])
@@ -120,14 +125,7 @@ COMPILED = ("loss.name=two-way", "train.compile=true")
 
 
 def compiled_on_a_rank(rank: int, folder: str, world: int) -> None:
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=world,
-        timeout=timedelta(minutes=5),
-    )
-    ranks = Ranks(CPU, rank, world, world, dist.group.WORLD)
+    ranks = joined(rank, folder, world)
     torch.save(trained(ranks, slice(*SHARES[world][rank]), *COMPILED), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
