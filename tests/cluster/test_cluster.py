@@ -31,6 +31,8 @@ from twlcli.cluster.run import tag_on_ray
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is deprecated"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    # A thread of Ray's, whose queue was closed before it had said that all is done.
+    pytest.mark.filterwarnings("ignore:Exception in thread .*completion-signaler"),
 ]
 
 COLUMNS = ["image", "labels", "probabilities"]
