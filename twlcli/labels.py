@@ -169,10 +169,11 @@ class LabelMatrix:
     def select(self, rows: NDArray[np.integer] | Sequence[int]) -> LabelMatrix:
         """The matrix of some images, in the order given."""
         rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) == len(self) and (rows == np.arange(len(self))).all():
+            return self
         lengths = np.diff(self.starts)[rows]
         starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        offsets = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
-        entries = np.repeat(self.starts[rows], lengths) + offsets
+        entries = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
         return LabelMatrix(starts, self.columns[entries], self.values[entries], self.label_count)
 
     def dense(self, rows: NDArray[np.integer] | Sequence[int] | None = None) -> NDArray[np.int8]:
@@ -184,7 +185,8 @@ class LabelMatrix:
 
     def present_per_label(self) -> NDArray[np.int64]:
         """How many images have each label, (C,)."""
-        return np.bincount(self.columns[self.values == PRESENT], minlength=self.label_count)
+        columns = self.columns if self._all_present() else self.columns[self.values == PRESENT]
+        return np.bincount(columns, minlength=self.label_count)
 
     def unknown_per_label(self) -> NDArray[np.int64]:
         """In how many images each label is unknown, (C,)."""
@@ -196,5 +198,12 @@ class LabelMatrix:
 
     def present_per_image(self) -> NDArray[np.int64]:
         """How many labels each image has, (N,)."""
-        rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        lengths = np.diff(self.starts)
+        if self._all_present():
+            return lengths
+        rows = np.repeat(np.arange(len(self)), lengths)
         return np.bincount(rows[self.values == PRESENT], minlength=len(self))
+
+    def _all_present(self) -> bool:
+        """Whether no label is unknown in any image, as is so in most data."""
+        return bool((self.values == PRESENT).all())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twlcli.annotations.categories import Categories
 from twlcli.annotations.names import Names
 from twlcli.annotations.rules import Rules
 from twlcli.errors import AnnotationError
@@ -47,8 +48,8 @@ class Annotations:
     images: Sequence[str]
     labels: LabelMatrix
     vocabulary: Vocabulary
-    splits: tuple[str, ...]
-    groups: tuple[str, ...] = ()
+    splits: Sequence[str]
+    groups: Sequence[str] = ()
     unlisted: tuple[str, ...] = ()
     lines: NDArray[np.int64] | None = None
     files: tuple[Path, ...] = ()
@@ -98,29 +99,27 @@ class Annotations:
 
     def group_numbers(self) -> NDArray[np.int64]:
         """The groups as numbers (N,), -1 for an image of none; all where groups are not known."""
-        number: dict[str, int] = {"": -1}
-        for group in self.groups:
-            number.setdefault(group, len(number) - 1)
-        named = self.groups or ("",) * len(self)
-        return np.array([number[group] for group in named], dtype=np.int64)
+        if not self.groups:
+            return np.full(len(self), -1)
+        groups = Categories.of(self.groups)
+        return np.where(groups.are_in({""}), -1, groups.numbers).astype(np.int64)
 
     def select(self, rows: NDArray[np.integer] | Sequence[int]) -> Annotations:
         """Some of the images, in the order given."""
         rows = np.asarray(rows).astype(np.int64)
-        places = rows.tolist()
         return replace(
             self,
             images=Names.of(self.images).select(rows),
             labels=self.labels.select(rows),
-            splits=tuple(map(self.splits.__getitem__, places)),
-            groups=tuple(map(self.groups.__getitem__, places)) if self.groups else (),
+            splits=Categories.of(self.splits).select(rows),
+            groups=Categories.of(self.groups).select(rows) if self.groups else (),
             lines=None if self.lines is None else self.lines[rows],
             file_rows=None if self.file_rows is None else self.file_rows[rows],
         )
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that occur, in order of first appearance."""
-        return tuple(filter(None, dict.fromkeys(self.splits)))
+        return tuple(filter(None, Categories.of(self.splits).different()))
 
     def has_split(self, name: str) -> bool:
         """Whether some image is in a split, or in one of several."""
@@ -147,8 +146,7 @@ class Annotations:
                     message += f"; data.{SPLITS_TO_SET[name]} of the recipe names others"
                 raise AnnotationError(f"{self.source}: {message}")
             wanted.add(split)
-        are_wanted = map(wanted.__contains__, self.splits)
-        return np.flatnonzero(np.fromiter(are_wanted, dtype=np.bool_, count=len(self)))
+        return np.flatnonzero(Categories.of(self.splits).are_in(wanted))
 
     def _splits_called(self, name: str) -> list[tuple[str, str | None]]:
         """Each name in a list with the split that is called so; None where there is none."""

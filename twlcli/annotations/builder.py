@@ -8,11 +8,13 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.annotations.annotations import Annotations
+from twlcli.annotations.categories import Categories
 from twlcli.annotations.names import Names
 from twlcli.annotations.rules import Rules, check_rules, notes_of_columns
 from twlcli.errors import AnnotationError
@@ -81,6 +83,14 @@ def normal_splits(text: str) -> str:
     return ",".join(map(normal_split, text.split(",")))
 
 
+class _Whole(NamedTuple):
+    """Images with their splits and groups, in blocks of memory."""
+
+    images: Names
+    splits: Categories
+    groups: Categories
+
+
 class AnnotationBuilder:
     """Collects images with their labels, in flat arrays so that a million rows stay small."""
 
@@ -95,11 +105,11 @@ class AnnotationBuilder:
         self.duplicate_hint = ""  # what to do about an image with two rows
         self._files: list[Path] = []
         self._row_of: dict[str, int] = {}
-        self._whole: Names | None = None  # of a file that was added as a whole
         self._lines = array("q")
         self._file_rows = array("i")
         self._splits: list[str] = []
         self._groups: list[str] = []
+        self._whole: _Whole | None = None  # of a file that was added at once
         self._split_names: dict[str, str] = {}
         self._starts = array("q", [0])
         self._columns = array("i")
@@ -110,7 +120,7 @@ class AnnotationBuilder:
         self._declared_at: tuple[Path, int | None] = (source, None)
 
     def __len__(self) -> int:
-        return len(self._splits)
+        return len(self._file_rows)
 
     @property
     def label_count(self) -> int:
@@ -234,8 +244,8 @@ class AnnotationBuilder:
         starts: NDArray[np.int64],
         columns: NDArray[np.int32],
         *,
-        splits: Sequence[str],
-        groups: Sequence[str],
+        splits: Categories,
+        groups: Categories,
         lines: NDArray[np.int64],
     ) -> None:
         """Add all N images of the only file at once.
@@ -243,20 +253,18 @@ class AnnotationBuilder:
         Args:
             images: their paths as `normal_image` gives them, each once.
             starts: (N + 1,), where the labels of each begin in `columns`.
-            columns: provisional columns of the present labels, of an image each once.
-            splits: N names as they are written.
+            columns: provisional columns of the present labels, in any order; those that an image
+                has twice count once.
+            splits: N names as `normal_split` gives them.
             groups: N names.
             lines: (N,) line numbers.
         """
-        self._whole = images
+        self._whole = _Whole(images, splits, groups)
         self._starts = array("q", starts.tobytes())
         self._columns = array("i", columns.tobytes())
         self._values = array("b", np.full(len(columns), PRESENT, dtype=np.int8).tobytes())
         self._lines = array("q", lines.tobytes())
         self._file_rows = array("i", np.full(len(lines), -1, dtype=np.int32).tobytes())
-        normal = {split: normal_split(split) for split in set(splits)}
-        self._splits = [normal[split] for split in splits]
-        self._groups = list(groups)
 
     def finish(self) -> Annotations:
         """The annotations; labels stand in the declared order, or sorted by name without one.
@@ -270,7 +278,11 @@ class AnnotationBuilder:
         check_rules(self.rules)
         for note in notes_of_columns(self.rules):
             self.note(note)
-        if (without := self._splits.count("")) and without < len(self._splits):
+        gathered = self._whole or _Whole(
+            Names.of(self._row_of), Categories.of(self._splits), Categories.of(self._groups)
+        )
+        without = int(gathered.splits.are_in({""}).sum())
+        if 0 < without < len(self):
             self.note(f"images that are not used because they name no split: {without:,}")
         vocabulary = self._vocabulary()
         column_of = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
@@ -280,11 +292,11 @@ class AnnotationBuilder:
             source=self.source,
             format=self.format_name,
             root=self.root,
-            images=Names.of(self._row_of) if self._whole is None else self._whole,
+            images=gathered.images,
             labels=self._matrix(order, len(vocabulary)),
             vocabulary=vocabulary,
-            splits=tuple(self._splits),
-            groups=tuple(self._groups) if any(self._groups) else (),
+            splits=gathered.splits,
+            groups=gathered.groups if any(gathered.groups.different()) else (),
             lines=lines if lines.any() else None,
             files=tuple(self._files),
             file_rows=np.array(self._file_rows, dtype=np.int32) if self._files else None,
@@ -311,6 +323,7 @@ class AnnotationBuilder:
         columns = order[np.array(self._columns, dtype=np.int32)]
         values = np.array(self._values, dtype=np.int8)
         lengths = np.diff(starts)
+        is_first = np.ones(len(columns), dtype=np.bool_)
         for first in range(0, len(lengths), _ROWS_SORTED):
             some = slice(first, first + _ROWS_SORTED)
             entries = slice(starts[first], starts[some][-1] + lengths[some][-1])
@@ -320,6 +333,10 @@ class AnnotationBuilder:
             keys.sort()
             columns[entries] = (keys >> 1) % max(label_count, 1)
             values[entries] = np.where(keys & 1, PRESENT, UNKNOWN)
+            is_first[entries][1:] = keys[1:] != keys[:-1]
+        if not is_first.all():
+            starts = np.concatenate(([0], np.cumsum(is_first)))[starts]
+            columns, values = columns[is_first], values[is_first]
         return LabelMatrix(starts, columns, values, label_count)
 
     def _first_place(self, column: int) -> tuple[Path, int | None]:

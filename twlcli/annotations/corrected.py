@@ -198,8 +198,8 @@ def _with_images(annotations: Annotations, images: tuple[str, ...]) -> Annotatio
         annotations,
         images=Names.of(annotations.images).with_more(images),
         labels=LabelMatrix.stacked([annotations.labels, LabelMatrix.from_dense(nothing)]),
-        splits=annotations.splits + (split,) * len(images),
-        groups=annotations.groups + ("",) * len(images) if annotations.groups else (),
+        splits=(*annotations.splits, *((split,) * len(images))),
+        groups=(*annotations.groups, *(("",) * len(images))) if annotations.groups else (),
         lines=None if lines is None else np.append(lines, np.zeros(len(images), lines.dtype)),
         file_rows=None if files is None else np.append(files, np.zeros(len(images), files.dtype)),
     )

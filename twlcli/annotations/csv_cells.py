@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import TextIO
 
 from twlcli.annotations.separators import NEEDS_JSON
@@ -15,7 +15,7 @@ from twlcli.annotations.separators import NEEDS_JSON
 FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
-_MAY_NEED_QUOTES = re.compile(r"[\",;\t\r\n]")
+_MAY_NEED_QUOTES = '",;\t\r\n'
 
 
 def is_formula(text: str) -> bool:
@@ -82,20 +82,22 @@ def row_writer(file: TextIO, delimiter: str = ",") -> Callable[[Sequence[str]], 
     return write_row
 
 
-def rows_of_images(rows: Sequence[tuple[str, str]]) -> str:
+def rows_of_images(images: Sequence[str], texts: Sequence[str]) -> str:
     r"""The rows of a table of images' names and a text each, such as their splits.
 
-    >>> rows_of_images([("a.jpg", "train"), ("=1.jpg", "val")])
+    >>> rows_of_images(["a.jpg", "=1.jpg"], ["train", "val"])
     'a.jpg,train\n./=1.jpg,val\n'
     """
-    cell_of = {text: cell_of_text(text) for text in {text for _, text in rows}}
-    begin = {name[:1] for name, _ in rows}
-    together = "".join([*cell_of.values(), *(name for name, _ in rows)])
+    cell_of = {text: cell_of_text(text) for text in dict.fromkeys(texts)}
+    begin = {name[:1] for name in images}
+    together = "".join([*cell_of.values(), *images])
     is_odd = begin & {"", "."} or any(map(is_formula, begin))
-    if not is_odd and not _MAY_NEED_QUOTES.search(together):
-        return "".join([f"{name},{cell_of[text]}\n" for name, text in rows])
+    if not is_odd and not any(sign in together for sign in _MAY_NEED_QUOTES):
+        end_of = {text: f",{cell}\n" for text, cell in cell_of.items()}
+        ends = map(end_of.__getitem__, texts)
+        return "".join(chain.from_iterable(zip(images, ends, strict=True)))
     table = io.StringIO(newline="")
     write_row = row_writer(table)
-    for name, text in rows:
+    for name, text in zip(images, texts, strict=True):
         write_row((cell_of_image(name), cell_of[text]))
     return table.getvalue()

@@ -29,7 +29,7 @@ class Names(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]  # as it equals tuples, whose hash it has not
 
     def __init__(self, text: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
-        self._text = text
+        self._text = text  # of each name, with a line break behind it
         self._starts = starts
         self._lengths = lengths
 
@@ -42,10 +42,10 @@ class Names(Sequence[str]):
 
     @classmethod
     def _of_few(cls, names: Sequence[str]) -> Names:
-        text = "".join(names)
+        text = "\n".join(names) + "\n"
         each = names if text.isascii() else [name.encode("utf-8", _ERRORS) for name in names]
         lengths = np.fromiter(map(len, each), dtype=np.int32, count=len(each))
-        starts = np.cumsum(lengths, dtype=np.int64) - lengths
+        starts = np.cumsum(lengths + 1, dtype=np.int64) - (lengths + 1)
         return cls(text.encode("utf-8", _ERRORS), starts, lengths)
 
     @classmethod
@@ -77,12 +77,10 @@ class Names(Sequence[str]):
         return self._text[start : start + int(self._lengths[index])].decode("utf-8", _ERRORS)
 
     def __iter__(self) -> Iterator[str]:
-        text = self._text
-        for first in range(0, len(self), _AT_ONCE):
-            starts = self._starts[first : first + _AT_ONCE]
-            ends = starts + self._lengths[first : first + _AT_ONCE]
-            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-                yield text[start:end].decode("utf-8", _ERRORS)
+        for some in self.blocks():
+            names = some.lines().split("\n")
+            # Names with line breaks in them are more than they should be.
+            yield from names if len(names) == len(some) else map(some.__getitem__, range(len(some)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Names | tuple):
@@ -105,9 +103,23 @@ class Names(Sequence[str]):
         """Whether a text may be in any name; where not, it is in none."""
         return text.encode("utf-8", _ERRORS) in self._text
 
-    def batches(self) -> Iterator[tuple[str, ...]]:
+    def lines(self) -> str:
+        """All names with a line break between each two."""
+        if not len(self):
+            return ""
+        sizes = self._lengths.astype(np.int64) + 1
+        ends = np.cumsum(sizes)
+        text = np.frombuffer(self._text, dtype=np.uint8)
+        if (self._starts[1:] == self._starts[:-1] + sizes[:-1]).all():
+            text = text[self._starts[0] : self._starts[0] + ends[-1]]
+        else:
+            text = text[np.arange(ends[-1]) + np.repeat(self._starts - ends + sizes, sizes)]
+        return text[:-1].tobytes().decode("utf-8", _ERRORS)
+
+    def blocks(self) -> Iterator[Names]:
         """The names, some thousands at a time."""
-        return _batches(self)
+        for first in range(0, len(self), _AT_ONCE):
+            yield self[first : first + _AT_ONCE]
 
     def order(self) -> NDArray[np.int64]:
         """The places (N,) of the names in ascending order; those of equal ones as they come."""

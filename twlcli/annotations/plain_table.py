@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.annotations.builder import AnnotationBuilder, normal_image, normal_label, on_share
+from twlcli.annotations.builder import (
+    AnnotationBuilder,
+    normal_image,
+    normal_label,
+    normal_split,
+    on_share,
+)
+from twlcli.annotations.categories import Categories
 from twlcli.annotations.csv_cells import text_of_cell
 from twlcli.annotations.csv_layout import Layout, iterate_rows
 from twlcli.annotations.encoding import open_text
@@ -90,15 +98,12 @@ class _Rows:
         self.is_separated = False  # in some cell
         self.labels: dict[str, int] = {}  # columns of labels as they are written, in order
         self.columns: dict[str, int] = {"": _NONE}  # of names
-        self.repeats = False  # whether a row has a label twice
         self.names: list[Names] = []
         self.hashes: list[NDArray[np.int64]] = []  # of images
         self.lengths: list[NDArray[np.int64]] = []  # labels of each row
         self.entries: list[NDArray[np.int32]] = []  # their columns
-        self.split_of: dict[str, str] = {}
-        self.group_of: dict[str, str] = {}
-        self.splits: list[str] = []
-        self.groups: list[str] = []
+        self.splits = _Column(partial(_split_of_cell, layout))
+        self.groups = _Column(_group_of_cell)
 
     def _separator(self) -> str:
         """What the first rows say; `_check_label` sees that all others say nothing else."""
@@ -119,7 +124,8 @@ class _Rows:
         for cells in _blocks(self.path, self.layout):
             self._add_images(cells[self.layout.columns.image])
             self._add_labels(cells[self.layout.columns.labels[0]])
-            self._add_parts(cells)
+            self.splits.add(cells, self.layout.columns.split)
+            self.groups.add(cells, self.layout.columns.group)
         self._check_no_image_twice()
         self._check_no_vectors()
         self.found = self._found_separator()
@@ -142,20 +148,21 @@ class _Rows:
     def _add_labels(self, cells: Sequence[str]) -> None:
         written = self.separator.join(cells).split(self.separator)
         self.is_separated |= len(written) > len(cells)
-        found = list(map(self.labels.get, written))
-        if None in found:
+        try:
+            columns = self._columns_of(written)
+        except KeyError:
             self._add_new_labels(written)
-            found = list(map(self.labels.get, written))
-        columns = np.array(found, dtype=np.int64)
+            columns = self._columns_of(written)
         counts = np.fromiter(map(str.count, cells, repeat(self.separator)), np.int64, len(cells))
-        rows = np.repeat(np.arange(len(cells)), counts + 1)
-        keys = (rows * MOST_LABELS + columns)[columns != _NONE]
-        keys.sort()
-        is_new = np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)]
-        self.repeats |= not is_new.all()
-        keys = keys[is_new]
-        self.lengths.append(np.bincount(keys // MOST_LABELS, minlength=len(cells)))
-        self.entries.append((keys % MOST_LABELS).astype(np.int32))
+        lengths = counts + 1
+        if not (is_label := columns != _NONE).all():
+            rows = np.repeat(np.arange(len(cells)), lengths)[is_label]
+            columns, lengths = columns[is_label], np.bincount(rows, minlength=len(cells))
+        self.lengths.append(lengths)
+        self.entries.append(columns)
+
+    def _columns_of(self, written: Sequence[str]) -> NDArray[np.int32]:
+        return np.fromiter(map(self.labels.__getitem__, written), np.int32, len(written))
 
     def _add_new_labels(self, written: Sequence[str]) -> None:
         for label in dict.fromkeys(written):
@@ -183,8 +190,16 @@ class _Rows:
         A label that is no number, or another number, shows it, and that no row repeats one.
         """
         numbers = [name for name in self.columns if name and _NUMBERS.fullmatch(name)]
-        if numbers and (self.repeats or all(map(_BITS.fullmatch, self.columns))):
+        if numbers and (self._repeats() or all(map(_BITS.fullmatch, self.columns))):
             raise _NotPlainError
+
+    def _repeats(self) -> bool:
+        """Whether a row has a label twice."""
+        for lengths, columns in zip(self.lengths, self.entries, strict=True):
+            keys = np.sort(np.repeat(np.arange(len(lengths)), lengths) * MOST_LABELS + columns)
+            if (keys[1:] == keys[:-1]).any():
+                return True
+        return False
 
     def _found_separator(self) -> Separator:
         if self.is_separated:
@@ -195,20 +210,6 @@ class _Rows:
         if found.text != self.separator:
             raise _NotPlainError
         return found
-
-    def _add_parts(self, cells: Sequence[Sequence[str]]) -> None:
-        """The splits and groups of some rows."""
-        split, group = self.layout.columns.split, self.layout.columns.group
-        if split is not None:
-            for text in dict.fromkeys(cells[split]):
-                if text not in self.split_of:
-                    name = text_of_cell(text)
-                    self.split_of[text] = name and split_name(self.layout.header[split], name)
-            self.splits += map(self.split_of.__getitem__, cells[split])
-        if group is not None:
-            for text in dict.fromkeys(cells[group]):
-                self.group_of.setdefault(text, text_of_cell(text.strip()))
-            self.groups += map(self.group_of.__getitem__, cells[group])
 
     def hand_over(self, builder: AnnotationBuilder) -> None:
         """Give everything to a builder."""
@@ -226,10 +227,47 @@ class _Rows:
             Names.joined(self.names),
             starts,
             columns,
-            splits=self.splits or ("",) * count,
-            groups=self.groups or ("",) * count,
+            splits=self.splits.whole(count),
+            groups=self.groups.whole(count),
             lines=np.arange(count) + self.layout.rows_before + 1,
         )
+
+
+class _Column:
+    """The cells of a column with few different texts in it."""
+
+    def __init__(self, meaning: Callable[[str], str]) -> None:
+        self._meaning = meaning  # of what is written
+        self._number_of: dict[str, int] = {}
+        self._texts: dict[str, int] = {}
+        self._numbers: list[NDArray[np.int32]] = []
+
+    def add(self, cells: Sequence[Sequence[str]], place: int | None) -> None:
+        """Add those of some rows."""
+        if place is None:
+            return
+        for cell in dict.fromkeys(cells[place]):
+            if cell not in self._number_of:
+                text = self._meaning(cell)
+                self._number_of[cell] = self._texts.setdefault(text, len(self._texts))
+        numbers = map(self._number_of.__getitem__, cells[place])
+        self._numbers.append(np.fromiter(numbers, np.int32, len(cells[place])))
+
+    def whole(self, count: int) -> Categories:
+        """The texts of all rows; empty ones where there is no such column."""
+        if not self._numbers:
+            return Categories.repeated("", count)
+        return Categories(tuple(self._texts), np.concatenate(self._numbers))
+
+
+def _split_of_cell(layout: Layout, cell: str) -> str:
+    assert layout.columns.split is not None
+    name = text_of_cell(cell)
+    return normal_split(name and split_name(layout.header[layout.columns.split], name))
+
+
+def _group_of_cell(cell: str) -> str:
+    return text_of_cell(cell.strip())
 
 
 def _blocks(path: Path, layout: Layout) -> Iterator[list[Sequence[str]]]:

@@ -12,6 +12,8 @@ out are groups, each of which has a label so many times; without groups each ima
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,7 @@ def hold_out_images(annotations: Annotations, *, fraction: float, seed: int) -> 
     if annotations.groups:
         groups = annotations.group_numbers()[order]
         alone = groups < 0
-        groups[alone] = len(order) + np.flatnonzero(alone)
+        groups[alone] = groups.max() + 1 + np.flatnonzero(alone)
     labels = annotations.labels.select(order)
     return np.sort(order[hold_out(labels, fraction=fraction, seed=seed, groups=groups)])
 
@@ -138,21 +140,19 @@ def numbered(groups: NDArray[np.integer]) -> Rows:
     return np.argsort(np.argsort(first))[group_of]
 
 
-def _entries_by_group(labels: LabelMatrix, group_of: Rows) -> Rows:
-    """One number for each group and label of an image, as `_Split` counts them; ascending rows."""
-    count = labels.label_count + 2
-    present = labels.values == PRESENT
-    lengths = labels.present_per_image()
+def _entries_by_image(labels: LabelMatrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The columns of all images' labels, as `_Split` counts them, and how many each image has."""
+    columns, lengths = labels.columns[labels.values == PRESENT], labels.present_per_image()
     is_free = lengths == 0
-    ends = np.cumsum(lengths + is_free + 1)
-    entries = np.repeat(group_of * count, lengths + is_free + 1)
+    sizes = lengths + is_free + 1
+    ends = np.cumsum(sizes)
+    entries = np.full(ends[-1], labels.label_count + 1)
     of_labels = np.ones(len(entries), dtype=np.bool_)
-    entries[ends - 1] += count - 1
-    entries[ends[is_free] - 2] += count - 2
     of_labels[ends - 1] = False
     of_labels[ends[is_free] - 2] = False
-    entries[of_labels] += labels.columns[present]
-    return entries
+    entries[ends[is_free] - 2] = labels.label_count
+    entries[of_labels] = columns
+    return entries, sizes
 
 
 class _Split:
@@ -164,28 +164,35 @@ class _Split:
 
     def __init__(self, labels: LabelMatrix, group_of: Rows, *, fraction: float, seed: int) -> None:
         count = labels.label_count + 2
-        entries = _entries_by_group(labels, group_of)
+        columns, lengths = _entries_by_image(labels)
+        self.entry_groups: Rows = np.repeat(group_of, lengths)
         # Whether every image is a group of its own.
         self.are_images = len(labels) == group_of[-1] + 1
         if self.are_images:
-            self.entry_counts: Rows = np.broadcast_to(np.int64(1), entries.shape)
+            self.entry_counts: Rows = np.broadcast_to(np.int64(1), columns.shape)
         else:
-            entries, self.entry_counts = np.unique(entries, return_counts=True)
-        self.entry_groups: Rows = entries // count
-        self.entry_columns: Rows = entries - self.entry_groups * count
-        self.starts: Rows = np.searchsorted(self.entry_groups, np.arange(group_of.max() + 2))
+            both, self.entry_counts = np.unique(
+                self.entry_groups * count + columns, return_counts=True
+            )
+            self.entry_groups, columns = np.divmod(both, count)
+            lengths = np.bincount(self.entry_groups)
+        self.starts: Rows = np.concatenate(([0], np.cumsum(lengths)))
         self.sizes: Rows = np.bincount(group_of)
         # Sixteen bits, which most label counts fit in, are sorted without comparing.
-        small = np.uint16 if count < 1 << 16 else np.int64
-        by_label = np.argsort(self.entry_columns.astype(small), kind="stable")
+        self.entry_columns: NDArray[Any] = columns.astype(
+            np.uint16 if count < 1 << 16 else np.int64
+        )
+        by_label = np.argsort(self.entry_columns, kind="stable")
         self.groups_with: Rows = np.bincount(self.entry_columns, minlength=count)
         self.entries_of_label = np.split(by_label, np.cumsum(self.groups_with)[:-1])
-        self.most_entries = int(np.diff(self.starts).max())
+        self.most_entries = int(lengths.max())
         # Labels to keep in each part; that one has no image without labels does no harm.
         self.kept = self.groups_with >= 2
         self.kept[count - 2] = False
-        self.totals: Rows = self._counts(np.arange(len(self.sizes)))
         self.places = self._label_places()
+        self.totals: Rows = self.groups_with.copy()
+        if not self.are_images:
+            self.totals = self._counts(np.arange(len(self.sizes)))
         self.fraction = fraction
         self.rng = np.random.default_rng(seed)
         self.held = np.zeros(len(self.sizes), dtype=np.bool_)
@@ -219,15 +226,11 @@ class _Split:
         is the product over its labels of the share of their remaining images that is wanted, a
         group's the geometric mean of its images'.
         """
-        entries, lengths = self._entries(groups)
-        columns = self.entry_columns[entries]
-        if len(columns) > len(wanted_share):
-            logs = np.log(np.clip(wanted_share / self.fraction, 1e-3, 1e3))[columns]
-        else:
-            logs = np.log(np.clip(wanted_share[columns] / self.fraction, 1e-3, 1e3))
-        if not self.are_images:
-            logs *= self.entry_counts[entries]
-        weights = np.exp(np.add.reduceat(logs, np.cumsum(lengths) - lengths) / self.sizes[groups])
+        logs = np.zeros(len(wanted_share))
+        labels = self._labels_of(groups)
+        some = labels if len(labels) < len(logs) else slice(None)
+        logs[some] = np.log(np.clip(wanted_share[some] / self.fraction, 1e-3, 1e3))
+        weights = np.exp(self._sums(groups, logs) / self.sizes[groups])
         return np.argsort(self.rng.exponential(size=len(groups)) / weights)
 
     def keep_one_in_each_part(self) -> None:
@@ -245,7 +248,8 @@ class _Split:
             nearer &= self.sizes < self._totals_of_part(not hold)[-1]  # not all of a part
             if not nearer.any():
                 break
-            self._move_best(self.rng.permutation(np.flatnonzero(nearer)), hold=hold)
+            groups = np.flatnonzero(nearer)
+            self._move_best(groups, hold=hold, among_equals=self.rng.permutation(groups))
 
     def mend_shares(self, size: int) -> None:
         """Swap two groups as long as that mends the shares and takes the size no further off."""
@@ -263,11 +267,14 @@ class _Split:
             self._move(taken, hold=False)
             break
 
-    def _move_best(self, groups: Rows, *, hold: bool) -> tuple[Rows, float]:
+    def _move_best(
+        self, groups: Rows, *, hold: bool, among_equals: Rows | None = None
+    ) -> tuple[Rows, float]:
         """Move the group that brings the labels' shares nearest to the fraction.
 
         The distance is the sum over labels of (held - fraction * total)^2 / total; a move that
-        takes the last image of a label from its part comes after all that do not.
+        takes the last image of a label from its part comes after all that do not. Of equally good
+        ones, that which is first in `groups` is moved, or in `among_equals` if that is given.
 
         Returns:
             The group (1,), and how much the distance became.
@@ -278,20 +285,25 @@ class _Split:
             change = (2 * surplus + 1) / np.maximum(self.totals, 1)
             is_last = self._totals_of_part(not hold) == 1
             change[is_last & self.kept] += self.totals[-1]
-            best, cost = self._cheapest_image(groups, change)
+            groups, costs = self._costs_of_images(groups, change)
         else:
             counts, columns = self.entry_counts, self.entry_columns
             change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
             is_last = counts == self._totals_of_part(not hold)[columns]
             change[is_last & self.kept[columns]] += self.totals[-1]
-            costs = np.bincount(self.entry_groups, weights=change)
-            best = groups[[costs[groups].argmin()]]
-            cost = float(costs[best[0]])
-        self._move(best, hold=hold)
-        return best, cost
+            sums = np.bincount(self.entry_groups, weights=change)
+            costs = sums[groups].astype(np.float64)
+        cost = float(costs.min())
+        equals = groups[costs == cost]
+        if among_equals is not None and len(equals) > 1:
+            equals = among_equals[np.isin(among_equals, equals)]
+        self._move(equals[:1], hold=hold)
+        return equals[:1], cost
 
-    def _cheapest_image(self, images: Rows, change: NDArray[np.float64]) -> tuple[Rows, float]:
-        """The first (1,) of some images whose labels' changes add up to the least, and the sum.
+    def _costs_of_images(
+        self, images: Rows, change: NDArray[np.float64]
+    ) -> tuple[Rows, NDArray[np.float64]]:
+        """Those of some images whose labels' changes may add up to the least, and the sums.
 
         An image whose sum is at most some bound has a label whose change is at most the bound, and
         where that is negative the bound over the number of its labels. So with the bound from a few
@@ -317,34 +329,30 @@ class _Split:
             entries = np.concatenate([self.entries_of_label[label] for label in few])
             is_wanted[self.entry_groups[entries]] = True
             wanted = images[is_wanted[images]]
-        sums = self._sums(wanted, change)
-        best = int(sums.argmin())
-        return wanted[[best]], float(sums[best])
+        return wanted, self._sums(wanted, change)
 
-    def _label_places(self) -> NDArray[np.integer] | None:
-        """The labels of all images, the first of each, the second and so on; None if too many.
+    def _label_places(self) -> NDArray[Any] | None:
+        """The labels (N, most) of all images, with the number of labels behind the last of each.
 
-        An image with fewer has one behind the last.
+        None where they are too many, or groups are handed out.
         """
-        most, count = self.most_entries, len(self.totals)
+        most, count = self.most_entries, len(self.groups_with)
         if not self.are_images or most > _MOST_PLACES:
             return None
-        small = np.uint16 if count < 1 << 16 else np.int32
-        places: NDArray[np.integer] = np.full((most, len(self.sizes)), count, dtype=small)
-        place = np.arange(len(self.entry_groups)) - self.starts[self.entry_groups]
-        places[place, self.entry_groups] = self.entry_columns
+        places = np.full((len(self.sizes), most), count, dtype=self.entry_columns.dtype)
+        places[np.arange(most) < np.diff(self.starts)[:, None]] = self.entry_columns
         return places
 
     def _sums(self, groups: Rows, change: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sum of the changes of each group's labels, in the order of the labels."""
+        """The sum of the changes of each group's labels, each as often as the group has it."""
         if self.places is not None:
             padded = np.append(change, 0)
             sums = np.zeros(len(groups))
-            for columns in self.places:
-                sums += padded[columns[groups]]
+            for columns in self.places[groups].T:
+                sums += padded[columns]
             return sums
         entries, lengths = self._entries(groups)
-        weights = change[self.entry_columns[entries]]
+        weights = change[self.entry_columns[entries]] * self.entry_counts[entries]
         of_group = np.repeat(np.arange(len(groups)), lengths)
         return np.bincount(of_group, weights=weights).astype(np.float64)
 
@@ -357,12 +365,21 @@ class _Split:
 
     def _counts(self, groups: Rows) -> Rows:
         """How many images of these groups have each label."""
+        count = len(self.groups_with)
+        if self.places is not None:
+            return np.bincount(self.places[groups].ravel(), minlength=count + 1)[:count]
         entries, _ = self._entries(groups)
-        if self.are_images:
-            return np.bincount(self.entry_columns[entries], minlength=len(self.groups_with))
-        counts = np.zeros(len(self.groups_with), dtype=np.int64)
-        np.add.at(counts, self.entry_columns[entries], self.entry_counts[entries])
-        return counts
+        weights = self.entry_counts[entries]
+        counts = np.bincount(self.entry_columns[entries], weights=weights, minlength=count)
+        return counts.astype(np.int64)
+
+    def _labels_of(self, groups: Rows) -> NDArray[Any]:
+        """The columns of the labels of these groups one after another."""
+        if self.places is not None:
+            columns = self.places[groups].ravel()
+            return columns[columns < len(self.groups_with)]
+        entries, _ = self._entries(groups)
+        return self.entry_columns[entries]
 
     def _entries(self, groups: Rows) -> tuple[Rows, Rows]:
         """The entries of these groups one after another, and how many each has (1 or more)."""

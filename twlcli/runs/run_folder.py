@@ -16,11 +16,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +27,7 @@ import numpy as np
 
 from twlcli.annotations.annotations import Annotations, split_called
 from twlcli.annotations.builder import normal_split, normal_splits
+from twlcli.annotations.categories import Categories
 from twlcli.annotations.csv_cells import image_of_cell, rows_of_images, text_of_cell
 from twlcli.annotations.detect import read_with
 from twlcli.annotations.groups import with_note_of_parted_groups
@@ -228,7 +228,8 @@ class Run:
         train_split, validation_split = self.splits
         annotations = self.data() if data is None else data
         if not annotations.split_names():
-            annotations = replace(annotations, splits=(train_split,) * len(annotations))
+            splits = Categories.repeated(train_split, len(annotations))
+            annotations = replace(annotations, splits=splits)
         if not annotations.has_split(validation_split) and "," not in validation_split:
             annotations = self._held_out(annotations)
         elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
@@ -240,7 +241,7 @@ class Run:
         validation = annotations.split(validation_split)
         if not validation.labels.present_per_label().any():
             raise AnnotationError(f"{annotations.source}: no validation image has a label")
-        both = set(train.splits) & set(validation.splits)
+        both = set(train.split_names()) & set(validation.split_names())
         if both and "all" not in self.splits:
             message = f"split '{min(both)}' is both for training and for validation"
             raise AnnotationError(f"{annotations.source}: {message}")
@@ -262,11 +263,9 @@ class Run:
             fraction=self.recipe.data.holdout,
             seed=self.recipe.train.seed,
         )
-        splits = list(annotations.splits)
-        for row in train[held]:
-            splits[row] = validation_split
+        splits = Categories.of(annotations.splits).replaced(train[held], validation_split)
         write_splits(self.folder / SPLITS_NAME, annotations.images, splits)
-        return replace(annotations, splits=tuple(splits))
+        return replace(annotations, splits=splits)
 
 
 def check_training(train: Annotations, where: str) -> None:
@@ -291,14 +290,15 @@ def check_training(train: Annotations, where: str) -> None:
         )
 
 
-def write_splits(path: Path, images: Iterable[str], splits: Iterable[str]) -> None:
+def write_splits(path: Path, images: Sequence[str], splits: Sequence[str]) -> None:
     """Write which split each image is in; `Run.data` and `split_again` go by it."""
-    rows = zip(images, splits, strict=True)
 
     def write(file: IO[bytes]) -> None:
         file.write(b"image,split\n")
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            file.write(rows_of_images(some).encode("utf-8", "surrogateescape"))
+        for first in range(0, len(images), _ROWS_AT_ONCE):
+            some = slice(first, first + _ROWS_AT_ONCE)
+            rows = rows_of_images(tuple(images[some]), tuple(splits[some]))
+            file.write(rows.encode("utf-8", "surrogateescape"))
 
     write_whole(path, write)
 

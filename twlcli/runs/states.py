@@ -45,8 +45,8 @@ def data_identity(train: Annotations, validation: Annotations) -> dict[str, Any]
     """
     digest = hashlib.sha256()
     for part in (train, validation):
-        texts = ["\n".join(some) for some in Names.of(part.images).batches()]
-        names = [text.encode("utf-8", "surrogateescape") for text in texts]
+        blocks = Names.of(part.images).blocks()
+        names = [block.lines().encode("utf-8", "surrogateescape") for block in blocks]
         digest.update(b"%d\0" % (sum(map(len, names)) + max(len(names) - 1, 0)))
         digest.update(b"\n".join(names))
         for array in (part.labels.starts, part.labels.columns, part.labels.values):

@@ -297,7 +297,9 @@ class RunPage(Relay):
         """The examples with their pictures, which are made once for each image."""
         assert self._start is not None
         image = self._start.run.recipe.image
-        row_of = {name: row for row, name in enumerate(self._data.images)}
+        wanted = {each.image for each in self._examples}
+        names = enumerate(self._data.images if wanted else ())  # which may be millions
+        row_of = {name: row for row, name in names if name in wanted}
         rows = {row_of[each.image]: each for each in self._examples if each.image in row_of}
         self._pictures = {row: self._pictures[row] for row in rows if row in self._pictures}
         self._pictures |= thumbnails(
