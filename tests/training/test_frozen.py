@@ -39,11 +39,6 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory):
-    return tmp_path_factory.mktemp("features")
-
-
-@pytest.fixture(scope="module")
 def found(photographs, features, tmp_path_factory):
     out = tmp_path_factory.mktemp("frozen") / "run"
     return train(photographs, out=out, settings=SETTINGS, device="cpu", features=features)
