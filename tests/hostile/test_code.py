@@ -180,7 +180,7 @@ def test_a_frozen_run_with_a_strangers_checkpoint_imports_nothing(
     """The recipe names a network of torchvision, and the checkpoint beside it another's code."""
     run = tmp_path / "frozen"
     settings: dict[Any, Any] = {"model.frozen": True, "model.weights": "none", "image.size": 32}
-    settings["model.backbone"] = "shufflenet_v2_x0_5"
+    settings["model.backbone"] = "resnet18"
     twlcli.train(
         photographs,
         out=run,
@@ -191,4 +191,4 @@ def test_a_frozen_run_with_a_strangers_checkpoint_imports_nothing(
     shutil.copy(stranger / "run/model.safetensors", run / "model.safetensors")
     done = twl("train", "--resume", run, "--features", features)
     assert done.exit_code == 2
-    assert "its backbone is evil_of_the_test:small, not shufflenet_v2_x0_5" in done.stderr
+    assert "its backbone is evil_of_the_test:small, not resnet18" in done.stderr
