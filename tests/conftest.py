@@ -44,6 +44,13 @@ def photographs(tmp_path_factory) -> Path:
     return table
 
 
+@pytest.fixture(scope="session")
+def features(tmp_path_factory) -> Path:
+    """Where frozen backbones keep features; each network is exported into it once, in seconds."""
+    folder: Path = tmp_path_factory.mktemp("features")
+    return folder
+
+
 @pytest.fixture
 def without_torch(monkeypatch):
     """As if the train extra were not installed."""

@@ -131,11 +131,14 @@ def test_an_interrupt_ends_it_at_once_whatever_decoders_do(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(1.5)
-        assert process.poll() is None
-        started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+        try:
+            process.stdout.readline()
+            time.sleep(1.5)
+            assert process.poll() is None
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=10)
+        finally:
+            process.kill()  # or leaving would wait for it, for ever
     assert time.monotonic() - started < 3
     assert process.returncode not in (0, 1)

@@ -5,7 +5,7 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
-from tests.probing.conftest import BACKBONE, features, one_colour  # noqa: F401  fixtures
+from tests.probing.conftest import BACKBONE, one_colour  # noqa: F401  a fixture
 from twlcli.cli.app import app
 from twlcli.cli.probe import probe as command
 from twlcli.probing.run import DEFAULT_OUT, LOSSES

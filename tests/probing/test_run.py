@@ -63,7 +63,7 @@ def test_every_model_is_measured_on_every_set(probed, one_colour, photographs, c
     sets = [str(one_colour), str(photographs)]
     assert pairs == [(m, s) for m in (RANDOM, str(checkpoint)) for s in sets]
     for each in probed.results:
-        assert (each.labels, each.train, each.test, each.features) == (3, 20, 10, 1024)
+        assert (each.labels, each.train, each.test, each.features) == (3, 20, 10, 512)
         assert [swept.penalty for swept in each.swept] == pytest.approx([1e2, 10, 1, 0.1, 1e-2])
 
 

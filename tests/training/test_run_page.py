@@ -322,10 +322,10 @@ def test_what_the_function_raises_ends_the_training_that_can_be_resumed(tmp_path
 # --- frozen ---------------------------------------------------------------------------------------
 
 
-def test_a_frozen_backbone_s_page_has_penalties(tmp_path, photographs):
-    settings = [*SMALL[:4], "model.frozen=true"]
+def test_a_frozen_backbone_s_page_has_penalties(tmp_path, photographs, features):
+    settings = [*SMALL[:4], "model.frozen=true", "model.backbone=resnet18"]
     settings[1] = "model.weights=none"
-    run = train(photographs, out=tmp_path / "run", settings=settings, features=tmp_path / "kept")
+    run = train(photographs, out=tmp_path / "run", settings=settings, features=features)
     page = page_of(run.folder)
     assert status(page).startswith("Ended: the head is found.")
     assert [column["heading"] for column in table(page)["columns"]] == [
