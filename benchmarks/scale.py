@@ -38,6 +38,7 @@ from unittest import mock
 import numpy as np
 
 BATCH = 256
+ENTRIES = 20_000_000  # of images and labels that are scored
 WALKED = 400  # batches of two workers
 BACKBONE = 23_508_032  # parameters of ResNet-50 without its head, which takes 2,048 features
 MOBILENET = ("model.backbone=mobilenet_v2", "model.weights=none", "schedule.epochs=1")
@@ -218,7 +219,7 @@ def validation(folder: Path) -> None:
     from twlcli.scoring.fit import fit
 
     data = pickle.loads((folder / "read.pickle").read_bytes())  # noqa: S301  written above
-    some = data.select(np.arange(min(len(data), 2_000)))
+    some = data.select(np.arange(min(len(data), ENTRIES // len(data.vocabulary))))
     entries = some.labels.shape[0] * some.labels.shape[1]
     spec = ModelSpec(data.vocabulary, "drawn", Preprocessing(resize=32, crop=32))
     before = peak_memory()

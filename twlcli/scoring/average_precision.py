@@ -138,9 +138,9 @@ def check_scores(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> Non
     )
 
 
-def blocks(line_count: int, line_length: int) -> Iterator[slice]:
-    """Slices that cut `line_count` lines into blocks of about `BLOCK_ENTRIES` entries."""
-    step = max(1, BLOCK_ENTRIES // max(1, line_length))
+def blocks(line_count: int, line_length: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
+    """Slices that cut `line_count` lines into blocks of about so many entries."""
+    step = max(1, entries // max(1, line_length))
     for start in range(0, line_count, step):
         yield slice(start, min(start + step, line_count))
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from twlcli.errors import ModelError
 from twlcli.labels import PRESENT, UNKNOWN
 from twlcli.model.spec import Calibration
+from twlcli.parallel import in_threads, usable_cores
 from twlcli.scoring.average_precision import blocks, check_scores
 
 # Measured: the pair with the lowest held-out log loss, or within 0.04 % of it, both on a linear
@@ -45,6 +46,8 @@ POOLED_ENTRIES = 1 << 22  # its two numbers need no more; of larger data every n
 
 MAX_STEPS = 100
 TOLERANCE = 1e-7  # in log odds: a hundredth of what float32 probabilities can show
+
+_BLOCK_ENTRIES = 1 << 17  # of a thread: what a core's cache holds
 
 # A function of parameters (2, problems) that gives, in the rows of (6, problems), the loss, its
 # gradient by b and s, and its expected second derivatives by bb, bs and ss.
@@ -75,12 +78,25 @@ def fit_calibration(logits: NDArray[np.floating], targets: NDArray[np.int8]) -> 
         centre=np.array(POOLED_CENTRE)[:, None],
         precision=np.array(POOLED_PRECISION)[:, None],
     )
-    fitted = np.empty((2, logits.shape[1]))
-    for block in blocks(logits.shape[1], len(logits)):
-        fitted[:, block] = _fit_labels(logits, targets, standard, block, pooled)
+    fitted = _of_blocks(
+        lambda block: _fit_labels(logits, targets, standard, block, pooled), logits.shape
+    )
     slope = np.exp(fitted[1]) / standard.deviation
     offset = fitted[0] - slope * standard.mean
     return Calibration(_float32_values(slope), _float32_values(offset))
+
+
+def _of_blocks(
+    work: Callable[[slice], NDArray[np.float64]], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """What work on some labels at a time gives (n, c), beside each other: (n, C).
+
+    NumPy lets other threads work meanwhile; each label's numbers are the same in any number.
+    """
+    parts = blocks(shape[1], shape[0], _BLOCK_ENTRIES)
+    return np.concatenate(
+        list(in_threads(work, parts, threads=usable_cores(), name="twl-calibration")), axis=1
+    )
 
 
 @dataclass(frozen=True)
@@ -140,10 +156,11 @@ def _pooled_terms(
     standard: _Standard,
 ) -> NDArray[np.float64]:
     """The terms (6, 1) of all labels together at one offset and log slope (2, 1)."""
-    total = np.zeros((6, 1))
-    for block in blocks(logits.shape[1], len(logits)):
-        data = standard.apply(logits, targets, block)
-        total += _label_terms(parameters, *data).sum(axis=1, keepdims=True)
+
+    def terms(block: slice) -> NDArray[np.float64]:
+        return _label_terms(parameters, *standard.apply(logits, targets, block))
+
+    total: NDArray[np.float64] = _of_blocks(terms, logits.shape).sum(axis=1, keepdims=True)
     return total
 
 

@@ -7,7 +7,7 @@ useless. Which of the two counts, and how much, is cross-validated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,10 @@ def pooled_probability(
     certain: NDArray[np.float32], targets: NDArray[np.int8], beta: float = 1.0
 ) -> float:
     """The multiple of 1 / `STEPS` with the labels' best mean F-beta; 0.5 without positives."""
-    steps = np.minimum(certain * STEPS, STEPS - 1).astype(np.int64)
+
+    def steps(block: slice) -> NDArray[np.int64]:
+        return np.minimum(certain[:, block] * STEPS, STEPS - 1).astype(np.int64)
+
     best = _best_step(steps, targets, beta)
     return 0.5 if best is None else best / STEPS
 
@@ -81,7 +84,11 @@ def pooled_logit(
     every = -(-logits.size // _POOLED_ENTRIES)
     levels = 1 - np.geomspace(0.7, 0.001, STEPS - 1)
     edges = np.quantile(logits[::every].astype(np.float64), levels)
-    best = _best_step(np.searchsorted(edges, logits, side="right"), targets, beta)
+
+    def steps(block: slice) -> NDArray[np.int64]:
+        return np.searchsorted(edges, logits[:, block], side="right")
+
+    best = _best_step(steps, targets, beta)
     return None if best is None else float(edges[best - 1])
 
 
@@ -131,12 +138,20 @@ def _reached(counts: list[Counts]) -> float:
 _COUNTED = ("correct", "given", "present", "unknown")
 
 
-def _best_step(steps: NDArray[np.int64], targets: NDArray[np.int8], beta: float) -> int | None:
-    """From which step in 1..STEPS - 1 on giving a label has the best mean F-beta of all labels."""
+def _best_step(
+    steps: Callable[[slice], NDArray[np.int64]], targets: NDArray[np.int8], beta: float
+) -> int | None:
+    """From which step in 1..STEPS - 1 on giving a label has the best mean F-beta of all labels.
+
+    Args:
+        steps: the step (N, c) of each entry of some labels.
+        targets: (N, C) of all.
+        beta: of F-beta.
+    """
     f_beta = np.zeros(STEPS)
     for block in blocks(targets.shape[1], len(targets)):
         part, known = targets[:, block], targets[:, block] != UNKNOWN
-        placed = steps[:, block] + STEPS * np.arange(part.shape[1])  # a bin for each label and step
+        placed = steps(block) + STEPS * np.arange(part.shape[1])  # a bin for each label and step
         given = _at_least(placed[known], part.shape[1])
         correct = _at_least(placed[part == PRESENT], part.shape[1])
         has_positive = correct[:, 0] > 0

@@ -175,6 +175,7 @@ class Trainer:
         self.progress = _Progress()
         self._losses = Losses(ranks.device)
         self._validation: ScoredImages | None = None
+        self._has_validated = False
         self._seen: dict[str, Any] = {}
         self._inherited = inherited_images(recipe.model.weights)
         self._saved = time.monotonic()
@@ -321,7 +322,9 @@ class Trainer:
                 self._train_epoch(should_stop)
                 steps = self.progress.step - first
                 rate = steps * self.loader.order.batch_size / (time.monotonic() - started)
-                self._validation = self._validate(should_stop) if self._validates() else None
+                self._validation = None  # which makes room for the next
+                if self._validates():
+                    self._validation = self._validate(should_stop)
                 self._end_epoch(self._validation, rate)
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> None:
@@ -428,12 +431,13 @@ class Trainer:
         )
         if scored is None:
             self._interrupt()
-        if scored.unreadable and self._validation is None and self.ranks.first:
+        if scored.unreadable and not self._has_validated and self.ranks.first:
             first = scored.unreadable[0]
             self.watcher.noted(
                 f"{len(scored.unreadable):,} of {len(self.validation_data):,} validation images "
                 f"cannot be read, and are in no score (the first: {first.image}: {first.reason})"
             )
+        self._has_validated = True
         return scored
 
     def last_validation(self) -> ScoredImages:

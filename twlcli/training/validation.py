@@ -18,7 +18,7 @@ from twlcli.training.devices import Ranks
 
 _BATCH = 64
 # For each image and label, at the peak of fitting thresholds; `benchmarks/scale.py` measures it.
-_BYTES_AN_ENTRY = 22
+_BYTES_AN_ENTRY = 12
 
 
 class _Stop(Exception):  # noqa: N818
@@ -35,7 +35,7 @@ def note_of_memory(images: int, labels: int, memory: float) -> str:
 
     Example:
         >>> note_of_memory(500_000, 10_000, 32 << 30)[:60]
-        'validation on 500,000 images takes about 110 GB of memory fo'
+        'validation on 500,000 images takes about 60 GB of memory for'
     """
     needed = images * labels * _BYTES_AN_ENTRY
     if needed <= memory / 2:
@@ -107,6 +107,8 @@ def validate(
 
 def _joined(parts: list[ScoredImages], data: Annotations) -> ScoredImages:
     """The shares of all ranks, in the order of the data."""
+    if len(parts) == 1:
+        return parts[0]
     names = [name for part in parts for name in part.images]
     place = {name: number for number, name in enumerate(data.images)}
     order = np.argsort([place[name] for name in names])
