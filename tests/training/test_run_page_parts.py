@@ -38,6 +38,12 @@ def test_an_epoch_is_beside_the_best():
     assert told([record(1, 0.25)])["mAP@class"] == ("25.00", "epoch 1; the best so far")
 
 
+def test_an_epoch_that_was_resumed_behind_its_last_step_has_no_rate():
+    whole = record(1, 0.25)
+    del whole["images_per_second"]
+    assert told([whole])["time per epoch"] == ("1 min 30 s", "")
+
+
 def test_of_an_epoch_without_validation_the_one_before_is_shown():
     tiles = told([record(1, 0.25), record(2, None, loss=None)])
     assert tiles["mAP@class"] == ("25.00", "epoch 1; the best so far")

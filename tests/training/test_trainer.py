@@ -168,6 +168,9 @@ def test_interrupted_run_ends_with_the_same_weights(finished, tmp_path, photogra
     assert all(torch.equal(actual[key], expected[key]) for key in expected)
     assert resumed.progress.history[-1]["loss"] == finished.progress.history[-1]["loss"]
     assert len(resumed.progress.history) == 3
+    left = len(trainer.loader) - trainer.progress.step
+    goes_on_with = resumed.progress.history[trainer.progress.epoch]
+    assert ("images_per_second" in goes_on_with) == (left > 0)
 
 
 def test_training_learns_the_colours(tmp_path, photographs):

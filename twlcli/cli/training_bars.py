@@ -133,7 +133,10 @@ class TrainingBars:
         if "map_class" in record:
             self.last = f"mAP@class {percent(record['map_class'])}"
             parts += scores_in_words(record)
-        parts += [f"{record['images_per_second']:.0f} images/s", *(["best"] if best else [])]
+        if (rate := record.get("images_per_second")) is not None:
+            parts.append(f"{rate:.0f} images/s")
+        if best:
+            parts.append("best")
         err.print("  ".join(parts))
 
     def extracted(self, done: int, total: int) -> None:

@@ -131,8 +131,9 @@ def epoch_tiles(
     if last["loss"] is not None:
         tiles.append(Tile("training loss", f"{last['loss']:.4g}"))
     if not math.isnan(per_epoch):
-        rate = f"{last['images_per_second']:,.0f} images/s in training"
-        tiles.append(Tile("time per epoch", duration(per_epoch), rate))
+        rate = last.get("images_per_second")
+        below = "" if rate is None else f"{rate:,.0f} images/s in training"
+        tiles.append(Tile("time per epoch", duration(per_epoch), below))
         if left := epochs - len(history):
             seconds = left * per_epoch
             tiles.append(

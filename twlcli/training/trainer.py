@@ -321,7 +321,8 @@ class Trainer:
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
                 steps = self.progress.step - first
-                rate = steps * self.loader.order.batch_size / (time.monotonic() - started)
+                images = steps * self.loader.order.batch_size
+                rate = images / (time.monotonic() - started) if images else None
                 self._validation = None  # which makes room for the next
                 if self._validates():
                     self._validation = self._validate(should_stop)
@@ -450,7 +451,7 @@ class Trainer:
         schedule, epoch = self.run.recipe.schedule, self.progress.epoch + 1
         return epoch % schedule.validate_every == 0 or epoch == schedule.epochs
 
-    def _end_epoch(self, validation: ScoredImages | None, images_per_second: float) -> None:
+    def _end_epoch(self, validation: ScoredImages | None, images_per_second: float | None) -> None:
         progress = self.progress
         by_label, scores = None, {}
         if validation:
@@ -460,8 +461,9 @@ class Trainer:
             "epoch": progress.epoch + 1,
             "loss": self._mean_loss(),
             **scores,
-            "images_per_second": images_per_second,
         }
+        if images_per_second is not None:
+            record["images_per_second"] = images_per_second
         # The score is NaN where no validation image has a label; then the last epoch is kept.
         best = validation is not None and not record["map_class"] <= progress.best
         progress.best = record["map_class"] if best else progress.best
