@@ -208,16 +208,16 @@ class _Split:
             entries = self.entries_of_label[label]
             entries = entries[waiting[self.entry_groups[entries]]]
             wanted = self.fraction * self.totals - self.held_totals
-            order = self._draw_order(self.entry_groups[entries], wanted / np.maximum(remaining, 1))
-            entries = entries[order]
+            of_label = self.entry_groups[entries]
+            entries = entries[self._draw_order(of_label, wanted / np.maximum(remaining, 1))]
             groups, counts = self.entry_groups[entries], self.entry_counts[entries]
             # Of those that do not overshoot by more than they bring, the first until it is enough.
             counts = np.where(counts <= 2 * wanted[label], counts, 0)
             self._move(
                 groups[(counts > 0) & (np.cumsum(counts) - counts / 2 <= wanted[label])], hold=True
             )
-            waiting[groups] = False
-            remaining -= self._counts(groups)
+            waiting[of_label] = False
+            remaining -= self._counts(of_label)
 
     def _draw_order(self, groups: Rows, wanted_share: NDArray[np.float64]) -> Rows:
         """A random order in which those come early whose labels are still wanted most.
@@ -227,8 +227,7 @@ class _Split:
         group's the geometric mean of its images'.
         """
         logs = np.zeros(len(wanted_share))
-        labels = self._labels_of(groups)
-        some = labels if len(labels) < len(logs) else slice(None)
+        some = self._labels_of(groups) if len(groups) < len(logs) else slice(None)
         logs[some] = np.log(np.clip(wanted_share[some] / self.fraction, 1e-3, 1e3))
         weights = np.exp(self._sums(groups, logs) / self.sizes[groups])
         return np.argsort(self.rng.exponential(size=len(groups)) / weights)
@@ -296,7 +295,9 @@ class _Split:
         cost = float(costs.min())
         equals = groups[costs == cost]
         if among_equals is not None and len(equals) > 1:
-            equals = among_equals[np.isin(among_equals, equals)]
+            are_equal = np.zeros(len(self.sizes), dtype=np.bool_)
+            are_equal[equals] = True
+            equals = among_equals[[are_equal[among_equals].argmax()]]
         self._move(equals[:1], hold=hold)
         return equals[:1], cost
 
