@@ -170,7 +170,9 @@ def wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, number):
     out = tmp_path / "run"
     process = begun(photographs, out, stderr=subprocess.PIPE, text=True)
@@ -305,6 +307,7 @@ def test_a_run_killed_before_its_recipe_was_there_begins(photographs, tmp_path):
     assert not (out / ".twl-0123.tmp").exists()
 
 
+@pytest.mark.slow
 def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(photographs, tmp_path):
     out = tmp_path / "run"
     given: list[object] = ["--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", 32]

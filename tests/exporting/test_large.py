@@ -65,6 +65,7 @@ def test_a_file_without_its_weights_says_where_they_are(source, tmp_path, lowere
     )
 
 
+@pytest.mark.slow
 def test_weights_are_replaced_only_on_request_and_with_their_model(
     source, tmp_path, monkeypatch, lowered
 ):

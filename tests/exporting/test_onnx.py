@@ -141,6 +141,7 @@ def test_model_that_differs_from_torch_is_not_written(tmp_path, exported, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_network_may_differ_as_much_as_it_rounds(tmp_path):
     """After a few steps, statistics of batch norm may be far from those of the data."""
     source = checkpoint(tmp_path, "mobilenet_v2")

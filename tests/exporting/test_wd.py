@@ -27,7 +27,11 @@ LARGER = [picture(200, 200), noise(30, 30).resize((150, 150))]
 
 
 @pytest.fixture(
-    scope="module", params=[Preprocessing(RESIZE, 64, "bicubic"), Preprocessing(64, 64)]
+    scope="module",
+    params=[
+        Preprocessing(RESIZE, 64, "bicubic"),
+        pytest.param(Preprocessing(64, 64), marks=pytest.mark.slow),
+    ],
 )
 def made(request, tmp_path_factory):
     """A model some of whose tags each image has, and the bundle of it."""

@@ -44,6 +44,7 @@ def refused_within(path: Path, megabytes: int) -> str:
 # --- Parquet --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_value_that_a_dictionary_repeats_fills_no_memory(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

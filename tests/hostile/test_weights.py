@@ -146,7 +146,10 @@ def checkpoint(path, labels, tensors):
     return path
 
 
-@pytest.mark.parametrize("tensors", [{}, {"fc.weight": torch.zeros(200_000, 1)}])
+@pytest.mark.parametrize(
+    "tensors",
+    [pytest.param({}, marks=pytest.mark.slow), {"fc.weight": torch.zeros(200_000, 1)}],
+)
 def test_labels_without_weights_take_no_memory(tmp_path, tensors):
     """The head would take 800 MB."""
     path = checkpoint(tmp_path / "m.safetensors", 200_000, tensors)

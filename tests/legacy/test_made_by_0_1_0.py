@@ -81,6 +81,7 @@ def test_run_is_resumed_to_its_end(made, expected, tmp_path):
         assert found["loss"] == pytest.approx(was["loss"], rel=0.6)
 
 
+@pytest.mark.slow
 def test_run_is_exported(made, tmp_path):
     pytest.importorskip("torch")
     model = tmp_path / "model.onnx"

@@ -93,9 +93,12 @@ def _of_blocks(
 
     NumPy lets other threads work meanwhile; each label's numbers are the same in any number.
     """
-    parts = blocks(shape[1], shape[0], _BLOCK_ENTRIES)
+    parts = list(blocks(shape[1], shape[0], _BLOCK_ENTRIES))
+    if len(parts) <= 1:
+        return work(slice(shape[1]))
+    threads = min(usable_cores(), len(parts))
     return np.concatenate(
-        list(in_threads(work, parts, threads=usable_cores(), name="twl-calibration")), axis=1
+        list(in_threads(work, parts, threads=threads, name="twl-calibration")), axis=1
     )
 
 

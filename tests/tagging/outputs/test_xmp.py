@@ -456,6 +456,7 @@ def test_a_huge_sidecar_is_refused_unread(tmp_path):
         XmpWriter(model="m").write(ImageFile(tmp_path / "a.jpg", "a.jpg"), Tags("a.jpg", (), ()))
 
 
+@pytest.mark.slow
 def test_long_texts_and_many_keywords_take_time_in_proportion():
     text = "x" * 4_000_000
     many = subject(*(f"k{number}" for number in range(10_000)))
