@@ -117,6 +117,7 @@ FOREIGN_OPTIONS = {
     "--ntasks-per-node",
     "--gpus-per-node",
     "--only",  # benchmarks/scale.py
+    "--rows",
     "--depth",  # git
     *("--batch", "--networks", "--rounds", "--seconds", "--steps", "--tables"),  # of benchmarks
 }

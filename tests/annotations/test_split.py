@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -306,3 +307,14 @@ def test_no_group_is_parted(targets, fraction, seed, names):
     assert (np.diff(held) > 0).all()
     assert not ({groups[row] for row in held} & {groups[row] for row in kept}) - {""}
     np.testing.assert_array_equal(held, hold_out_images(annotations, fraction=fraction, seed=seed))
+
+
+def test_some_images_are_held_out_like_images_of_their_own():
+    targets = np.ones((40, 1), dtype=np.int8)
+    names = [f"group {row}" if row < 30 else "" for row in range(40)]
+    rows = np.arange(20, 40)  # of groups whose numbers are as high as those of images alone
+    some = annotations_of(targets, groups=tuple(names)).select(rows)
+    alone = replace(some, groups=tuple(some.groups))
+    held, expected = (hold_out_images(each, fraction=0.25, seed=0) for each in (some, alone))
+    assert held.tolist() == expected.tolist()
+    assert len(held) == 5
