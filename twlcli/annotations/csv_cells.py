@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TextIO
@@ -15,7 +16,8 @@ from twlcli.annotations.separators import NEEDS_JSON
 FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
-_MAY_NEED_QUOTES = '",;\t\r\n'
+_MAY_NEED_QUOTES = '",;\t\r'
+_ODD_BEGIN = re.compile(rf"\n[\s.{re.escape(''.join(sorted(FORMULA_SIGNS)))}]")
 
 
 def is_formula(text: str) -> bool:
@@ -89,10 +91,10 @@ def rows_of_images(images: Sequence[str], texts: Sequence[str]) -> str:
     'a.jpg,train\n./=1.jpg,val\n'
     """
     cell_of = {text: cell_of_text(text) for text in dict.fromkeys(texts)}
-    begin = {name[:1] for name in images}
-    together = "".join([*cell_of.values(), *images])
-    is_odd = begin & {"", "."} or any(map(is_formula, begin))
-    if not is_odd and not any(sign in together for sign in _MAY_NEED_QUOTES):
+    lines = "\n".join(("", *images, ""))
+    written = "".join((lines, *cell_of.values()))
+    is_plain = written.count("\n") == len(images) + 1 and not _ODD_BEGIN.search(lines)
+    if is_plain and not any(sign in written for sign in _MAY_NEED_QUOTES):
         end_of = {text: f",{cell}\n" for text, cell in cell_of.items()}
         ends = map(end_of.__getitem__, texts)
         return "".join(chain.from_iterable(zip(images, ends, strict=True)))

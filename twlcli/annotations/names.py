@@ -105,8 +105,11 @@ class Names(Sequence[str]):
 
     def lines(self) -> str:
         """All names with a line break between each two."""
+        return self._lines().decode("utf-8", _ERRORS)
+
+    def _lines(self) -> bytes:
         if not len(self):
-            return ""
+            return b""
         sizes = self._lengths.astype(np.int64) + 1
         ends = np.cumsum(sizes)
         text = np.frombuffer(self._text, dtype=np.uint8)
@@ -114,7 +117,7 @@ class Names(Sequence[str]):
             text = text[self._starts[0] : self._starts[0] + ends[-1]]
         else:
             text = text[np.arange(ends[-1]) + np.repeat(self._starts - ends + sizes, sizes)]
-        return text[:-1].tobytes().decode("utf-8", _ERRORS)
+        return text[:-1].tobytes()
 
     def blocks(self) -> Iterator[Names]:
         """The names, some thousands at a time."""
@@ -128,15 +131,14 @@ class Names(Sequence[str]):
             names = tuple(self)
             return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
         # The bytes of UTF-8 have the order of the characters; NumPy fills up with NUL.
-        text = np.frombuffer(self._text + b"\0", dtype=np.uint8)
-        padded = np.zeros((len(self), width), dtype=np.uint8)
+        padded = np.empty(len(self), dtype=f"S{width}")
         for first in range(0, len(self), _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
-            places = np.arange(width)
-            is_inside = places < self._lengths[some, None]
-            at = np.where(is_inside, self._starts[some, None] + places, len(self._text))
-            padded[some] = text[at]
-        return padded.view(f"S{width}").ravel().argsort(kind="stable").astype(np.int64)
+            some = self[first : first + _AT_ONCE]
+            encoded = some._lines().split(b"\n")
+            if len(encoded) != len(some):  # line breaks in them
+                encoded = [name.encode("utf-8", _ERRORS) for name in some]
+            padded[first : first + _AT_ONCE] = encoded
+        return padded.argsort(kind="stable").astype(np.int64)
 
 
 def _batches(names: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -140,13 +140,15 @@ def numbered(groups: NDArray[np.integer]) -> Rows:
     return np.argsort(np.argsort(first))[group_of]
 
 
-def _entries_by_image(labels: LabelMatrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _entries_by_image(labels: LabelMatrix) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The columns of all images' labels, as `_Split` counts them, and how many each image has."""
     columns, lengths = labels.columns[labels.values == PRESENT], labels.present_per_image()
     is_free = lengths == 0
     sizes = lengths + is_free + 1
     ends = np.cumsum(sizes)
-    entries = np.full(ends[-1], labels.label_count + 1)
+    # Sixteen bits, which most label counts fit in, are sorted without comparing.
+    dtype = np.uint16 if labels.label_count + 2 < 1 << 16 else np.int64
+    entries = np.full(ends[-1], labels.label_count + 1, dtype=dtype)
     of_labels = np.ones(len(entries), dtype=np.bool_)
     of_labels[ends - 1] = False
     of_labels[ends[is_free] - 2] = False
@@ -165,26 +167,24 @@ class _Split:
     def __init__(self, labels: LabelMatrix, group_of: Rows, *, fraction: float, seed: int) -> None:
         count = labels.label_count + 2
         columns, lengths = _entries_by_image(labels)
-        self.entry_groups: Rows = np.repeat(group_of, lengths)
+        entry_groups: Rows = np.repeat(group_of, lengths)
         # Whether every image is a group of its own.
         self.are_images = len(labels) == group_of[-1] + 1
         if self.are_images:
-            self.entry_counts: Rows = np.broadcast_to(np.int64(1), columns.shape)
+            entry_counts: Rows = np.broadcast_to(np.int64(1), columns.shape)
         else:
-            both, self.entry_counts = np.unique(
-                self.entry_groups * count + columns, return_counts=True
-            )
-            self.entry_groups, columns = np.divmod(both, count)
-            lengths = np.bincount(self.entry_groups)
+            both, entry_counts = np.unique(entry_groups * count + columns, return_counts=True)
+            entry_groups, columns = both // count, (both % count).astype(columns.dtype)
+            lengths = np.bincount(entry_groups)
         self.starts: Rows = np.concatenate(([0], np.cumsum(lengths)))
         self.sizes: Rows = np.bincount(group_of)
-        # Sixteen bits, which most label counts fit in, are sorted without comparing.
-        self.entry_columns: NDArray[Any] = columns.astype(
-            np.uint16 if count < 1 << 16 else np.int64
-        )
-        by_label = np.argsort(self.entry_columns, kind="stable")
-        self.groups_with: Rows = np.bincount(self.entry_columns, minlength=count)
-        self.entries_of_label = np.split(by_label, np.cumsum(self.groups_with)[:-1])
+        self.entry_counts, self.entry_columns = entry_counts, columns
+        by_label = np.argsort(columns, kind="stable")
+        self.groups_with: Rows = np.bincount(columns, minlength=count)
+        ends = np.cumsum(self.groups_with)[:-1]
+        self.groups_of_label = np.split(entry_groups[by_label], ends)
+        counts = entry_counts if self.are_images else entry_counts[by_label]
+        self.counts_of_label = np.split(counts, ends)
         self.most_entries = int(lengths.max())
         # Labels to keep in each part; that one has no image without labels does no harm.
         self.kept = self.groups_with >= 2
@@ -203,51 +203,64 @@ class _Split:
         waiting = np.ones(len(self.held), dtype=np.bool_)
         remaining = self.totals.copy()
         tie_break = self.rng.random(len(remaining))
+        logs = np.zeros(len(remaining))
+        changed = np.flatnonzero(remaining)
         while remaining.any():
+            wanted = self.fraction * self.totals[changed] - self.held_totals[changed]
+            shares = wanted / np.maximum(remaining[changed], 1) / self.fraction
+            logs[changed] = np.log(np.clip(shares, 1e-3, 1e3))
             label = int(np.where(remaining > 0, remaining + tie_break, np.inf).argmin())
-            entries = self.entries_of_label[label]
-            entries = entries[waiting[self.entry_groups[entries]]]
-            wanted = self.fraction * self.totals - self.held_totals
-            of_label = self.entry_groups[entries]
-            entries = entries[self._draw_order(of_label, wanted / np.maximum(remaining, 1))]
-            groups, counts = self.entry_groups[entries], self.entry_counts[entries]
-            # Of those that do not overshoot by more than they bring, the first until it is enough.
-            counts = np.where(counts <= 2 * wanted[label], counts, 0)
-            self._move(
-                groups[(counts > 0) & (np.cumsum(counts) - counts / 2 <= wanted[label])], hold=True
-            )
-            waiting[of_label] = False
-            remaining -= self._counts(of_label)
+            groups, counts = self.groups_of_label[label], self.counts_of_label[label]
+            are_waiting = waiting[groups]
+            groups, counts = groups[are_waiting], counts[are_waiting]
+            self._move(self._drawn(groups, counts, label, logs), hold=True)
+            waiting[groups] = False
+            handed_out = self._counts(groups)
+            remaining -= handed_out
+            changed = np.flatnonzero(handed_out)
 
-    def _draw_order(self, groups: Rows, wanted_share: NDArray[np.float64]) -> Rows:
-        """A random order in which those come early whose labels are still wanted most.
+    def _drawn(self, groups: Rows, counts: Rows, label: int, logs: NDArray[np.float64]) -> Rows:
+        """Some of the groups that wait with a label, so many that enough of it are held out.
 
         Weighted sampling without replacement (Efraimidis and Spirakis, 2006); an image's weight
         is the product over its labels of the share of their remaining images that is wanted, a
         group's the geometric mean of its images'.
+
+        Args:
+            groups: with the label.
+            counts: how many images with it each has.
+            label: its column.
+            logs: of each label's share.
         """
-        logs = np.zeros(len(wanted_share))
-        some = self._labels_of(groups) if len(groups) < len(logs) else slice(None)
-        logs[some] = np.log(np.clip(wanted_share[some] / self.fraction, 1e-3, 1e3))
+        wanted = self.fraction * self.totals[label] - self.held_totals[label]
         weights = np.exp(self._sums(groups, logs) / self.sizes[groups])
-        return np.argsort(self.rng.exponential(size=len(groups)) / weights)
+        times = self.rng.exponential(size=len(groups)) / weights
+        # Of those that do not overshoot by more than they bring, the first until it is enough.
+        may_be = np.flatnonzero(counts <= 2 * wanted)
+        most = max(int(wanted) + 1, 0)  # each brings one or more
+        if most < len(may_be):
+            may_be = may_be[np.argpartition(times[may_be], most)[:most]]
+        may_be = may_be[np.argsort(times[may_be])]
+        counts = counts[may_be]
+        drawn: Rows = groups[may_be[np.cumsum(counts) - counts / 2 <= wanted]]
+        return drawn
 
     def keep_one_in_each_part(self) -> None:
         """Move a group over for every label of two or more that one part has none of."""
         for hold in (True, False):
             for label in np.flatnonzero(self.kept):
                 if self._totals_of_part(hold)[label] == 0:
-                    self._move_best(self.entry_groups[self.entries_of_label[label]], hold=hold)
+                    self._move_best(self.groups_of_label[label], hold=hold)
 
     def reach_size(self, size: int) -> None:
         """Move groups over until `size` are held out, those that mend the shares best first."""
         while excess := int(self.held_totals[-1]) - size:
             hold = excess < 0
-            nearer = (self.held != hold) & (self.sizes < 2 * abs(excess))
-            nearer &= self.sizes < self._totals_of_part(not hold)[-1]  # not all of a part
-            if not nearer.any():
+            groups = np.flatnonzero(self.held != hold)
+            not_all = self._totals_of_part(not hold)[-1]  # of a part
+            groups = groups[self.sizes[groups] < min(2 * abs(excess), not_all)]
+            if not len(groups):
                 break
-            groups = np.flatnonzero(nearer)
             self._move_best(groups, hold=hold, among_equals=self.rng.permutation(groups))
 
     def mend_shares(self, size: int) -> None:
@@ -290,7 +303,8 @@ class _Split:
             change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
             is_last = counts == self._totals_of_part(not hold)[columns]
             change[is_last & self.kept[columns]] += self.totals[-1]
-            sums = np.bincount(self.entry_groups, weights=change)
+            entry_groups = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))
+            sums = np.bincount(entry_groups, weights=change)
             costs = sums[groups].astype(np.float64)
         cost = float(costs.min())
         equals = groups[costs == cost]
@@ -316,7 +330,7 @@ class _Split:
         ascending = np.argsort(own)
         bound, looked_at = np.inf, 0
         for label in ascending:
-            some = self.entry_groups[self.entries_of_label[label]]
+            some = self.groups_of_label[label]
             if len(some := some[may_be[some]]):
                 bound = min(bound, self._sums(some, change).min() - change[-1])
                 looked_at += len(some)
@@ -327,13 +341,12 @@ class _Split:
         wanted = images
         if self.groups_with[few].sum() < len(images):
             is_wanted = np.zeros_like(may_be)
-            entries = np.concatenate([self.entries_of_label[label] for label in few])
-            is_wanted[self.entry_groups[entries]] = True
+            is_wanted[np.concatenate([self.groups_of_label[label] for label in few])] = True
             wanted = images[is_wanted[images]]
         return wanted, self._sums(wanted, change)
 
     def _label_places(self) -> NDArray[Any] | None:
-        """The labels (N, most) of all images, with the number of labels behind the last of each.
+        """The labels (most, N) of all images, with the number of labels behind the last of each.
 
         None where they are too many, or groups are handed out.
         """
@@ -342,15 +355,15 @@ class _Split:
             return None
         places = np.full((len(self.sizes), most), count, dtype=self.entry_columns.dtype)
         places[np.arange(most) < np.diff(self.starts)[:, None]] = self.entry_columns
-        return places
+        return np.ascontiguousarray(places.T)
 
     def _sums(self, groups: Rows, change: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum of the changes of each group's labels, each as often as the group has it."""
         if self.places is not None:
             padded = np.append(change, 0)
             sums = np.zeros(len(groups))
-            for columns in self.places[groups].T:
-                sums += padded[columns]
+            for columns in self.places:
+                sums += padded[columns[groups]]
             return sums
         entries, lengths = self._entries(groups)
         weights = change[self.entry_columns[entries]] * self.entry_counts[entries]
@@ -368,19 +381,11 @@ class _Split:
         """How many images of these groups have each label."""
         count = len(self.groups_with)
         if self.places is not None:
-            return np.bincount(self.places[groups].ravel(), minlength=count + 1)[:count]
+            return np.bincount(self.places[:, groups].ravel(), minlength=count + 1)[:count]
         entries, _ = self._entries(groups)
         weights = self.entry_counts[entries]
         counts = np.bincount(self.entry_columns[entries], weights=weights, minlength=count)
         return counts.astype(np.int64)
-
-    def _labels_of(self, groups: Rows) -> NDArray[Any]:
-        """The columns of the labels of these groups one after another."""
-        if self.places is not None:
-            columns = self.places[groups].ravel()
-            return columns[columns < len(self.groups_with)]
-        entries, _ = self._entries(groups)
-        return self.entry_columns[entries]
 
     def _entries(self, groups: Rows) -> tuple[Rows, Rows]:
         """The entries of these groups one after another, and how many each has (1 or more)."""
