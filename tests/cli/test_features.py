@@ -15,7 +15,7 @@ from twlcli.features import cache as caches
 pytest.importorskip("torch")
 
 SMALL = [
-    *("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", "32"),
+    *("--backbone", "resnet18", "--weights", "none", "--size", "32"),
     *("--device", "cpu", "--frozen"),
 ]
 
@@ -190,7 +190,7 @@ def test_show_and_prune(found, tmp_path):
     place, heading, row = shown.stdout.splitlines()
     assert place == f"in {features}:" and shown.stderr == ""
     assert heading.split() == ["network", "pixels", "images", "rows", "MB", "last", "used"]
-    assert row.split()[:4] == ["shufflenet_v2_x0_5", "32", "30", "30"]
+    assert row.split()[:4] == ["resnet18", "32", "30", "30"]
     assert "nothing was unused for 30 days" in twl("features", "prune", features).stderr
     pruned = twl("features", "prune", features, "--unused", 0)
     assert pruned.exit_code == 0 and pruned.stdout.startswith("removed ")

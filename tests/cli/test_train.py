@@ -190,6 +190,7 @@ def test_a_signal_saves_the_run_and_resume_continues_it(photographs, tmp_path, n
     assert [record["epoch"] for record in history(out)] == list(range(1, epochs + 3))
 
 
+@pytest.mark.slow
 def test_a_second_termination_changes_no_exit_code(photographs, tmp_path):
     out = tmp_path / "run"
     process = begun(photographs, out, stderr=subprocess.PIPE, text=True)

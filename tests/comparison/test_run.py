@@ -105,7 +105,8 @@ def test_plots_of_what_is_not_there_any_more_are_removed(found, photographs, tmp
 
 
 def test_a_dry_run_goes_all_the_way_beside_the_real_one(photographs, tmp_path):
-    found = compared(photographs, tmp_path / "out", limit=8, settings=[*SMALL, "schedule.epochs=9"])
+    changes = {"limit": 8, "seeds": 1, "settings": [*SMALL, "schedule.epochs=9"]}
+    found = compared(photographs, tmp_path / "out", **changes)
     assert found.folder == tmp_path / "out-limit-8"
     assert [path.name for path in tmp_path.iterdir()] == ["out-limit-8"]
     assert {path.name for path in found.folder.iterdir()} == FILES

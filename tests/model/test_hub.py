@@ -60,7 +60,9 @@ def test_a_model_is_downloaded_once_with_what_it_needs(hub, tmp_path):
     assert first.stdout == again.stdout == local.stdout
 
 
-@pytest.mark.parametrize("away", [NOWHERE, {"HF_HUB_OFFLINE": "1"}])
+@pytest.mark.parametrize(
+    "away", [NOWHERE, pytest.param({"HF_HUB_OFFLINE": "1"}, marks=pytest.mark.slow)]
+)
 def test_it_is_there_without_the_hub(hub, tmp_path, away):
     with serving(hub) as (address, _):
         first = tag(hub, tmp_path, "hf:me/wd", HF_ENDPOINT=address)

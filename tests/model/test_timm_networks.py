@@ -228,9 +228,14 @@ def test_a_hub_that_means_harm_writes_nowhere_else_and_not_without_end(
     ("arguments", "files", "said"),
     [
         ({"global_pool": "max"}, (), "is a resnet10t with other arguments (global_pool max)"),
-        ({"in_chans": 1}, (), "other arguments (in_chans 1)"),
-        ({}, ("config.json",), "hf-hub:me/tiny: cannot be read"),
         ({}, ("model.safetensors",), "cannot get the weights of 'hf-hub:me/tiny'"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ({"in_chans": 1}, (), "other arguments (in_chans 1)"),
+                ({}, ("config.json",), "hf-hub:me/tiny: cannot be read"),
+            )
+        ),
     ],
 )
 def test_a_model_of_the_hub_that_cannot_be_used_is_one_line(

@@ -84,7 +84,12 @@ def test_files_that_are_not_weights_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("shufflenet_v2_x0_5", 64), ("squeezenet1_1", 64), ("vit_b_32", 64)]
+    ("name", "size"),
+    [
+        ("shufflenet_v2_x0_5", 64),
+        ("squeezenet1_1", 64),
+        pytest.param("vit_b_32", 64, marks=pytest.mark.slow),
+    ],
 )
 def test_labels_that_a_model_knows_keep_their_part_of_the_head(tmp_path, name, size):
     source = build_backbone(name, 3, image_size=size)

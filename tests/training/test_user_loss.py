@@ -92,6 +92,7 @@ def on_a_rank(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_ranks_and_micro_batches_train_as_one_process_does(tmp_path: Path):
     spawn(on_a_rank, args=(str(tmp_path),), nprocs=2)
     losses, weights = trained(Ranks(CPU), slice(0, 10))
