@@ -229,12 +229,9 @@ def test_a_hub_that_means_harm_writes_nowhere_else_and_not_without_end(
     [
         ({"global_pool": "max"}, (), "is a resnet10t with other arguments (global_pool max)"),
         ({}, ("model.safetensors",), "cannot get the weights of 'hf-hub:me/tiny'"),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                ({"in_chans": 1}, (), "other arguments (in_chans 1)"),
-                ({}, ("config.json",), "hf-hub:me/tiny: cannot be read"),
-            )
+        pytest.param({"in_chans": 1}, (), "other arguments (in_chans 1)", marks=pytest.mark.slow),
+        pytest.param(
+            {}, ("config.json",), "hf-hub:me/tiny: cannot be read", marks=pytest.mark.slow
         ),
     ],
 )
