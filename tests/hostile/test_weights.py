@@ -182,7 +182,7 @@ def test_a_spec_that_repeats_its_keys_is_refused(tmp_path):
 def saved(tmp_path_factory, photographs):
     """A run of one epoch."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    begin(folder, photographs, "schedule.epochs=1").train()
+    begin(folder, photographs, "schedule.epochs=1", "model.backbone=squeezenet1_1").train()
     return folder
 
 
