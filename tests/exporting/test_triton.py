@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -55,7 +56,7 @@ def value_of(token, tokens):
 @pytest.fixture(scope="module")
 def once():
     """The network is made a graph once, and copies of that are what is written."""
-    made = []
+    made: list[onnx.ModelProto] = []
 
     def graph_of(*arguments, **options):
         if not made:
