@@ -6,8 +6,10 @@ import shutil
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.documents import ROOT
+from twlcli.cli.app import app
 
 EXAMPLES = ROOT / "examples"
 
@@ -31,7 +33,17 @@ def test_tagging(run, tmp_path):
     assert len((tmp_path / "tags.csv").read_text().splitlines()) == 101
 
 
-def test_losses(run):
+@pytest.fixture(params=["before", pytest.param("by the example", marks=pytest.mark.slow)])
+def images(request, tmp_path):
+    """How many images of the sample set there are: fewer where it was drawn before."""
+    if request.param != "before":
+        return 400
+    sample = ["data", "sample", str(tmp_path / "shapes"), "--images", "120"]
+    assert CliRunner().invoke(app, sample).exit_code == 0
+    return 120
+
+
+def test_losses(run, images):
     scores = [float(score) for score in re.findall(r"mAP@class ([\d.]+)", run("losses.py"))]
     assert len(scores) == 2 and all(20 < score <= 100 for score in scores)
 
@@ -43,13 +55,13 @@ def test_training(run, tmp_path):
     assert (tmp_path / "shapes.onnx").exists()
 
 
-def test_own_code(run, tmp_path):
+def test_own_code(run, images, tmp_path):
     shutil.copy(EXAMPLES / "own_code.py", tmp_path)  # twl looks for the module here
     try:
         printed = run("own_code.py")
     finally:
         sys.modules.pop("own_code", None)
-    assert "mAP@class" in printed and "evaluated 80 images" in printed
+    assert "mAP@class" in printed and f"evaluated {images // 5} images" in printed
     assert (tmp_path / "own.onnx").exists()
 
 

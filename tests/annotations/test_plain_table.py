@@ -95,7 +95,7 @@ def test_both_ways_read_any_table_alike(tmp_path_factory, rows, numbered):
 
 
 def test_many_rows_take_little_memory_and_an_epoch_no_list(tmp_path):
-    count, labels = 200_000, 2000
+    count, labels = 50_000, 2000
     drawn = np.random.default_rng(0).integers(labels, size=(count, 4)).tolist()
     path = tmp_path / "labels.csv"
     with path.open("w") as file:

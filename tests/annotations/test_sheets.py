@@ -230,12 +230,12 @@ def test_a_sheet_for_each_split_is_refused(tmp_path):
 
 def test_cells_far_away_take_no_time(tmp_path):
     def change(book):
-        book.active.cell(1_048_576, 1000).font = openpyxl.styles.Font(bold=True)
+        book.active.cell(100_000, 16_000).font = openpyxl.styles.Font(bold=True)
 
     path = workbook_of(tmp_path, change)
-    began = time.process_time()
+    began = time.monotonic()
     assert len(read_labels(path)) == 2
-    assert time.process_time() - began < 20  # it took 62 s, and takes less than one
+    assert time.monotonic() - began < 10  # it takes one second, and minutes with the empty cells
 
 
 def test_what_openpyxl_does_not_know_is_one_plain_line(tmp_path):

@@ -22,6 +22,7 @@ def finished(
     labels: tuple[str, ...] = LABELS,
     preprocessing: Preprocessing | None = None,
     thresholds: tuple[float, ...] = THRESHOLDS,
+    scale: float = 30,
     **changes,
 ) -> Path:
     """A checkpoint with random weights, and logits that differ from image to image."""
@@ -31,7 +32,7 @@ def finished(
     )
     with torch.no_grad():
         for parameter in last_layer(network)[1].parameters():
-            parameter.mul_(30)
+            parameter.mul_(scale)
     count = len(labels)
     spec = ModelSpec(
         Vocabulary(labels),

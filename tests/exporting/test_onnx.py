@@ -82,7 +82,7 @@ def checkpoint(folder: Path, backbone: str, *, calibrated: bool = True, seed: in
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    source = checkpoint(folder, "shufflenet_v2_x0_5")
+    source = checkpoint(folder, "squeezenet1_1")
     return source, export(source, folder / "model.onnx")
 
 
@@ -91,6 +91,7 @@ def test_exported_model_carries_everything(exported):
     spec = TorchPredictor.load(source, device="cpu").spec
     assert OnnxPredictor(result.path).spec == spec == result.spec
     graph = onnx.load(result.path)
+    assert [each.version for each in graph.opset_import if each.domain == ""] == [18]
     assert [value.name for value in graph.graph.input] == ["images"]
     assert [value.name for value in graph.graph.output] == ["margins", "logits", "probabilities"]
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
@@ -131,7 +132,7 @@ def test_probabilities_are_calibrated(exported):
 
 
 def test_model_that_differs_from_torch_is_not_written(tmp_path, exported, monkeypatch):
-    source = checkpoint(tmp_path, "shufflenet_v2_x0_5", seed=1)
+    source = checkpoint(tmp_path, "squeezenet1_1", seed=1)
     other = exported[1].path.read_bytes()
     monkeypatch.setattr(
         module, "write_model", lambda model, spec, path, **_: path.write_bytes(other)
@@ -182,10 +183,10 @@ def test_checkpoint_that_cannot_be_exported_says_why(tmp_path):
 )
 def test_ml_decoder_is_exported_for_any_batch(tmp_path, labels):
     torch.manual_seed(0)
-    network = build_backbone("shufflenet_v2_x0_5", labels, image_size=64, head="ml-decoder")
+    network = build_backbone("resnet18", labels, image_size=64, head="ml-decoder")
     spec = ModelSpec(
         Vocabulary(tuple(f"label {number}" for number in range(labels))),
-        "shufflenet_v2_x0_5",
+        "resnet18",
         Preprocessing(resize=64, crop=64),
         Calibration((1.0,) * labels, (0.0,) * labels),
         Thresholds((0.5,) * labels),

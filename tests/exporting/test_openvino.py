@@ -1,5 +1,6 @@
 """What OpenVINO's model_api reads of exported models, and what it then says."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +22,17 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np
 IMAGES[10:] //= np.arange(1, 11, dtype=np.uint8)[:, None, None, None]
 
 
-@pytest.fixture(scope="module", params=[False, True])
-def model(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("openvino")
     source = finished(folder, "resnet18", preprocessing=Preprocessing(SIDE, SIDE))
-    path = export(source, folder / "model.onnx", tags=request.param).path
+    return export(source, folder / "model.onnx").path
+
+
+@pytest.fixture(scope="module", params=[False, True])
+def model(request, exported, tmp_path_factory):
+    path = tmp_path_factory.mktemp("openvino") / "model.onnx"
+    shutil.copyfile(exported, path)
     spec = OnnxPredictor(path).spec
     # Thresholds in the middle of what the model says, so that no label is given to all images.
     middle = np.median(load_model(path).predict_proba(list(IMAGES)), axis=0)

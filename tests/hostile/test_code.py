@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,15 @@ REFUSED = "nothing was imported"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, photographs) -> Path:
-    """A folder with the module, and a run `run` that another process trained with it."""
+    """A folder with the module, and a run `run` that was trained with it, as by another process."""
     folder: Path = tmp_path_factory.mktemp("stranger")
     (folder / "evil_of_the_test.py").write_text(MODULE.format(ran="ran"))
     settings = [f"--set={key}={value}" for key, value in (SMALL | OWN).items()]
-    command = [sys.executable, "-m", "twlcli", "train", str(photographs), "--out", "run", *settings]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = twl("train", photographs, "--out", "run", *settings)
+    assert done.exit_code == 0, done.stderr
+    del sys.modules["evil_of_the_test"]
     assert "weights: those of evil_of_the_test:small" in done.stderr
     assert "next: twl eval run --allow-code, twl export run --allow-code" in done.stderr
     return folder

@@ -16,7 +16,7 @@ from twlcli.images.random_crop import RandomCrop
 from twlcli.images.sandbox import DecoderProcess, Limits
 from twlcli.model.preprocessing import Preprocessing
 
-LIMITS = Limits(seconds=4, megabytes=1024)
+LIMITS = Limits(seconds=2, megabytes=1024)
 START = 5.0  # seconds that a new process may take on a busy machine
 CENTRE = Preprocessing(resize=36, crop=32)
 DRAWN = RandomCrop(32, "bilinear", (0.9,), (1.0,), (0.5, 0.5), 1.3, False)

@@ -54,12 +54,18 @@ def draw_models(
 
 
 def scored_model(
-    logits: np.ndarray, targets: np.ndarray, spec: ModelSpec, *, fitted: bool = False
+    logits: np.ndarray,
+    targets: np.ndarray,
+    spec: ModelSpec,
+    *,
+    fitted: bool = False,
+    intervals: bool = True,
 ) -> ScoredModel:
     scored = ScoredImages(tuple(f"{row:04}.png" for row in range(len(logits))), logits, targets)
     evaluation = replace(score(scored, spec), fitted_on=len(logits) if fitted else 0)
     evaluation, decisions = with_cross_fit(evaluation, scored, spec)
-    evaluation = with_intervals(evaluation, scored, decisions)
+    if intervals:
+        evaluation = with_intervals(evaluation, scored, decisions)
     return ScoredModel(logits, spec, evaluation, decisions)
 
 

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from twlcli.scoring.bootstrap import draw_counts
 LABELS = ("a", "b", "c", "d", "e", "f")
 
 
-def drawn(*separations, **options) -> tuple[list[ScoredModel], np.ndarray]:
+def drawn(*separations, intervals=True, **options) -> tuple[list[ScoredModel], np.ndarray]:
     logits, targets = draw_models(*separations, **options)
     labels = [f"label{column}" for column in range(targets.shape[1])]
-    return [scored_model(each, targets, spec_of(labels)) for each in logits], targets
+    spec = spec_of(labels)
+    return [scored_model(each, targets, spec, intervals=intervals) for each in logits], targets
 
 
 # --- a reference in plain loops ----------------------------------------------------------------
@@ -262,14 +264,18 @@ def test_top_accuracy_is_compared_where_images_have_one_label():
 # --- whether intervals hold what they promise -----------------------------------------------------
 
 
+# Of each model alone nothing is wanted but its scores.
+EIGHT: dict[str, Any] = {"labels": 8, "rate": 0.2, "unknown": 0.0, "intervals": False}
+
+
 def compared(seed: int, *, images: int, separations: tuple[float, float]) -> Differences:
-    models, targets = drawn(*separations, images=images, labels=8, rate=0.2, unknown=0.0, seed=seed)
+    models, targets = drawn(*separations, images=images, seed=seed, **EIGHT)
     return compare_models(models, targets, resamples=200, seed=seed)
 
 
 def coverage(count: int, *, images: int, separations: tuple[float, float]) -> dict[str, float]:
     """How often intervals hold the difference on very many images; `label` is of single labels."""
-    models, _ = drawn(*separations, images=60_000, labels=8, rate=0.2, unknown=0.0, seed=999)
+    models, _ = drawn(*separations, images=60_000, seed=999, **EIGHT)
     truth = {
         name: value - scores_of(models[0].evaluation)[name]
         for name, value in scores_of(models[1].evaluation).items()

@@ -44,18 +44,31 @@ def proxy(server, monkeypatch, tmp_path):
     fault_proxy.close()
 
 
-@pytest.fixture
-def bucket(proxy, server):
-    """Puts objects into an empty bucket called `pics`."""
+@pytest.fixture(scope="session")
+def client(server):
     import boto3
 
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server}")
+    made = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{server}",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bucket(proxy, client):
+    """Puts objects into an empty bucket called `pics`."""
     client.create_bucket(Bucket="pics")
     yield Bucket(client)
-    for each in client.list_objects_v2(Bucket="pics").get("Contents", ()):
-        client.delete_object(Bucket="pics", Key=each["Key"])
+    there = client.list_objects_v2(Bucket="pics").get("Contents", ())
+    if there:
+        keys = [{"Key": each["Key"]} for each in there]
+        client.delete_objects(Bucket="pics", Delete={"Objects": keys})
     client.delete_bucket(Bucket="pics")
-    client.close()
 
 
 class Bucket:

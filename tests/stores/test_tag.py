@@ -18,11 +18,12 @@ from twlcli.outputs import Csv, FailureTable, Gallery, Output, TxtSidecars, Uplo
 from twlcli.stores import faults, spool
 
 TAGS = "s3://pics/tags.csv"
+PHOTOS = 10
 
 
 @pytest.fixture
 def photos(bucket):
-    for number in range(20):
+    for number in range(PHOTOS):
         bucket.put(f"photos/{number:02}.png", encode(picture(60 + number), "PNG"))
     return "s3://pics/photos"
 
@@ -58,13 +59,13 @@ def test_rows_are_those_of_the_same_images_on_the_disk(photos, bucket, model, tm
 def test_nothing_is_left_behind(photos, model, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
     (tmp_path / "spool").mkdir()
-    assert tag([photos], model)[0].tagged == 20
+    assert tag([photos], model)[0].tagged == PHOTOS
     assert not list((tmp_path / "spool").iterdir())
 
 
 def test_a_spool_of_little_room_holds_one_batch(photos, model, monkeypatch):
     monkeypatch.setattr(spool.Spool.__init__, "__kwdefaults__", {"limit": 1})
-    assert tag([photos], model, batch_size=2)[0].tagged == 20
+    assert tag([photos], model, batch_size=2)[0].tagged == PHOTOS
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "cut", "other"])
@@ -89,12 +90,12 @@ def test_what_never_comes_fails_and_is_tried_by_the_next_run(photos, proxy, mode
         "503" if method == "GET" and path.endswith("05.png") else "pass"
     )
     tally, reasons = failures([photos], model, tmp_path)
-    assert (tally.tagged, tally.failed) == (19, 1)
+    assert (tally.tagged, tally.failed) == (PHOTOS - 1, 1)
     assert reasons == {"05.png": "cannot be fetched (503 SlowDown after 5 tries)"}
     proxy.rule = lambda method, path, count: "pass"
     proxy.requests.clear()
     tally, reasons = failures([photos], model, tmp_path)
-    assert (tally.tagged, tally.stored, reasons) == (20, 19, {})
+    assert (tally.tagged, tally.stored, reasons) == (PHOTOS, PHOTOS - 1, {})
     assert proxy.gets(".png") == 1
 
 
@@ -109,32 +110,32 @@ def test_an_object_that_changed_is_tagged_anew(photos, bucket, proxy, model, tmp
     failures([photos], model, tmp_path)
     bucket.put("photos/03.png", encode(picture(99), "PNG"))
     tally, _ = failures([photos], model, tmp_path)
-    assert tally.stored == 19
+    assert tally.stored == PHOTOS - 1
 
 
 def test_large_objects_are_not_fetched(photos, proxy, model, tmp_path, monkeypatch):
     monkeypatch.setattr("twlcli.tagging.run.MAX_BYTES", 10)
     tally, reasons = failures([photos], model, tmp_path)
-    assert tally.failed == 20
+    assert tally.failed == PHOTOS
     assert reasons["00.png"].startswith('"too large:')
     assert proxy.gets(".png") == 0
 
 
 def test_a_store_that_is_gone_ends_the_run(photos, proxy, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "GONE_AFTER", 0.1)
+    monkeypatch.setattr(spool, "GONE_AFTER", 0.01)
     monkeypatch.setattr(spool, "GONE_FAILURES", 3)
     done = threading.Event()
 
     def rule(method, path, count):
-        if path.endswith("09.png"):
+        if path.endswith("00.png"):
             done.set()
-        return "503" if path > "/pics/photos/09.png" else "pass"
+        return "503" if path > "/pics/photos/00.png" else "pass"
 
     proxy.rule = rule
     with pytest.raises(TwlError, match="nothing could be fetched for"):
         failures([photos], model, tmp_path)
     proxy.rule = lambda method, path, count: "pass"
-    assert failures([photos], model, tmp_path)[0].tagged == 20
+    assert failures([photos], model, tmp_path)[0].tagged == PHOTOS
 
 
 def test_no_answer_at_the_start_is_one_line(proxy, model, monkeypatch):
@@ -167,7 +168,7 @@ def test_tables_are_uploaded_whole(photos, bucket, model, tmp_path):
 
 def test_the_own_table_is_replaced_and_others_are_not(photos, bucket, model):
     tag_files([photos], model=model, outputs=[TAGS])
-    assert tag_files([photos], model=model, outputs=[TAGS]).stored == 20
+    assert tag_files([photos], model=model, outputs=[TAGS]).stored == PHOTOS
     with pytest.raises(TwlError, match=r"s3://pics/tags.csv: exists already; use `force`"):
         tag_files([photos], model=model, outputs=[TAGS], top_k=1)
     bucket.put("tags.csv", b"somebody's")
@@ -183,9 +184,9 @@ def test_an_upload_that_fails_loses_nothing(photos, bucket, proxy, model):
         tag_files([photos], model=model, outputs=[TAGS])
     kept = Path(str(raised.value).rpartition("the complete file is ")[2])
     content = kept.read_bytes()
-    assert content.count(b"\n") == 21
+    assert content.count(b"\n") == PHOTOS + 1
     proxy.rule = lambda method, path, count: "pass"
-    assert tag_files([photos], model=model, outputs=[TAGS]).stored == 20
+    assert tag_files([photos], model=model, outputs=[TAGS]).stored == PHOTOS
     assert bucket.get("tags.csv") == content
     assert not kept.exists()
 
@@ -196,7 +197,7 @@ def test_other_stores_take_tables_too(photos, model):
     files = fsspec.filesystem("memory")
     try:
         tag_files([photos], model=model, outputs=["memory://box/tags.csv"])
-        assert files.cat_file("/box/tags.csv").count(b"\n") == 21
+        assert files.cat_file("/box/tags.csv").count(b"\n") == PHOTOS + 1
         assert files.ls("/box", detail=False) == ["/box/tags.csv"]
     finally:
         files.rm("/box", recursive=True)

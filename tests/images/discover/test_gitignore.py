@@ -62,9 +62,8 @@ def test_what_is_no_pattern_is_refused(pattern):
         Patterns(include=[pattern])
 
 
-NAMES = st.lists(st.from_regex(r"[ab*][ab.*]{0,3}", fullmatch=True), min_size=1, max_size=4).map(
-    "/".join
-)
+NAME = st.text("ab*.", min_size=1, max_size=4).filter(lambda name: name[0] != ".")
+NAMES = st.lists(NAME, min_size=1, max_size=4).map("/".join)
 PARTS = st.sampled_from(["a", "b", "*", "?", "**", "a*", "*b", "[ab]", "[!a]", "a.b", "*.a", "b?"])
 
 
@@ -78,7 +77,7 @@ def gitignore_patterns(draw):
 
 
 @settings(deadline=None, max_examples=400)
-@given(pattern=gitignore_patterns(), names=st.lists(NAMES))
+@given(pattern=gitignore_patterns(), names=st.lists(NAMES, max_size=4))
 def test_a_pattern_matches_as_it_does_in_pathspec(pattern, names):
     """Several patterns that take back from each other are another matter: git differs there."""
     reference = pathspec.GitIgnoreSpec.from_lines([pattern])
