@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import TextIO
 
 from twlcli.annotations.separators import NEEDS_JSON
@@ -96,8 +95,10 @@ def rows_of_images(images: Sequence[str], texts: Sequence[str]) -> str:
     is_plain = written.count("\n") == len(images) + 1 and not _ODD_BEGIN.search(lines)
     if is_plain and not any(sign in written for sign in _MAY_NEED_QUOTES):
         end_of = {text: f",{cell}\n" for text, cell in cell_of.items()}
-        ends = map(end_of.__getitem__, texts)
-        return "".join(chain.from_iterable(zip(images, ends, strict=True)))
+        cells = [""] * (2 * len(images))
+        cells[::2] = images
+        cells[1::2] = map(end_of.__getitem__, texts)
+        return "".join(cells)
     table = io.StringIO(newline="")
     write_row = row_writer(table)
     for name, text in zip(images, texts, strict=True):
