@@ -38,7 +38,7 @@ from twlcli.annotations.split_columns import split_name
 from twlcli.errors import AnnotationError
 from twlcli.labels import MOST_LABELS, why_no_label
 
-_CHARACTERS = 1 << 21  # read at a time
+_CHARACTERS = 1 << 18  # read at a time
 _SAMPLE_ROWS = 1000  # that show what separates labels
 _NONE = -1  # in place of the column of a label that is empty
 
