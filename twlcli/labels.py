@@ -183,10 +183,13 @@ class LabelMatrix:
         targets[np.repeat(np.arange(len(part)), np.diff(part.starts)), part.columns] = part.values
         return targets
 
+    def present_columns(self) -> NDArray[np.int32]:
+        """The columns of the labels present in each image, those of one image after another's."""
+        return self.columns if self._all_present() else self.columns[self.values == PRESENT]
+
     def present_per_label(self) -> NDArray[np.int64]:
         """How many images have each label, (C,)."""
-        columns = self.columns if self._all_present() else self.columns[self.values == PRESENT]
-        return np.bincount(columns, minlength=self.label_count)
+        return np.bincount(self.present_columns(), minlength=self.label_count)
 
     def unknown_per_label(self) -> NDArray[np.int64]:
         """In how many images each label is unknown, (C,)."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from twlcli.annotations.annotations import Annotations
 from twlcli.annotations.names import Names
 from twlcli.errors import AnnotationError
-from twlcli.labels import PRESENT, LabelMatrix
+from twlcli.labels import LabelMatrix
 
 Rows = NDArray[np.int64]
 
@@ -142,7 +142,7 @@ def numbered(groups: NDArray[np.integer]) -> Rows:
 
 def _entries_by_image(labels: LabelMatrix) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The columns of all images' labels, as `_Split` counts them, and how many each image has."""
-    columns, lengths = labels.columns[labels.values == PRESENT], labels.present_per_image()
+    columns, lengths = labels.present_columns(), labels.present_per_image()
     is_free = lengths == 0
     sizes = lengths + is_free + 1
     ends = np.cumsum(sizes)
