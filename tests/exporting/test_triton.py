@@ -1,20 +1,16 @@
 """Folders for Triton Inference Server, by the schema of its `config.pbtxt`."""
 
-import copy
 import re
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 
 from tests.exporting.finished import LABELS, SIDE, finished
 from twlcli.errors import ModelError
-from twlcli.exporting import onnx as module
 from twlcli.exporting.bundle import export_bundle
 from twlcli.exporting.onnx import export
-from twlcli.model import onnx_writer
 
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\w.+-]+|[:{}\[\],])')
 NAMES = {"TYPE_UINT8": "tensor(uint8)", "TYPE_FP32": "tensor(float)"}
@@ -54,22 +50,7 @@ def value_of(token, tokens):
 
 
 @pytest.fixture(scope="module")
-def once():
-    """The network is made a graph once, and copies of that are what is written."""
-    made: list[onnx.ModelProto] = []
-
-    def graph_of(*arguments, **options):
-        if not made:
-            made.append(onnx_writer.graph_of(*arguments, **options))
-        return copy.deepcopy(made[0])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "graph_of", graph_of)
-        yield
-
-
-@pytest.fixture(scope="module")
-def made(once, tmp_path_factory):
+def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("triton")
     source = finished(folder, "squeezenet1_1")
     return source, export_bundle(source, "triton", folder / "bundle")
