@@ -318,3 +318,11 @@ def test_some_images_are_held_out_like_images_of_their_own():
     held, expected = (hold_out_images(each, fraction=0.25, seed=0) for each in (some, alone))
     assert held.tolist() == expected.tolist()
     assert len(held) == 5
+
+
+def test_images_with_hundreds_of_labels_are_held_out_in_silence():
+    """Some of their weights are too small for a number."""
+    targets = np.zeros((60, 500), dtype=np.int8)
+    targets[:30] = np.random.default_rng(0).random((30, 500)) < 0.6
+    held = hold_out(LabelMatrix.from_dense(targets), fraction=0.1, seed=0)
+    assert len(held) == 6

@@ -233,8 +233,10 @@ class _Split:
             logs: of each label's share.
         """
         wanted = self.fraction * self.totals[label] - self.held_totals[label]
-        weights = np.exp(self._sums(groups, logs) / self.sizes[groups])
-        times = self.rng.exponential(size=len(groups)) / weights
+        # With hundreds of labels a weight may be too small for a number: such a group comes last.
+        with np.errstate(divide="ignore", over="ignore"):
+            weights = np.exp(self._sums(groups, logs) / self.sizes[groups])
+            times = self.rng.exponential(size=len(groups)) / weights
         # Of those that do not overshoot by more than they bring, the first until it is enough.
         may_be = np.flatnonzero(counts <= 2 * wanted)
         most = max(int(wanted) + 1, 0)  # each brings one or more

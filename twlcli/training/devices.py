@@ -105,7 +105,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
             f"precision bf16 is not supported by this {device.type} device; "
-            "use train.precision=float32"
+            "expected auto or float32"
         )
     wanted = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.bfloat16 if wanted else None

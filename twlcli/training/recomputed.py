@@ -35,7 +35,9 @@ def recompute_blocks(network: nn.Module, recipe: Recipe) -> None:
         RecipeError: the network has no blocks, or is to be compiled.
     """
     if recipe.train.compile:
-        raise RecipeError("train.checkpoint_activations and train.compile do not go together")
+        raise RecipeError(
+            "train.checkpoint_activations and train.compile do not go together; leave one out"
+        )
     blocks = {id(block): block for block in blocks_of(network)}
     if not blocks:
         raise RecipeError(

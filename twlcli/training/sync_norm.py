@@ -28,10 +28,12 @@ def check_sync_norm(train: TrainRecipe, ranks: Ranks) -> None:
     if ranks.device.type != "cuda":
         raise DeviceError(
             f"train.sync_batch_norm needs a CUDA GPU for each of {ranks.world} ranks; they are on "
-            f"{ranks.device.type}"
+            f"{ranks.device.type}; leave it out there"
         )
     if train.compile:
-        raise RecipeError("train.sync_batch_norm and train.compile do not go together")
+        raise RecipeError(
+            "train.sync_batch_norm and train.compile do not go together; leave one out"
+        )
 
 
 def synchronised(network: nn.Module, group: dist.ProcessGroup) -> nn.Module:
