@@ -107,7 +107,8 @@ FOREIGN_OPTIONS = {
     "--requeue",
     "--shm-size",
     "--signal",
-    "--nproc-per-node",  # torchrun
+    "--standalone",  # torchrun
+    "--nproc-per-node",
     "--nnodes",
     "--max-restarts",
     "--rdzv-backend",

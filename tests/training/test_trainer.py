@@ -486,3 +486,9 @@ def test_images_that_the_first_weights_have_seen_are_said_and_remembered(
     trainer.train()
     provenance = load_checkpoint(tmp_path / "run")[1].provenance
     assert seen_among(provenance, hashes_of(read_labels(photographs))).training == 30
+
+
+def test_batch_norm_of_one_process_has_nothing_to_synchronise(tmp_path, photographs):
+    watcher = Silent()
+    begin(tmp_path / "run", photographs, "train.sync_batch_norm=true", watcher=watcher)
+    assert "train.sync_batch_norm does nothing with one process" in watcher.notes

@@ -185,6 +185,9 @@ class Trainer:
             watcher.began(self._start(report, resumed=resumed))
             if self.run.recipe.schedule.micro_batch == "auto":
                 watcher.noted(self._note_of_micro_batch())
+            if recipe.train.sync_batch_norm and ranks.world == 1:
+                note = "train.sync_batch_norm does nothing with one process"
+                watcher.noted(note, "torchrun starts several")
             weights = recipe.model.weights
             if note := note_of_inherited(weights, self._inherited, self.validation_data):
                 watcher.noted(note, f"{{splits}} {weights} uses its split again")
