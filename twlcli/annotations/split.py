@@ -12,6 +12,7 @@ out are groups, each of which has a label so many times; without groups each ima
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,11 @@ class _Split:
         self.held = np.zeros(len(self.sizes), dtype=np.bool_)
         self.held_totals = np.zeros_like(self.totals)
 
+    @cached_property
+    def entry_groups(self) -> Rows:
+        """The group of each entry."""
+        return np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))
+
     def hand_out(self) -> None:
         """Hand out every group, those with the rarest remaining label first."""
         waiting = np.ones(len(self.held), dtype=np.bool_)
@@ -259,8 +265,8 @@ class _Split:
         while excess := int(self.held_totals[-1]) - size:
             hold = excess < 0
             groups = np.flatnonzero(self.held != hold)
-            not_all = self._totals_of_part(not hold)[-1]  # of a part
-            groups = groups[self.sizes[groups] < min(2 * abs(excess), not_all)]
+            whole_part = self._totals_of_part(not hold)[-1]  # is never moved
+            groups = groups[self.sizes[groups] < min(2 * abs(excess), whole_part)]
             if not len(groups):
                 break
             self._move_best(groups, hold=hold, among_equals=self.rng.permutation(groups))
@@ -305,8 +311,7 @@ class _Split:
             change = counts * (2 * surplus[columns] + counts) / self.totals[columns]
             is_last = counts == self._totals_of_part(not hold)[columns]
             change[is_last & self.kept[columns]] += self.totals[-1]
-            entry_groups = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))
-            sums = np.bincount(entry_groups, weights=change)
+            sums = np.bincount(self.entry_groups, weights=change)
             costs = sums[groups].astype(np.float64)
         cost = float(costs.min())
         equals = groups[costs == cost]
