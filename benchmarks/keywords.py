@@ -101,7 +101,9 @@ def exiftool(folder: Path) -> None:
 
 def main() -> None:
     """Print seconds and ratios."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=10_000)
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as name:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+# Without it, lines of the profiler stand between the rows of a table.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:

@@ -160,7 +160,9 @@ PARTS = {"serial": serial, "usual": usual, "torch": eager, "bound": bound}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--each", type=int, default=40, help="photographs of each size")

@@ -32,7 +32,9 @@ def make(folder: Path, count: int, *, tree: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--files", type=int, nargs="+", default=[1000, 100_000])
     options = parser.parse_args()
     for tree in (False, True):

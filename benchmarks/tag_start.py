@@ -17,7 +17,9 @@ from processes import cost_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("photograph")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

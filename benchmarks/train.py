@@ -363,7 +363,9 @@ def options_of(on_cpu: bool, bf16: bool) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--images", type=Path)
     for name in ("networks", "precision", "modes", "layouts"):

@@ -108,7 +108,9 @@ def print_memory(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument(
         "--networks", nargs="+", default=["mobilenet_v2", "resnet18", "convnext_tiny"]
     )

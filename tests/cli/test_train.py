@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from twlcli.cli.app import app
 from twlcli.io import locked_folder
 from twlcli.recipe import read_recipe
+from twlcli.runs.run_folder import Run
+from twlcli.training import run as training_run
 
 pytest.importorskip("torch")
 
@@ -116,7 +118,11 @@ def test_without_out_runs_are_numbered(photographs, tmp_path, monkeypatch):
         ),
         (
             ["{data}", "--micro-batch", "auto", "--weights", "none", "--device", "cpu"],
-            "auto needs a CUDA GPU; the device is cpu; --micro-batch takes a number of images",
+            "error: --micro-batch auto needs a CUDA GPU; the device is cpu; --micro-batch takes",
+        ),
+        (
+            ["{data}", "--compile", "--checkpoint-activations", "--weights", "none"],
+            "error: --checkpoint-activations and --compile do not go together; leave one out",
         ),
         (["--resume", "{out}", "--out", "b"], "continues a run in its folder"),
         (["--resume", "{out}"], "not a run folder"),
@@ -268,7 +274,9 @@ def test_a_run_that_has_ended_goes_on_for_more_epochs(photographs, tmp_path, tra
     shutil.copytree(trained[0], out)
     result = train("--resume", out, "--epochs", 1)
     assert result.exit_code == 2
-    assert f"schedule.epochs is 1; {out} has 2 behind it" in result.stderr
+    assert f"error: --epochs is 1; {out} has 2 behind it" in result.stderr
+    result = train("--resume", out, "--set", "schedule.epochs=1")
+    assert f"error: schedule.epochs is 1; {out} has 2 behind it" in result.stderr
     result = train("--resume", out, "--epochs", 3, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert [record["epoch"] for record in history(out)] == [1, 2, 3]
@@ -286,12 +294,17 @@ def test_the_same_command_begins_a_run_and_continues_it(photographs, tmp_path):
     assert again.exit_code == 0, again.output
     assert "weights: those that were saved" in again.stderr
     assert history(out) == scores
+    done = "note: nothing is left to train; a larger --epochs goes on"
+    assert done not in first.stderr
+    assert done in again.stderr.splitlines()
     more = train(*command, "--epochs", 3)
     assert more.exit_code == 0, more.output
     assert [record["epoch"] for record in history(out)] == [1, 2, 3]
     other = train(*command, "--size", 40)
     assert other.exit_code == 2
-    assert "image.size is 40; the run began with 32; another --out begins another" in other.stderr
+    assert "--size is 40; the run began with 32; another --out begins another" in other.stderr
+    other = train(*command, "--seed", 5)
+    assert "error: --seed is 5; the run began with 0; another --out begins" in other.stderr
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "mine.txt").write_text("kept")
     taken = train(*command, "--out", tmp_path / "text")
@@ -306,6 +319,22 @@ def test_a_run_killed_before_its_recipe_was_there_begins(photographs, tmp_path):
     result = train(photographs, "--auto-resume", "--out", out, "--epochs", 1, *SMALL)
     assert result.exit_code == 0, result.output
     assert not (out / ".twl-0123.tmp").exists()
+
+
+def test_of_two_that_begin_the_same_run_the_second_says_so(photographs, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    reads = training_run._read
+
+    def slowly(recipe):
+        data = reads(recipe)
+        Run.create(out, recipe)  # which the other does meanwhile
+        return data
+
+    monkeypatch.setattr(training_run, "_read", slowly)
+    result = train(photographs, "--auto-resume", "--out", out, *SMALL)
+    assert result.exit_code == 2
+    assert f"error: {out}: another process has just begun this run" in result.stderr
+    assert (out / "recipe.toml").exists()
 
 
 @pytest.mark.slow

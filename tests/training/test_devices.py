@@ -109,3 +109,21 @@ def test_a_gpu_out_of_order_is_one_line():
     message = r"the GPU cannot be used \(CUDA error: busy\)$"
     with pytest.raises(DeviceError, match=message), device_errors(1, 8):
         raise RuntimeError("CUDA error: busy\nCompile with TORCH_USE_CUDA_DSA")
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            "[/src/gloo/tcp/pair.cc:545] Read error [::1]:88: Connection reset by peer. This is "
+            "typically caused by a remote worker hanging or bugs in the application. Good luck!",
+            r"Read error \[::1\]:88: Connection reset by peer",
+        ),
+        ("NCCL error in: /src/NCCLUtils.cpp:9\nsecond line", "NCCL error in: /src/NCCLUtils.cpp:9"),
+        ("Gloo connectFullMesh failed", "Gloo connectFullMesh failed"),
+    ],
+)
+def test_a_lost_rank_is_told_without_the_advice_of_the_library(told, reason):
+    message = rf"^the connection to another rank is lost \({reason}\); its own output says why, "
+    with pytest.raises(DeviceError, match=message), device_errors(1, 8):
+        raise RuntimeError(told)

@@ -135,7 +135,7 @@ def compare(
     err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
     interrupts = Interrupts()
     try:
-        with ComparisonBar() as bar, interrupts:
+        with options.flags_named(flags), ComparisonBar() as bar, interrupts:
             wanted = options.resolved_recipe(
                 data, recipe, reading, flags, settings, allow_code=allow_code
             )

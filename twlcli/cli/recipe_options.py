@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -202,6 +204,20 @@ def check_of_frozen(recipe: Recipe, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and not recipe.model.frozen:
             raise TwlError(f"--{name} does nothing without --frozen")
+
+
+@contextmanager
+def flags_named(flags: Mapping[str, Any]) -> Iterator[None]:
+    """Raise errors about keys of the recipe with the flags that were given in their place."""
+    given = [flag for flag, value in flags.items() if value is not None]
+    keys = {".".join(_KEYS[flag]): f"--{flag}" for flag in given}
+    try:
+        yield
+    except TwlError as error:
+        if error.message.startswith(tuple(f"{key} " for key in keys)):
+            for key, flag in keys.items():
+                error.message = re.sub(rf"\b{re.escape(key)}\b", flag, error.message)
+        raise
 
 
 def settings_of(

@@ -162,7 +162,7 @@ def train(
     err.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks one speaks
     interrupts = Interrupts()
     try:
-        with TrainingBars() as bars, interrupts:
+        with options.flags_named(flags), TrainingBars() as bars, interrupts:
             if resume is not None:
                 changes = options.settings_of(reading, flags, settings)
                 run = resume_run(

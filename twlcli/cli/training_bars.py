@@ -114,7 +114,7 @@ class TrainingBars:
         assert self.training is not None
         self.images += images
         elapsed = self.bars.tasks[-1].elapsed or 0.0
-        rate = f"{self.images / elapsed:.0f} images/s" if elapsed else ""
+        rate = _rate_in_words(self.images / elapsed) if elapsed else ""
         shown = f"loss {loss:.3f}" if loss is not None else ""
         note = "  ".join(part for part in (shown, rate, self.last) if part)
         self.bars.update(self.training, advance=1, note=note)
@@ -134,7 +134,7 @@ class TrainingBars:
             self.last = f"mAP@class {percent(record['map_class'])}"
             parts += scores_in_words(record)
         if (rate := record.get("images_per_second")) is not None:
-            parts.append(f"{rate:.0f} images/s")
+            parts.append(_rate_in_words(rate))
         if best:
             parts.append("best")
         err.print("  ".join(parts))
@@ -145,7 +145,7 @@ class TrainingBars:
             self.training = self.bars.add_task("features", total=total, note="")
         elapsed = self.bars.tasks[-1].elapsed or 0.0
         is_telling = done >= _ENOUGH_IMAGES and elapsed >= _ENOUGH_SECONDS
-        note = f"{done / elapsed:.0f} images/s" if is_telling else ""
+        note = _rate_in_words(done / elapsed) if is_telling else ""
         self.bars.update(self.training, completed=done, total=total, note=note)
         if done == total:
             self._remove()
@@ -167,6 +167,10 @@ class TrainingBars:
             if task is not None:
                 self.bars.remove_task(task)
         self.training = self.validating = None
+
+
+def _rate_in_words(rate: float) -> str:
+    return f"{rate:.{0 if rate >= 10 else 1}f} images/s"
 
 
 def scores_in_words(record: Mapping[str, Any]) -> list[str]:

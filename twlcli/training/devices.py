@@ -22,6 +22,7 @@ from twlcli.recipe.sections import ScheduleRecipe, TrainRecipe
 # Of CPU and GPU, and of the GPU's libraries.
 _NO_MEMORY = re.compile("allocate memory|out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 _OF_RANKS = re.compile("gloo|NCCL", re.IGNORECASE)
+_AROUND_REASON = re.compile(r"^\[\S+:\d+\] |\. This is typically .*")  # of gloo's errors
 _MOST_SAID = 300  # characters of an error of a library
 _TOO_SMALL = re.compile(r"Output size is too small|Kernel size can't be greater")
 
@@ -151,9 +152,10 @@ def _rank_errors() -> Iterator[None]:
         told = str(error)
         is_of_ranks = isinstance(error, dist.DistError) or _OF_RANKS.search(told)
         if is_of_ranks and not _NO_MEMORY.search(told):
+            reason = _AROUND_REASON.sub("", told.splitlines()[0])[:_MOST_SAID]
             raise DeviceError(
-                "the connection to another rank is lost; it says itself why, unless it was killed "
-                f"({told.splitlines()[0][:_MOST_SAID]})"
+                f"the connection to another rank is lost ({reason}); its own output says why, "
+                "unless it was killed"
             ) from error
         raise
 

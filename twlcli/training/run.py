@@ -123,6 +123,8 @@ def train(
     annotations = _read(wanted)
 
     def begin(held: ExitStack) -> Run:
+        if auto_resume and Run.is_in(folder):
+            raise TwlError(f"{folder}: another process has just begun this run")
         run = Run.create(folder, wanted)
         held.enter_context(locked_folder(folder))
         return run

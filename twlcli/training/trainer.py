@@ -200,6 +200,11 @@ class Trainer:
                 watcher.noted(note)
         if resumed:
             self._take_up()
+            if self._is_done() and ranks.first:
+                watcher.noted("nothing is left to train", "a larger {epochs} goes on")
+
+    def _is_done(self) -> bool:
+        return self.progress.epoch >= self.run.recipe.schedule.epochs
 
     def _with_micro_batch(self, network: nn.Module, *, allow_code: bool) -> Recipe:
         """The recipe with the number of images that fit; the run's stays, for other machines."""
@@ -265,7 +270,7 @@ class Trainer:
         lost = self.ranks.gather(lost)[0]
         if not lost:
             return
-        if self.progress.epoch >= self.run.recipe.schedule.epochs:
+        if self._is_done():
             raise ModelError(lost, hint="more {epochs} make another")
         self.progress.best = -math.inf
         if self.ranks.first:
@@ -315,12 +320,11 @@ class Trainer:
             DivergedError: the loss is not a number any more.
             DeviceError: out of memory.
         """
-        epochs = self.run.recipe.schedule.epochs
         own_state = own_torch_state(self.ranks.device, self.run.recipe.train.threads)
         following = self.page.following() if self.page else nullcontext()
         with following, own_state, self._device_errors(), loader_errors(), closing(self.loader):
             self._look(should_stop)  # from here on a signal is asked for, and interrupts nothing
-            while self.progress.epoch < epochs:
+            while not self._is_done():
                 started, first = time.monotonic(), self.progress.step
                 self._train_epoch(should_stop)
                 steps = self.progress.step - first
