@@ -209,6 +209,31 @@ def test_coco_as_fiftyone_and_cvat_lay_it_out(tmp_path, folder, file):
     assert not len(find_missing_images(annotations))
 
 
+@pytest.mark.parametrize("place", ["annotations/{}.json", "{}.json"])
+@pytest.mark.parametrize("folder", ["{}", "images/{}", "images"])
+@pytest.mark.parametrize("names", [("train", "val"), ("train2017", "val2017")])
+def test_files_that_are_named_as_splits_are_read_together(tmp_path, place, folder, names):
+    for number, split in enumerate(names):
+        write(tmp_path / place.format(split), instances(1 + 10 * number))
+        for each in (1, 2, 3):
+            write(tmp_path / folder.format(split) / f"{10 * number + each:03d}.jpg", "")
+    annotations = read_labels(tmp_path)
+    assert annotations.format == "coco"
+    assert annotations.splits == ("train",) * 3 + ("val",) * 3
+    assert not len(find_missing_images(annotations))
+    one = coco.read(tmp_path / place.format(names[1]))
+    assert one.splits == ("val",) * 3
+    assert not len(find_missing_images(one))
+
+
+def test_a_split_of_another_kind_is_left_to_other_formats(tmp_path):
+    write(tmp_path / "annotations" / "train.json", instances())
+    write(tmp_path / "annotations" / "val.json", [{"image": "a.jpg", "labels": ["dog"]}])
+    assert not coco.is_coco(tmp_path)
+    with pytest.raises(AnnotationError, match=r"annotations/train\.json, annotations/val\.json"):
+        read_labels(tmp_path)
+
+
 def test_only_listed_negatives_are_absent_in_lvis(tmp_path):
     content = instances()
     for image, negative in zip(content["images"], ([90], [], [1, 18]), strict=True):

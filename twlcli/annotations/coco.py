@@ -25,6 +25,7 @@ _NOTE_OF_NEGATIVES = (
     "categories were looked for in some images only, as in LVIS: those that an image lists under "
     "'neg_category_ids' are absent, others that it does not show are unknown"
 )
+_OF_SPLIT = re.compile(r"(train|val|valid|validation|test)(_?(19|20)\d\d)?")  # a file's name
 _SIGN_BYTES = 65536  # looked at, from each end of the file
 
 
@@ -54,16 +55,16 @@ def read(path: Path, *, images: Path | str | None = None) -> Annotations:
     Images without annotations are kept, label-free. In a federated data set such as LVIS, whose
     images have `neg_category_ids`, only these are absent, and what is neither is unknown.
 
-    The split is taken from the file's name (`instances_train2017.json` is `train`) or, for
-    `train/_annotations.coco.json`, from its folder's. Images are looked for in `images`, else
-    in the folder that the file's name speaks of (`train2017/` or `images/train2017/` beside
-    `annotations/`), in `data/` beside FiftyOne's `labels.json`, else beside the file; where they
-    are in none of these, in folders below and beside it.
+    The split is taken from the file's name (`instances_train2017.json` and `train.json` are of
+    `train`) or, for `train/_annotations.coco.json`, from its folder's. Images are looked for in
+    `images`, else in the folder that the file's name speaks of (`train2017/` or `images/train2017/`
+    beside `annotations/`), in `data/` beside FiftyOne's `labels.json`, else beside the file; where
+    they are in none of these, in folders below and beside it.
 
     Args:
         path: an instances file, or a folder with `annotations/instances_*.json`,
-            `instances_*.json`, `*/_annotations.coco.json` or `labels.json` beside `data/`; all of
-            them are read.
+            `instances_*.json`, `*/_annotations.coco.json`, `labels.json` beside `data/`, or files
+            there or in `annotations/` that are named as splits are; all of them are read.
         images: the folder of the images, or the one that holds `train2017/` and so on.
 
     Raises:
@@ -222,7 +223,13 @@ def _instance_files(folder: Path) -> list[Path]:
         if files := sorted(folder.glob(pattern)):
             return files
     whole = folder / "labels.json"  # of FiftyOne
-    return [whole] if _is_fiftyones(whole) and is_coco(whole) else []
+    if _is_fiftyones(whole) and is_coco(whole):
+        return [whole]
+    for pattern in ("annotations/*.json", "*.json"):
+        files = sorted(file for file in folder.glob(pattern) if _OF_SPLIT.fullmatch(file.stem))
+        if files and all(is_coco(file) for file in files):
+            return files
+    return []
 
 
 def _is_fiftyones(file: Path) -> bool:
@@ -233,7 +240,9 @@ def _part(file: Path) -> str:
     """`train2017` of `instances_train2017.json`, `train` of `train/_annotations.coco.json`."""
     if file.name == "_annotations.coco.json":
         return file.parent.name
-    return file.stem.removeprefix("instances_") if file.stem.startswith("instances_") else ""
+    if file.stem.startswith("instances_") or _OF_SPLIT.fullmatch(file.stem):
+        return file.stem.removeprefix("instances_")
+    return ""
 
 
 def _split(file: Path) -> str:
