@@ -235,7 +235,7 @@ def test_cells_far_away_take_no_time(tmp_path):
     path = workbook_of(tmp_path, change)
     began = time.monotonic()
     assert len(read_labels(path)) == 2
-    assert time.monotonic() - began < 10  # it takes one second, and minutes with the empty cells
+    assert time.monotonic() - began < 60  # it takes a second, and many minutes with the empty cells
 
 
 def test_what_openpyxl_does_not_know_is_one_plain_line(tmp_path):

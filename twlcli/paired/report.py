@@ -194,8 +194,8 @@ def notes_on(paired: PairedEvaluation) -> list[str]:
         notes.append(f"CP to OF1 are cross-fitted for {', '.join(crossed)}")
     if not paired.resamples:
         notes.append(
-            "the differences have no intervals: there are too few images, none of them has a label, "
-            "or there are very many with very many labels"
+            "the differences have no intervals: there are too few images, none has a label, or "
+            "there are very many with very many labels"
         )
     return [*notes, *notes_on_labels(paired.evaluations[0])]
 
