@@ -172,3 +172,17 @@ def test_one_folder_cannot_be_kept_together(tmp_path):
     (tmp_path / "labels.csv").write_text("image,labels\na.png,x\nb.png,y\n")
     with pytest.raises(AnnotationError, match="all images are in one folder"):
         split_labels(tmp_path, group_by="folder", look_at_images=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["a,x,1"], "labels.csv: 1 image is too few for the splits"),
+        (["a,x,1", "b,y,2"], "labels.csv: 2 images are too few for the splits"),
+        (["a,x,1", "b,y,1", "c,x,2"], "labels.csv: 3 images in 2 groups are too few for the"),
+    ],
+)
+def test_too_few_groups_for_the_splits_are_counted(tmp_path, rows, said):
+    (tmp_path / "labels.csv").write_text("\n".join(["image,labels,group", *rows]))
+    with pytest.raises(AnnotationError, match=said):
+        split_labels(tmp_path, group_column="group", look_at_images=False)

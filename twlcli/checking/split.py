@@ -22,6 +22,7 @@ from twlcli.checking.near import joined_groups
 from twlcli.errors import AnnotationError, TwlError
 from twlcli.images.decoding import MAX_PIXELS, Decoding
 from twlcli.io import check_count, check_free
+from twlcli.labels import counted
 from twlcli.runs.run_folder import write_splits
 
 Rows = NDArray[np.int64]
@@ -212,6 +213,8 @@ def draw_splits(
     left = 1.0
     for name, share in (("test", test), ("val", val)):
         if share:
+            if not len(rest) or not np.ptp(groups[rest]):
+                raise AnnotationError(f"{annotations.source}: {_too_few(groups)}")
             held = hold_out(
                 annotations.labels.select(rest),
                 fraction=share / left,
@@ -222,6 +225,13 @@ def draw_splits(
             rest = np.delete(rest, held)
             left -= share
     return tuple(splits.tolist())
+
+
+def _too_few(groups: Rows) -> str:
+    """What is said of images, with these groups (N,), of which not every split gets one."""
+    images, apart = counted(len(groups), "image", "images"), len(np.unique(groups))
+    within = f" in {counted(apart, 'group', 'groups')}" if apart < len(groups) else ""
+    return f"{images}{within} {'is' if len(groups) == 1 else 'are'} too few for the splits"
 
 
 def _check_shares(val: float, test: float) -> None:
