@@ -321,6 +321,35 @@ def test_a_run_killed_before_its_recipe_was_there_begins(photographs, tmp_path):
     assert not (out / ".twl-0123.tmp").exists()
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{\n", b"[1]\n"])
+def test_damaged_metrics_are_one_line(tmp_path, trained, content):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    (out / "metrics.jsonl").write_bytes(content)
+    result = train("--resume", out)
+    assert result.exit_code == 2
+    says = f"{out / 'metrics.jsonl'}:1: is damaged; expected a JSON object for each epoch; remove"
+    assert says in result.stderr
+    (out / "metrics.jsonl").unlink()
+    assert train("--resume", out, "--device", "cpu").exit_code == 0
+    assert history(out) == history(trained[0])
+
+
+def test_data_without_splits_leave_none_behind_in_a_run_that_they_are_not_of(
+    photographs, tmp_path, trained
+):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    without = photographs.with_name("without_splits.csv")
+    lines = photographs.read_text().splitlines()
+    without.write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
+    refused = train(without, "--resume", out, "--epochs", 3, "--device", "cpu")
+    assert refused.exit_code == 2
+    assert "are not those that the run began with" in refused.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    result = train(photographs, "--resume", out, "--epochs", 3, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+
+
 def test_of_two_that_begin_the_same_run_the_second_says_so(photographs, tmp_path, monkeypatch):
     out = tmp_path / "run"
     reads = training_run._read
@@ -337,20 +366,34 @@ def test_of_two_that_begin_the_same_run_the_second_says_so(photographs, tmp_path
     assert (out / "recipe.toml").exists()
 
 
-@pytest.mark.slow
-def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(photographs, tmp_path):
-    out = tmp_path / "run"
-    given: list[object] = ["--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--size", 32]
-    given += ["--then-finetune", "--frozen", "--features", tmp_path / "features", "--auto-resume"]
+def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(
+    photographs, tmp_path, features, monkeypatch
+):
+    """Also from another folder: what the second needs of the first is an absolute path."""
+    monkeypatch.chdir(tmp_path)
+    out = Path("run")
+    given: list[object] = ["--backbone", "resnet18", "--weights", "none", "--size", 64]
+    given += ["--then-finetune", "--frozen", "--features", features, "--auto-resume"]
     given += ["--batch-size", 8, "--workers", 0, "--device", "cpu", "--epochs", 1, "--out", out]
     assert train(photographs, *given).exit_code == 0
-    head = (tmp_path / "run-head" / "model.safetensors").stat().st_mtime_ns
+    head = Path("run-head/model.safetensors").stat().st_mtime_ns
     again = train(photographs, *given)
     assert again.exit_code == 0, again.output
     assert f"continuing {out}" in again.stderr
+    assert f'weights = "{tmp_path / "run-head"}"' in Path("run/recipe.toml").read_text()
+    other = train(photographs, *given, "--loss", "bce")
+    assert other.exit_code == 2 and "--loss is bce; the run began with two-way" in other.stderr
+    shutil.rmtree(out)
+    other = train(photographs, *given, "--loss", "bce")
+    assert other.exit_code == 2 and "--loss is bce; the run began with two-way" in other.stderr
+    assert not out.exists()
+    shutil.copytree("run-head", out)
+    other = train(photographs, *given)
+    assert other.exit_code == 2
+    assert "run: did not begin with the head in run-head; another --out begins" in other.stderr
     shutil.rmtree(out)
     assert train(photographs, *given).exit_code == 0
-    assert (tmp_path / "run-head" / "model.safetensors").stat().st_mtime_ns == head
+    assert Path("run-head/model.safetensors").stat().st_mtime_ns == head
 
 
 @pytest.mark.parametrize(

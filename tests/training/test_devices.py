@@ -127,3 +127,14 @@ def test_a_lost_rank_is_told_without_the_advice_of_the_library(told, reason):
     message = rf"^the connection to another rank is lost \({reason}\); its own output says why, "
     with pytest.raises(DeviceError, match=message), device_errors(1, 8):
         raise RuntimeError(told)
+
+
+def test_a_rank_that_is_lost_between_steps_is_told(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "0")
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("TORCHELASTIC_RUN_ID", "here")):
+        monkeypatch.setenv(name, value)
+    message = "the connection to another rank is lost"
+    with pytest.raises(DeviceError, match=message), joined_ranks("cpu") as ranks:
+        assert ranks.world == 1 and ranks.group is not None
+        raise RuntimeError("gloo: Connection closed by peer")

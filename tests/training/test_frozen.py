@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from twlcli.metrics import average_precision_per_label
 from twlcli.model.checkpoint import load_checkpoint
 from twlcli.model.torch import TorchPredictor, normalise, to_unit
 from twlcli.report.run import evaluate
+from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.scores_file import read_scores
@@ -160,6 +162,72 @@ def test_other_corrections_take_the_place_of_those_before(found, photographs, fe
     settings = {"data.corrections": str(both)}
     resume(folder, settings=settings, device="cpu", features=features, watcher=Noting())
     assert len([note for note in notes if "takes the place of" in note]) == 1
+
+
+def exchanged(table: Path, *, splits: bool = True) -> str:
+    """The table with its splits exchanged, or without them."""
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    other = {"val": "train", "train": "val", "split": "split"}
+    return "".join(
+        ",".join([image, labels, *([other[split]] if splits else [])]) + "\n"
+        for image, labels, split in rows
+    )
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_a_head_of_other_training_images_is_no_resume(
+    found, photographs, features, tmp_path, splits
+):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = photographs.with_name(f"exchanged-{splits}.csv")
+    other.write_text(exchanged(photographs, splits=splits))
+    with pytest.raises(ModelError, match=r"exchanged-.*its training images are not those that the"):
+        resume(folder, other, device="cpu", features=features)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert resume(folder, photographs, device="cpu", features=features).history()
+
+
+def test_a_damaged_file_of_the_folds_says_what_to_do(found, features, tmp_path):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    (folder / "cross_validated.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(TwlError, match="remove the file: `resume` writes it again"):
+        resume(folder, device="cpu", features=features)
+    (folder / "cross_validated.npz").unlink()
+    resume(folder, device="cpu", features=features)
+    assert read_scores(folder / "cross_validated.npz").images
+
+
+def test_the_same_training_again_leaves_a_head_that_is_there(
+    found, photographs, features, tmp_path
+):
+    folder = shutil.copytree(found.folder, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    notes: list[str] = []
+
+    class Noting(Silent):
+        def noted(self, note: str, hint: str = "") -> None:
+            notes.append(note)
+
+    def again(**changes: Any) -> None:
+        settings = SETTINGS | changes
+        train(
+            photographs,
+            out=folder,
+            settings=settings,
+            device="cpu",
+            features=features,
+            watcher=Noting(),
+            auto_resume=True,
+        )
+
+    again()
+    assert notes == ["nothing is left to train"]
+    with pytest.raises(RecipeError, match=r"loss\.name is bce; the run began with two-way"):
+        again(**{"loss.name": "bce"})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    again(**{"frozen.penalty": 1.0})
+    assert [record["penalty"] for record in Run.open(folder).history()] == [1.0]
 
 
 def test_a_resume_that_is_refused_leaves_the_run_as_it_was(found, photographs, features, tmp_path):

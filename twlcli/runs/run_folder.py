@@ -161,7 +161,7 @@ class Run:
         if not path.is_file():
             return ()
         _check_size(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text("utf-8", "replace").splitlines()
         records = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -193,9 +193,9 @@ class Run:
         Raises:
             AnnotationError: the data are not there any more, or have changed.
         """
-        path = self.folder / SPLITS_NAME
-        if not path.is_file():
+        if not self.has_splits:
             return open_data(self.recipe.data)
+        path = self.folder / SPLITS_NAME
         annotations = kept_images(read_data(self.recipe.data), self.recipe.data)
         split_of = _read_splits(path)
         images = set(annotations.images)
@@ -212,9 +212,18 @@ class Run:
         return replace(annotations, splits=splits)
 
     @property
+    def has_splits(self) -> bool:
+        """Whether it is recorded which split each image is in; else the data say it."""
+        return (self.folder / SPLITS_NAME).is_file()
+
+    def remove_splits(self) -> None:
+        """Forget which split each image is in."""
+        (self.folder / SPLITS_NAME).unlink(missing_ok=True)
+
+    @property
     def has_held_out(self) -> bool:
         """Whether twl drew the validation images from those for training."""
-        return not self.recipe.data.splits and (self.folder / SPLITS_NAME).exists()
+        return not self.recipe.data.splits and self.has_splits
 
     def split_data(self, data: Annotations | None = None) -> tuple[Annotations, Annotations]:
         """The training and validation images; a split that twl has to make is recorded.
@@ -232,7 +241,7 @@ class Run:
             annotations = replace(annotations, splits=splits)
         if not annotations.has_split(validation_split) and "," not in validation_split:
             annotations = self._held_out(annotations)
-        elif self.recipe.data.splits and not (self.folder / SPLITS_NAME).exists():
+        elif self.recipe.data.splits and not self.has_splits:
             write_splits(self.folder / SPLITS_NAME, annotations.images, annotations.splits)
         train = annotations.split(train_split)
         if len(train) < 2:

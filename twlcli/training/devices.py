@@ -63,7 +63,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
 
     Raises:
         DeviceError: the device is not available, there are fewer GPUs than ranks, or they do not
-            find each other.
+            find each other, or lose each other.
     """
     picked = pick_device(device)
     if not dist.is_torchelastic_launched():
@@ -81,9 +81,10 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         store = dist.PrefixStore(life, store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
-        alone = Ranks(picked, dist.get_rank(), dist.get_world_size(), group=dist.group.WORLD)
-        neighbours = alone.gather(platform.node()).count(platform.node())
-        yield replace(alone, neighbours=neighbours)
+        with _rank_errors():
+            alone = Ranks(picked, dist.get_rank(), dist.get_world_size(), group=dist.group.WORLD)
+            neighbours = alone.gather(platform.node()).count(platform.node())
+            yield replace(alone, neighbours=neighbours)
     finally:
         dist.destroy_process_group()
 

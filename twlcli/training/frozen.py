@@ -31,7 +31,7 @@ from twlcli.model.checkpoint import load_checkpoint, read_spec, write_checkpoint
 from twlcli.model.torch import pick_device
 from twlcli.model.user_code import load_loss
 from twlcli.model.weights import WeightsReport, load_weights
-from twlcli.recipe import LossRecipe
+from twlcli.recipe import LossRecipe, Recipe, recipe_of
 from twlcli.recipe.names import is_code
 from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run, check_training
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
@@ -43,7 +43,7 @@ from twlcli.scoring.average_precision import (
 )
 from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
-from twlcli.scoring.scores_file import write_scores
+from twlcli.scoring.scores_file import read_images, write_scores
 from twlcli.training.devices import own_torch_state
 from twlcli.training.label_notes import label_notes
 from twlcli.training.run_page import RunPage
@@ -164,7 +164,7 @@ class _Frozen:
         """Take the network of the run as it is.
 
         Raises:
-            ModelError: they are of other labels, or of another network than the recipe's.
+            ModelError: it is of other labels or images, or another network than the recipe's.
         """
         backbone, theirs = self.recipe.model.backbone, read_spec(self.run.checkpoint).backbone
         if theirs != backbone:
@@ -175,6 +175,37 @@ class _Frozen:
             raise ModelError(
                 f"{self.run.checkpoint}: has other labels than {self.train_data.source}",
                 hint="a new run with {weights} " + f"{self.run.folder} starts from its model",
+            )
+        self._check_images(recipe_of(spec.provenance, source=self.run.checkpoint))
+
+    def _check_images(self, before: Recipe) -> None:
+        """Raise ModelError where the head is of other training images than the data have now.
+
+        Corrections may have brought some; those that could not be read are in no fold.
+
+        Args:
+            before: the recipe of the head.
+        """
+        path = self.run.folder / CROSS_VALIDATED_NAME
+        if not path.exists():
+            return
+        try:
+            of_head = set(read_images(path))
+        except TwlError as error:
+            error.advise("remove the file: {resume} writes it again")
+            raise
+        now, unreadable = set(self.train_data.images), self.run.unreadable()
+        new = [
+            image
+            for image in now - of_head
+            if not any(each.startswith(f"{image}: ") for each in unreadable)
+        ]
+        gone = of_head - now
+        if (gone and not before.data.corrections) or (new and not self.recipe.data.corrections):
+            raise ModelError(
+                f"{self.train_data.source}: its training images are not those that the run began "
+                "with; a head is found anew for the same images",
+                hint="a new run uses the features that are there",
             )
 
     def _tell(self) -> None:
@@ -331,10 +362,10 @@ class _Frozen:
             SEEN_KEY: {"training": seen, "fitted": seen},
         }
         spec = replace(fit(best.logits, train.targets, self.spec), provenance=provenance)
-        write_checkpoint(self.network, spec, self.run.checkpoint)
         of_folds = train.scored(best.logits)
         write_scores(of_folds, spec, self.run.folder / CROSS_VALIDATED_NAME)
         self.run.write_metrics(self.history)
+        write_checkpoint(self.network, spec, self.run.checkpoint)  # with which the head is there
         self.run.write_recipe()  # of a run that goes on with changes, once it has
         if self.page:
             self.page.head_found(

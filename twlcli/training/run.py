@@ -104,9 +104,12 @@ def train(
         if not wanted.model.frozen:
             raise TwlError("then_finetune does nothing without model.frozen")
         head = folder.with_name(f"{folder.name}-head")
-        if not (auto_resume and Run(head, wanted).checkpoint.exists()):
+        of_head, wanted = wanted, _from_head(wanted, head)
+        if begun:
+            _check_begun_from(head, Run.open(folder), wanted)
+        if not (begun and has_state(folder)):
             train(
-                wanted,
+                of_head,
                 out=head,
                 device=device,
                 features=features,
@@ -115,11 +118,14 @@ def train(
                 allow_code=allow_code,
                 auto_resume=auto_resume,
             )
-        wanted = wanted.with_values({"model": {"frozen": False, "weights": str(head)}})
     told = _told(watcher, on_epoch)
     if begun:
         run = Run.open(folder)
-        return _resume(run, same_recipe(run.recipe, wanted), device, features, told, should_stop)
+        recipe = same_recipe(run.recipe, wanted)
+        if recipe == run.recipe and recipe.model.frozen and run.checkpoint.exists():
+            told.noted("nothing is left to train", f"{{resume}} {folder} finds the head anew")
+            return run
+        return _resume(run, recipe, device, features, told, should_stop)
     annotations = _read(wanted)
 
     def begin(held: ExitStack) -> Run:
@@ -130,6 +136,21 @@ def train(
         return run
 
     return _train(begin, annotations, device, features, told, should_stop, new=True)
+
+
+def _from_head(recipe: Recipe, head: Path) -> Recipe:
+    """The recipe of a whole network that begins with a frozen one's head, in the run `head`."""
+    return recipe.with_values({"model": {"frozen": False, "weights": str(head.resolve())}})
+
+
+def _check_begun_from(head: Path, run: Run, wanted: Recipe) -> None:
+    """Raise RecipeError where a run did not begin with a head, or is of another recipe."""
+    if run.recipe.model.weights != wanted.model.weights:
+        raise RecipeError(
+            f"{run.folder}: did not begin with the head in {head}",
+            hint="another {out} begins another run",
+        )
+    same_recipe(run.recipe, wanted)
 
 
 def resume(
@@ -186,7 +207,7 @@ def _resume(
 ) -> Run:
     """Continue a run with a recipe that is its own but for what may change."""
     _check_state(opened, recipe)
-    changed = Run(opened.folder, recipe)
+    changed, had_splits = Run(opened.folder, recipe), opened.has_splits
     annotations = _noting_corrections(changed.data(), opened.recipe, recipe)
 
     def begin(held: ExitStack) -> Run:
@@ -197,8 +218,10 @@ def _resume(
         return changed
 
     def refused() -> None:
-        if changed != opened:
+        if changed != opened and not recipe.model.frozen:
             opened.write_recipe()
+        if not had_splits:
+            changed.remove_splits()
 
     return _train(
         begin, annotations, device, features, watcher, should_stop, new=False, refused=refused
@@ -277,18 +300,19 @@ def _train(
             if run.recipe.model.frozen:
                 if ranks.world > 1:
                     raise TwlError("the head of a frozen backbone is found by one process alone")
-                train_frozen(
-                    *(run, watcher),
-                    data=data,
-                    device=device,
-                    should_stop=should_stop,
-                    features=None if features is None else Path(features),
-                    writes_page=True,
-                )
+                with _undoing(refused):
+                    train_frozen(
+                        *(run, watcher),
+                        data=data,
+                        device=device,
+                        should_stop=should_stop,
+                        features=None if features is None else Path(features),
+                        writes_page=True,
+                    )
                 return run
             resumed = has_state(run.folder)
             # What code the recipe names was allowed before the run was begun.
-            try:
+            with _undoing(refused if ranks.first else lambda: None):
                 trainer = Trainer(
                     *(run, ranks, watcher),
                     resumed=resumed,
@@ -296,10 +320,6 @@ def _train(
                     allow_code=True,
                     writes_page=True,
                 )
-            except TwlError:
-                if ranks.first:
-                    refused()
-                raise
             with _advice(run):
                 trainer.train(should_stop)
         except InterruptedRunError:
@@ -309,6 +329,16 @@ def _train(
                 run.discard()
             raise
         return trainer.run
+
+
+@contextmanager
+def _undoing(refused: Callable[[], None]) -> Iterator[None]:
+    """What was written before a run is known to go on is taken back where it does not."""
+    try:
+        yield
+    except BaseException:
+        refused()
+        raise
 
 
 @contextmanager

@@ -202,6 +202,7 @@ class Trainer:
             self._take_up()
             if self._is_done() and ranks.first:
                 watcher.noted("nothing is left to train", "a larger {epochs} goes on")
+                self.run.write_metrics(self.progress.history)  # which may have been removed
 
     def _is_done(self) -> bool:
         return self.progress.epoch >= self.run.recipe.schedule.epochs
