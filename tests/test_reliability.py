@@ -78,7 +78,7 @@ import os, random, signal, sys, time
 import torch
 from pathlib import Path
 from twlcli.features import extract
-from twlcli.features.cache import summaries
+from twlcli.features.kept import summaries
 from twlcli.recipe import read_recipe
 from twlcli.training.run import train
 

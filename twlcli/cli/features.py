@@ -13,7 +13,7 @@ from twlcli.cli.printable import echo
 from twlcli.errors import TwlError
 
 if TYPE_CHECKING:
-    from twlcli.features.cache import CacheSummary
+    from twlcli.features.kept import CacheSummary
 
 _DAY = 24 * 60 * 60  # seconds
 
@@ -43,7 +43,8 @@ def show(folder: Folder = None) -> None:
     from rich.table import Table
 
     from twlcli.cli.console import err, out, print_table
-    from twlcli.features.cache import default_folder, summaries
+    from twlcli.features.cache import default_folder
+    from twlcli.features.kept import summaries
 
     place = _there(folder) or default_folder()
     found = summaries(place)
@@ -83,7 +84,7 @@ def prune(
     Example: twl features prune --unused 7
     """
     from twlcli.features.cache import default_folder
-    from twlcli.features.cache import prune as remove
+    from twlcli.features.kept import prune as remove
 
     place = _there(folder) or default_folder()
     removed, in_use = remove(place, unused_since=time.time() - _DAY * unused)

@@ -13,30 +13,23 @@ what the index names is whole. Several processes may add to a cache at once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twlcli.errors import TwlError
+from twlcli.features.about import About
 from twlcli.images.identity import Identity
-from twlcli.io import locked_folder, parse_json, read_short_text, write_errors, write_whole
-from twlcli.model.preprocessing import Preprocessing
+from twlcli.io import locked_folder, write_errors, write_whole
 from twlcli.stores.folders import cache_folder
 
-_FORMAT = 1  # to be raised when features would be computed or kept differently
-_ABOUT, _INDEX, _ROWS = "about.json", "index.sqlite", "features.f32"
+ABOUT_NAME, INDEX_NAME, ROWS_NAME = "about.json", "index.sqlite", "features.f32"
 NETWORK_NAME = "network.onnx"
 _TABLE = """CREATE TABLE IF NOT EXISTS images (
     path BLOB NOT NULL, view INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -45,87 +38,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS images (
 _WAIT = 60.0  # seconds for another process to write its rows
 _ABANDONED = 24 * 60 * 60.0  # seconds
 _AT_ONCE = 1024  # rows copied in one go
-_KEY = re.compile(r".+-[0-9a-f]{16}")
 
 Key = tuple[bytes, int]  # an image's absolute path and the number of the view
-
-
-@dataclass(frozen=True)
-class About:
-    """What features are of.
-
-    Attributes:
-        backbone: the network's name.
-        weights: SHA-256 of its parameters and buffers but for the head's, in hexadecimal.
-        preprocessing: how images become its input.
-        precision: of the network, such as `float32`.
-        width: D, the features of an image.
-        response: of code of the user's own, what it makes of some images, roughly: code may change
-            and leave the weights as they are. Empty for other networks.
-    """
-
-    backbone: str
-    weights: str
-    preprocessing: Preprocessing
-    precision: str
-    width: int
-    response: str = ""
-
-    @property
-    def key(self) -> str:
-        """The name of its folder."""
-        text = json.dumps([_FORMAT, self._fields()], sort_keys=True)
-        name = self.backbone.replace(":", "-").replace("/", "-")
-        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-    def to_json(self) -> str:
-        """As `from_json` reads it."""
-        return json.dumps({"format": _FORMAT, **self._fields()}, indent=1) + "\n"
-
-    def _fields(self) -> dict[str, Any]:
-        return {**asdict(self), "preprocessing": self.preprocessing.fields()}
-
-    @classmethod
-    def from_json(cls, text: str) -> About:
-        """Read what `to_json` gives.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        try:
-            values = dict(parse_json(text))
-            if values.pop("format") != _FORMAT:
-                raise ValueError("it is of another version of twl")
-            form = dict(values.pop("preprocessing"))
-            for name in ("mean", "std"):
-                form[name] = tuple(form[name])
-            about = cls(preprocessing=Preprocessing(**form), **values)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(str(error)) from error
-        if not (type(about.width) is int and about.width > 0):
-            raise ValueError(f"width is {about.width!a}")
-        return about
-
-
-@dataclass(frozen=True)
-class CacheSummary:
-    """One network's features on disk.
-
-    Attributes:
-        folder: theirs.
-        about: what they are of; None where `about.json` is damaged or of another version of twl.
-        images: that have features.
-        rows: of features, of all views and with those that were replaced.
-        size: of the folder, bytes.
-        used: when it was last opened, seconds since 1970.
-    """
-
-    folder: Path
-    about: About | None
-    images: int
-    rows: int
-    size: int
-    used: float
 
 
 def default_folder() -> Path:
@@ -162,12 +76,12 @@ class FeatureCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             held.enter_context(locked_folder(self.folder, shared=True))
             self._remove_abandoned()
-            write_whole(self.folder / _ABOUT, lambda file: file.write(about.to_json().encode()))
-            self._rows = os.open(self.folder / _ROWS, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            write_whole(self.folder / ABOUT_NAME, lambda file: file.write(about.to_json().encode()))
+            self._rows = os.open(self.folder / ROWS_NAME, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             held.callback(os.close, self._rows)
-            self._index = _connect(self.folder / _INDEX)
+            self._index = connect(self.folder / INDEX_NAME)
             held.callback(self._index.close)
-            with _index_errors(self.folder / _INDEX), self._transaction():
+            with index_errors(self.folder / INDEX_NAME), self._transaction():
                 self._forget_lost()
             self._known = self._read_index()
             self._held = held.pop_all()
@@ -210,7 +124,7 @@ class FeatureCache:
             TwlError: the disk is full, or another process does not let go of the index.
         """
         row_bytes = 4 * self.about.width
-        with write_errors(self.folder), _index_errors(self.folder / _INDEX), self._transaction():
+        with write_errors(self.folder), index_errors(self.folder / INDEX_NAME), self._transaction():
             self._forget_lost()
             ((first,),) = self._index.execute("SELECT ifnull(max(place) + 1, 0) FROM images")
             os.lseek(self._rows, first * row_bytes, os.SEEK_SET)
@@ -233,7 +147,9 @@ class FeatureCache:
         if not len(places):
             return
         count = os.fstat(self._rows).st_size // (4 * self.about.width)
-        rows = np.memmap(self.folder / _ROWS, np.float32, mode="r", shape=(count, self.about.width))
+        rows = np.memmap(
+            self.folder / ROWS_NAME, np.float32, mode="r", shape=(count, self.about.width)
+        )
         for start in range(0, len(places), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             out[part] = rows[places[part]]
@@ -257,7 +173,7 @@ class FeatureCache:
 
     def _read_index(self) -> dict[Key, tuple[tuple[int, int], int]]:
         """What the index names."""
-        with _index_errors(self.folder / _INDEX):
+        with index_errors(self.folder / INDEX_NAME):
             rows = self._index.execute("SELECT path, view, size, mtime_ns, place FROM images")
             return {
                 (path, view): ((size, mtime_ns), place)
@@ -268,102 +184,13 @@ class FeatureCache:
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 
-def summaries(folder: Path) -> list[CacheSummary]:
-    """What is in a cache, by the names of the networks; what is not twl's is left out."""
-    found = []
-    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
-        about = _about(each)
-        if about is None and not _is_damaged(each):
-            continue
-        images = rows = 0
-        if about is not None:
-            with suppress(TwlError):
-                images, rows = _counted(each / _INDEX)
-        size = sum(file.stat().st_size for file in each.iterdir() if file.is_file())
-        # What twl opens it writes anew; an index alone, where about.json is gone.
-        dated = each / _ABOUT if (each / _ABOUT).exists() else each / _INDEX
-        used = dated.stat().st_mtime
-        found.append(CacheSummary(each, about, images, rows, size, used))
-    return found
-
-
-def _counted(path: Path) -> tuple[int, int]:
-    """The images and rows of an index.
-
-    Raises:
-        TwlError: it is none.
-    """
-    index = _connect(path)
-    try:
-        with _index_errors(path):
-            query = "SELECT count(DISTINCT path), ifnull(max(place) + 1, 0) FROM images"
-            ((images, rows),) = index.execute(query)
-    finally:
-        index.close()
-    return images, rows
-
-
-def prune(folder: Path, *, unused_since: float) -> tuple[list[CacheSummary], list[CacheSummary]]:
-    """Remove the features of networks that were not used for long from a cache.
-
-    Args:
-        folder: of the cache.
-        unused_since: seconds since 1970; what was last used before is removed.
-
-    Returns:
-        What was removed, and what was to be but is in use.
-
-    Raises:
-        TwlError: something cannot be removed.
-    """
-    removed, in_use = [], []
-    for summary in summaries(folder):
-        if summary.used >= unused_since:
-            continue
-        with ExitStack() as held:
-            try:
-                held.enter_context(locked_folder(summary.folder))
-            except TwlError:
-                in_use.append(summary)
-                continue
-            with write_errors(summary.folder):
-                shutil.rmtree(summary.folder)
-            removed.append(summary)
-    return removed, in_use
-
-
-def _about(folder: Path) -> About | None:
-    """What a folder of a cache is of; None where it is none of twl's."""
-    try:
-        about = About.from_json(read_short_text(folder / _ABOUT))
-    except (OSError, ValueError):
-        return None
-    return about if about.key == folder.name else None
-
-
-def _is_damaged(folder: Path) -> bool:
-    """Whether a folder holds features of a network that cannot be told any more.
-
-    It has the name, the rows and the index of one, and nothing but what a cache has.
-    """
-    if not _KEY.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
-        return False
-    try:
-        names = {file.name for file in folder.iterdir()}
-    except OSError:
-        return False
-    indexes = {f"{_INDEX}{end}" for end in ("", "-wal", "-shm", "-journal")}
-    others = names - indexes - {_ABOUT, _ROWS, NETWORK_NAME}
-    return {_INDEX, _ROWS} <= names and all(re.fullmatch(r"\..*\.tmp", each) for each in others)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """The index, with its table.
 
     Raises:
         TwlError: it is not one, or cannot be opened.
     """
-    with _index_errors(path):
+    with index_errors(path):
         connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -390,7 +217,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _index_errors(path: Path) -> Iterator[None]:
+def index_errors(path: Path) -> Iterator[None]:
     """SQLite's errors in one line."""
     try:
         yield

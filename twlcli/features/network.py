@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from twlcli.errors import ModelError, RecipeError
-from twlcli.features.cache import About
+from twlcli.features.about import About
 from twlcli.io import replacing
 from twlcli.labels import Vocabulary
 from twlcli.model.backbones import last_layer

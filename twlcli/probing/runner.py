@@ -13,7 +13,8 @@ from torch import nn
 from twlcli.annotations.annotations import Annotations
 from twlcli.errors import InterruptedRunError
 from twlcli.features import network as networks
-from twlcli.features.cache import About, FeatureCache
+from twlcli.features.about import About
+from twlcli.features.cache import FeatureCache
 from twlcli.features.extract import Extracted, Stopped, extract
 from twlcli.model.backbones import build_backbone
 from twlcli.model.checkpoint import load_checkpoint

@@ -19,7 +19,8 @@ from twlcli.annotations.split import stratified_folds
 from twlcli.annotations.summary import in_one_line
 from twlcli.errors import InterruptedRunError, ModelError, RecipeError, TwlError
 from twlcli.features import network as networks
-from twlcli.features.cache import About, FeatureCache, default_folder
+from twlcli.features.about import About
+from twlcli.features.cache import FeatureCache, default_folder
 from twlcli.features.extract import Extracted, Stopped, extract
 from twlcli.heads.cross_validation import PENALTIES, HeadProblem, Loss, Tried, try_penalties
 from twlcli.heads.lbfgs import Solution
