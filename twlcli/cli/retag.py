@@ -13,7 +13,7 @@ import typer
 from twlcli.cli import options as shared
 from twlcli.cli import tag_options as options
 from twlcli.cli.printable import say
-from twlcli.cli.tag import pages, refuse, sidecars_of, tables_of
+from twlcli.cli.tag_outputs import pages, refuse, sidecars_of, tables_of
 from twlcli.errors import TwlError
 from twlcli.io import is_address
 

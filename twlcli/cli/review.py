@@ -78,8 +78,9 @@ def review(
     Example: twl review voc.onnx photos/ --out review.html
     """
     from twlcli.annotations.detect import read_with
-    from twlcli.cli.tag import standard_input, terminable
+    from twlcli.cli.tag import standard_input
     from twlcli.cli.tag_report import TagReport
+    from twlcli.cli.termination import terminable
     from twlcli.images.decoding import MAX_PIXELS, Decoding
     from twlcli.labels import counted
     from twlcli.scoring.score_table import is_score_table
