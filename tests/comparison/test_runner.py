@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from twlcli.comparison import runner as module
+from twlcli.comparison.images import ComparedImages
 from twlcli.comparison.plan import Plan, Training, candidates_of
-from twlcli.comparison.runner import SilentComparison, TrainedPlan, train_plan
+from twlcli.comparison.runner import TrainedPlan, train_plan
+from twlcli.comparison.watcher import SilentComparison
 from twlcli.errors import DivergedError, InterruptedRunError, ModelError, TwlError
 from twlcli.model.torch import pick_device
 from twlcli.recipe import Recipe
@@ -133,7 +135,7 @@ def test_rate_is_chosen_on_held_out_training_images(tmp_path, photographs, monke
     monkeypatch.setattr(module, "map_scores", fake_scores)
     monkeypatch.setattr(module, "Trainer", Faked)
     listener = Listener()
-    images = module._Images.of(what, Ranks(pick_device("cpu")))
+    images = ComparedImages.of(what, Ranks(pick_device("cpu")))
 
     def chosen() -> tuple[float, tuple[tuple[float, float], ...]]:
         training = module._Training(
@@ -232,21 +234,6 @@ def test_runs_on_other_images_are_refused(tmp_path, photographs):
             folder.rename(tmp_path / folder.name)
     with pytest.raises(TwlError, match=r"tuning/.*json: was trained on other images"):
         run(replace(tuned, limit=None))
-
-
-@pytest.mark.parametrize("limit", [8, 13, 25])
-def test_a_dry_run_has_images_of_every_label(tmp_path, photographs, limit):
-    images = module._Images.of(
-        plan(tmp_path / "out", photographs, ["bce"], limit=limit), Ranks(pick_device("cpu"))
-    )
-    for split, whole in (("train", 20), ("val", 10)):
-        rows = [row for row, name in enumerate(images.final) if name == split]
-        assert len(rows) == min(limit, whole)
-        assert (images.data.labels.select(rows).present_per_label() > 0).all()
-        assert {images.data.splits[row] for row in rows} == {split}
-    assert images.train_count == min(limit, 20)
-    tuned = [row for row, name in enumerate(images.tuning) if name != "unused"]
-    assert tuned == [row for row, name in enumerate(images.final) if name == "train"]
 
 
 @pytest.mark.parametrize("rate", [0.1, None])

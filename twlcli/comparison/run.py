@@ -27,7 +27,7 @@ from twlcli.runs.resolve import Settings, resolved_recipe
 from twlcli.runs.run_folder import check_network, check_place, read_data
 
 if TYPE_CHECKING:
-    from twlcli.comparison.runner import ComparisonWatcher
+    from twlcli.comparison.watcher import ComparisonWatcher
 
 JSON_NAME, PAGE_NAME, PLOTS_NAME = "compare.json", "compare.html", "plots"
 
@@ -133,7 +133,8 @@ def compare(
         check_network(candidate.recipe)
     read_data(base.data)
     with needs_extra("comparing", "train"):
-        from twlcli.comparison.runner import SilentComparison, train_plan
+        from twlcli.comparison.runner import train_plan
+        from twlcli.comparison.watcher import SilentComparison
         from twlcli.training.devices import joined_ranks
 
     told = watcher or SilentComparison()

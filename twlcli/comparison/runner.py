@@ -17,22 +17,19 @@ compared is the last epoch; as in every run, the weights that are kept are those
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twlcli.annotations.annotations import Annotations
-from twlcli.annotations.split import hold_out_images
+from twlcli.comparison.images import ComparedImages
 from twlcli.comparison.kept import (
     check_code,
     check_recipe,
@@ -45,7 +42,8 @@ from twlcli.comparison.kept import (
 )
 from twlcli.comparison.plan import GRID_FACTORS, Candidate, Plan, Training
 from twlcli.comparison.result import History, RunScores, Trained
-from twlcli.errors import AnnotationError, DivergedError, TwlError
+from twlcli.comparison.watcher import ComparisonWatcher
+from twlcli.errors import DivergedError, TwlError
 from twlcli.inference.scored import ScoredImages
 from twlcli.io import (
     check_not_compressed,
@@ -63,43 +61,9 @@ from twlcli.scoring.evaluation import map_scores
 from twlcli.training.devices import Ranks
 from twlcli.training.frozen import train_frozen
 from twlcli.training.trainer import Trainer
-from twlcli.training.watcher import Silent, Watcher
 
 SCORES_NAME = "scores.npz"  # in a finished run's folder
 _MOST_RATES = 7  # of a grid that grows
-_TUNING_SHARE = 0.2  # of the training images that choose the rate
-
-
-class ComparisonWatcher(Watcher, Protocol):
-    """What a comparison tells whoever shows its progress; only the first rank does."""
-
-    def planned(self, plan: Plan) -> None:
-        """The data are open, and the first training begins."""
-
-    def training_began(self, training: Training, epochs: int) -> None:
-        """A training of so many epochs begins, or goes on where it was interrupted."""
-
-    def training_ended(self, training: Training, scores: Mapping[str, float]) -> None:
-        """It ended with these scores, now or in an earlier call."""
-
-    def resampled(self, runs: int) -> None:
-        """So many more of the runs are scored on resampled images."""
-
-
-class SilentComparison(Silent):
-    """A `ComparisonWatcher` that says nothing."""
-
-    def planned(self, plan: Plan) -> None:
-        """Say nothing."""
-
-    def training_began(self, training: Training, epochs: int) -> None:
-        """Say nothing."""
-
-    def training_ended(self, training: Training, scores: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def resampled(self, runs: int) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +96,7 @@ def train_plan(
         InterruptedRunError: `should_stop` returned True; the same call continues.
         TwlError: the folder holds runs of another recipe or other images, or what training raises.
     """
-    images = _Images.of(plan, ranks)
+    images = ComparedImages.of(plan, ranks)
     if ranks.first:
         watcher.planned(plan)
     trained = []
@@ -170,69 +134,6 @@ def _tidied(plan: Plan, ranks: Ranks) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Images:
-    """The images of all runs with their splits: for the runs, and for choosing a rate."""
-
-    data: Annotations
-    final: tuple[str, ...]
-    tuning: tuple[str, ...]
-    train_count: int
-
-    @classmethod
-    def of(cls, plan: Plan, ranks: Ranks) -> _Images:
-        """Split the data of the plan's recipes; one rank does, the others are told."""
-        images: _Images = ranks.gather(cls._made(plan) if ranks.first else None)[0]
-        return images
-
-    @classmethod
-    def _made(cls, plan: Plan) -> _Images:
-        with write_errors(plan.folder):
-            plan.folder.mkdir(parents=True, exist_ok=True)
-        whole = Run(plan.folder, plan.candidates[0].recipe)
-        data = whole.data()
-        both = whole.split_data(data)
-        _check_scorable(both[1])
-        train, validation = (_at_most(plan.limit, part) for part in both)
-        train_split, validation_split = whole.splits
-        final = dict.fromkeys(train.images, train_split)
-        tuning = dict(final)
-        final |= dict.fromkeys(validation.images, validation_split)
-        held = hold_out_images(train, fraction=_TUNING_SHARE, seed=0)
-        tuning |= {train.images[row]: validation_split for row in held}
-        return cls(
-            data,
-            tuple(final.get(name, "unused") for name in data.images),
-            tuple(tuning.get(name, "unused") for name in data.images),
-            len(train),
-        )
-
-    @cached_property
-    def tuning_digest(self) -> str:
-        """What identifies the images that choose a rate."""
-        lines = map("\t".join, zip(self.data.images, self.tuning, strict=True))
-        text = "\n".join(lines).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(text).hexdigest()
-
-
-def _check_scorable(validation: Annotations) -> None:
-    """Raise AnnotationError where there is nothing that losses could be compared by."""
-    labels = validation.labels
-    if not (labels.present_per_label() * labels.absent_per_label()).any():
-        raise AnnotationError(
-            f"{validation.source}: no label is present in some validation images and known to be "
-            "absent from others, so that there is no mAP@class to compare"
-        )
-
-
-def _at_most(limit: int | None, part: Annotations) -> Annotations:
-    """A stratified sample of the images, or all where there are no more than the limit."""
-    if limit is None or len(part) <= limit:
-        return part
-    alone = replace(part, groups=())  # a group may be larger than the limit
-    return part.select(hold_out_images(alone, fraction=limit / len(part), seed=0))
-
-
-@dataclass(frozen=True)
 class _Scores:
     """The scores of a finished run, as its folder holds them."""
 
@@ -256,7 +157,7 @@ class _Training:
 
     plan: Plan
     candidate: Candidate
-    images: _Images
+    images: ComparedImages
     ranks: Ranks
     watcher: ComparisonWatcher
     should_stop: Callable[[], bool]
