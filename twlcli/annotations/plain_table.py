@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -25,20 +25,18 @@ from twlcli.annotations.builder import (
     normal_split,
     on_share,
 )
-from twlcli.annotations.categories import Categories
 from twlcli.annotations.csv_cells import text_of_cell
 from twlcli.annotations.csv_layout import Layout, iterate_rows
-from twlcli.annotations.encoding import open_text
 from twlcli.annotations.marks import MISSING
 from twlcli.annotations.names import Names
-from twlcli.annotations.rows import BLANKS, SHEET, long_cells
+from twlcli.annotations.plain_cells import Column, NotPlainError, blocks
+from twlcli.annotations.rows import BLANKS, SHEET
 from twlcli.annotations.rules import Rules
 from twlcli.annotations.separators import CALLS, SEPARATORS, Separator, find_separator
 from twlcli.annotations.split_columns import split_name
 from twlcli.errors import AnnotationError
 from twlcli.labels import MOST_LABELS, why_no_label
 
-_CHARACTERS = 1 << 18  # read at a time
 _SAMPLE_ROWS = 1000  # that show what separates labels
 _NONE = -1  # in place of the column of a label that is empty
 
@@ -47,10 +45,6 @@ _OF_A_PROGRAM = re.compile(rf"\s*(?:[\[({{]|b[\"']|{CALLS})")
 _NUMBERS = re.compile(r"[-\d.\s,;|]+")
 _NUMBER = re.compile(r"-?[1-9][0-9]*|0")
 _BITS = re.compile(r"[01]*")
-
-
-class _NotPlainError(Exception):
-    """Something for which rows have to be looked at one by one."""
 
 
 def add_plain(builder: AnnotationBuilder, path: Path, layout: Layout) -> bool:
@@ -83,7 +77,7 @@ def add_plain(builder: AnnotationBuilder, path: Path, layout: Layout) -> bool:
     try:
         table = _Rows(path, layout)
         table.read()
-    except (AnnotationError, csv.Error, _NotPlainError):
+    except (AnnotationError, csv.Error, NotPlainError):
         return False  # whatever is wrong, who reads row by row knows its line
     table.hand_over(builder)
     return True
@@ -102,8 +96,8 @@ class _Rows:
         self.hashes: list[NDArray[np.int64]] = []  # of images
         self.lengths: list[NDArray[np.int64]] = []  # labels of each row
         self.entries: list[NDArray[np.int32]] = []  # their columns
-        self.splits = _Column(partial(_split_of_cell, layout))
-        self.groups = _Column(_group_of_cell)
+        self.splits = Column(partial(_split_of_cell, layout))
+        self.groups = Column(_group_of_cell)
 
     def _separator(self) -> str:
         """What the first rows say; `_check_label` sees that all others say nothing else."""
@@ -112,16 +106,16 @@ class _Rows:
         cells = [(line, cells[place]) for (line, cells), _ in rows]
         separator = find_separator(cells, of=self.path, may_be_blank=False)
         if separator.text not in SEPARATORS or separator.notes:
-            raise _NotPlainError
+            raise NotPlainError
         return separator.text
 
     def read(self) -> None:
         """Read all rows.
 
         Raises:
-            _NotPlainError, AnnotationError, csv.Error: some are not plain, or something is wrong.
+            NotPlainError, AnnotationError, csv.Error: some are not plain, or something is wrong.
         """
-        for cells in _blocks(self.path, self.layout):
+        for cells in blocks(self.path, self.layout):
             self._add_images(cells[self.layout.columns.image])
             self._add_labels(cells[self.layout.columns.labels[0]])
             self.splits.add(cells, self.layout.columns.split)
@@ -132,18 +126,18 @@ class _Rows:
 
     def _add_images(self, images: Sequence[str]) -> None:
         if self.layout.header[self.layout.columns.image] in images:
-            raise _NotPlainError
+            raise NotPlainError
         if "./" in "".join(images):
             images = list(map(normal_image, images))
         if "" in images or on_share(images):
-            raise _NotPlainError
+            raise NotPlainError
         self.names.append(Names.of(images))
         self.hashes.append(np.fromiter(map(hash, images), dtype=np.int64, count=len(images)))
 
     def _check_no_image_twice(self) -> None:
         hashes = np.sort(np.concatenate(self.hashes)) if self.hashes else np.empty(0, np.int64)
         if not len(hashes) or (hashes[1:] == hashes[:-1]).any():
-            raise _NotPlainError
+            raise NotPlainError
 
     def _add_labels(self, cells: Sequence[str]) -> None:
         written = self.separator.join(cells).split(self.separator)
@@ -182,7 +176,7 @@ class _Rows:
             or _OF_A_PROGRAM.match(label)
             or (_NUMBERS.fullmatch(text) and not _NUMBER.fullmatch(text))
         ):
-            raise _NotPlainError
+            raise NotPlainError
 
     def _check_no_vectors(self) -> None:
         """See that no cell may be a list of 1 and 0 with an entry for each label.
@@ -191,7 +185,7 @@ class _Rows:
         """
         numbers = [name for name in self.columns if name and _NUMBERS.fullmatch(name)]
         if numbers and (self._repeats() or all(map(_BITS.fullmatch, self.columns))):
-            raise _NotPlainError
+            raise NotPlainError
 
     def _repeats(self) -> bool:
         """Whether a row has a label twice."""
@@ -208,7 +202,7 @@ class _Rows:
         may_be_blank = not self.layout.columns.written_by_twl
         found = find_separator(whole, of=self.path, may_be_blank=may_be_blank)
         if found.text != self.separator:
-            raise _NotPlainError
+            raise NotPlainError
         return found
 
     def hand_over(self, builder: AnnotationBuilder) -> None:
@@ -233,33 +227,6 @@ class _Rows:
         )
 
 
-class _Column:
-    """The cells of a column with few different texts in it."""
-
-    def __init__(self, meaning: Callable[[str], str]) -> None:
-        self._meaning = meaning  # of what is written
-        self._number_of: dict[str, int] = {}
-        self._texts: dict[str, int] = {}
-        self._numbers: list[NDArray[np.int32]] = []
-
-    def add(self, cells: Sequence[Sequence[str]], place: int | None) -> None:
-        """Add those of some rows."""
-        if place is None:
-            return
-        for cell in dict.fromkeys(cells[place]):
-            if cell not in self._number_of:
-                text = self._meaning(cell)
-                self._number_of[cell] = self._texts.setdefault(text, len(self._texts))
-        numbers = map(self._number_of.__getitem__, cells[place])
-        self._numbers.append(np.fromiter(numbers, np.int32, len(cells[place])))
-
-    def whole(self, count: int) -> Categories:
-        """The texts of all rows; empty ones where there is no such column."""
-        if not self._numbers:
-            return Categories.repeated("", count)
-        return Categories(tuple(self._texts), np.concatenate(self._numbers))
-
-
 def _split_of_cell(layout: Layout, cell: str) -> str:
     assert layout.columns.split is not None
     name = text_of_cell(cell)
@@ -268,35 +235,3 @@ def _split_of_cell(layout: Layout, cell: str) -> str:
 
 def _group_of_cell(cell: str) -> str:
     return text_of_cell(cell.strip())
-
-
-def _blocks(path: Path, layout: Layout) -> Iterator[list[Sequence[str]]]:
-    """The columns of some thousands of rows at a time, of which each is one line."""
-    before = layout.rows_before
-    with long_cells(), open_text(path, layout.encoding) as file:
-        while text := file.read(_CHARACTERS):
-            text = (text + file.readline()).replace("\r\n", "\n").removesuffix("\n")
-            columns = _cut(text, layout.delimiter, len(layout.header))
-            if before:
-                before = 0
-                if tuple(column[0].strip() for column in columns) != layout.header:
-                    raise _NotPlainError
-                columns = [column[1:] for column in columns]
-            if columns[0]:
-                yield columns
-
-
-def _cut(text: str, delimiter: str, width: int) -> list[Sequence[str]]:
-    """The cells of lines, column by column."""
-    lines = text.split("\n")
-    if "\r" in text:
-        raise _NotPlainError
-    if '"' not in text:
-        if set(map(str.count, lines, repeat(delimiter))) != {width - 1}:
-            raise _NotPlainError
-        cells = text.replace("\n", delimiter).split(delimiter)
-        return [cells[place::width] for place in range(width)]
-    rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
-    if len(rows) != len(lines) or set(map(len, rows)) != {width}:
-        raise _NotPlainError
-    return list(zip(*rows, strict=True))
