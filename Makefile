@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-consumers test-ray lint types audit docs reference clean
+.PHONY: demo test test-docs test-consumers test-ray lint types audit docs reference clean
 
 demo: $(VENV)/.train
 	rm -rf $(DEMO)
@@ -38,8 +38,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# The commands of the README and of the pages, as they are typed.
+test-docs: $(VENV)/.test
+	$(BIN)/pytest tests/test_docs.py -m docs
+
 # What other programs make of exported models: OpenVINO and transformers, added to the environment.
 # Models of OpenVINO that end in another order than they began leave a stack for signals that is gone.
+# They come after the pages' commands, whose environment they add to.
+$(VENV)/.consumers: | $(filter test-docs,$(MAKECMDGOALS))
 test-consumers: $(VENV)/.consumers
 	$(BIN)/pytest tests/exporting tests/model/foreign -m consumers
 

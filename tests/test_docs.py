@@ -67,6 +67,7 @@ on_bash = pytest.mark.skipif(sys.platform == "win32", reason="the pages are type
 
 
 @on_bash
+@pytest.mark.docs
 @pytest.mark.parametrize("page", TESTED, ids=name_of)
 def test_blocks_run(page, reader):
     for block in blocks_of(page):

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from twlcli.training.step import Stepper
 STEPS = 3
 
 
-def stepper(net: nn.Module, *settings: str) -> Stepper:
+def stepper(net: nn.Module, *settings: str, device: torch.device = CPU) -> Stepper:
     settings = (
         "optimizer.learning_rate=0.5",
         "optimizer.clip=1",
@@ -21,7 +23,7 @@ def stepper(net: nn.Module, *settings: str) -> Stepper:
         "schedule.batch_size=10",
         *settings,
     )
-    return Stepper(net, Recipe().with_settings(settings), Preprocessing(8, 8), Ranks(CPU))
+    return Stepper(net, Recipe().with_settings(settings), Preprocessing(8, 8), Ranks(device))
 
 
 def gradients(net: nn.Module) -> list[Tensor]:
@@ -119,8 +121,8 @@ def test_what_a_gpu_would_be_waited_for_is_found(wait):
 
 
 # WARP and RML compare as many pairs as there are present labels, which the device has to tell.
-@pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"warp", "rml"}))
-@pytest.mark.parametrize(
+without_waiting = pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"warp", "rml"}))
+with_settings = pytest.mark.parametrize(
     "settings",
     [
         (),
@@ -130,6 +132,10 @@ def test_what_a_gpu_would_be_waited_for_is_found(wait):
         ("train.checkpoint_activations=true",),
     ],
 )
+
+
+@without_waiting
+@with_settings
 def test_no_step_waits_for_the_device(monkeypatch, loss, settings):
     monkeypatch.setattr(targets, "_NOT_WAITED_FOR", ("cpu", "cuda"))  # as a GPU checks targets
     block = nn.Sequential(nn.BatchNorm2d(3))
@@ -138,3 +144,16 @@ def test_no_step_waits_for_the_device(monkeypatch, loss, settings):
     with NothingIsWaitedFor():
         losses = [one(images, step, STEPS) for step in range(STEPS)]
     assert torch.stack(losses).isfinite().all()
+
+
+@without_waiting
+@with_settings
+def test_all_of_a_step_is_on_its_device(monkeypatch, loss, settings):
+    """As on a GPU: what is elsewhere is refused, and no value can be asked for."""
+    monkeypatch.setattr(torch, "autocast", lambda *values, **named: nullcontext())
+    net = nn.Sequential(nn.Sequential(nn.BatchNorm2d(3)), network())
+    one = stepper(net, f"loss.name={loss}", *settings, device=torch.device("meta"))
+    losses = [one(batch(), step, STEPS) for step in range(STEPS)]
+    assert {each.device.type for each in losses} == {"meta"}
+    with pytest.raises(RuntimeError, match="device"):
+        losses[0].reshape(1) + torch.ones(1)
