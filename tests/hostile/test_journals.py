@@ -182,7 +182,7 @@ def test_sqlite_deletes_no_file_that_a_rollback_journal_names(path, tmp_path):
         if check:
             refused(path, "is not twl's, whose journals have no such file; delete it")
         else:
-            sqlite3.connect(path).execute("SELECT * FROM rows").fetchall()
+            changed(path, "SELECT * FROM rows")
         assert precious.exists() == check
 
 
