@@ -381,8 +381,12 @@ def test_a_frozen_run_and_the_one_after_it_are_continued_by_the_same_command(
     assert again.exit_code == 0, again.output
     assert f"continuing {out}" in again.stderr
     assert f'weights = "{tmp_path / "run-head"}"' in Path("run/recipe.toml").read_text()
-    other = train(photographs, *given, "--loss", "bce")
-    assert other.exit_code == 2 and "--loss is bce; the run began with two-way" in other.stderr
+    for changed, says in (
+        (["--loss", "bce"], "--loss is bce; the run began with two-way"),
+        (["--views", 2], "--views is 2; the run began with 1"),
+    ):
+        other = train(photographs, *given, *changed)
+        assert other.exit_code == 2 and says in other.stderr
     shutil.rmtree(out)
     other = train(photographs, *given, "--loss", "bce")
     assert other.exit_code == 2 and "--loss is bce; the run began with two-way" in other.stderr

@@ -115,3 +115,20 @@ def test_arrays_of_other_shapes_or_without_names_are_no_scores(tmp_path):
         np.savez(path, **arrays)
         with pytest.raises(TwlError, match="not a file of scores"):
             read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"), [(0x01, "is encrypted"), (0x20, "compressed patched data")]
+)
+def test_an_archive_that_asks_for_what_there_is_not_is_one_line(tmp_path, flags, says):
+    path = tmp_path / "scores.npz"
+    np.savez(path, images=np.array(["a.jpg"]), labels=np.array(["dog"]))
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + place] |= flags
+            at = content.find(mark, at + 1)
+    path.write_bytes(content)
+    with pytest.raises(TwlError, match=f"scores.npz: not a file of scores .*{says}"):
+        read_scores(path)

@@ -22,10 +22,9 @@ from twlcli.images.preprocess import load_crop
 from twlcli.inference.scored import ScoredImages, score_images
 from twlcli.losses import two_way_loss
 from twlcli.metrics import average_precision_per_label
-from twlcli.model.checkpoint import load_checkpoint
+from twlcli.model.checkpoint import load_checkpoint, read_spec
 from twlcli.model.torch import TorchPredictor, normalise, to_unit
 from twlcli.report.run import evaluate
-from twlcli.runs.run_folder import Run
 from twlcli.runs.seen import hashes_of, seen_among
 from twlcli.scoring.evaluation import map_scores
 from twlcli.scoring.scores_file import read_scores
@@ -188,14 +187,60 @@ def test_a_head_of_other_training_images_is_no_resume(
     assert resume(folder, photographs, device="cpu", features=features).history()
 
 
-def test_a_damaged_file_of_the_folds_says_what_to_do(found, features, tmp_path):
+def test_corrections_change_labels_and_bring_images_and_no_more(
+    found, photographs, features, tmp_path
+):
     folder = shutil.copytree(found.folder, tmp_path / "run")
-    (folder / "cross_validated.npz").write_bytes(b"PK\x03\x04")
-    with pytest.raises(TwlError, match="remove the file: `resume` writes it again"):
-        resume(folder, device="cpu", features=features)
-    (folder / "cross_validated.npz").unlink()
-    resume(folder, device="cpu", features=features)
-    assert read_scores(folder / "cross_validated.npz").images
+    shutil.copy(photographs.with_name("0.png"), photographs.with_name("new.png"))
+    corrections, fewer = tmp_path / "c.csv", photographs.with_name("one_less.csv")
+    lines = photographs.read_text().splitlines(keepends=True)
+    fewer.write_text("".join(lines[:-1]))
+
+    def corrected(text: str) -> int:
+        corrections.write_text(f"image,label,verdict\n{text}")
+        settings = {"data.corrections": str(corrections)}
+        run = resume(folder, photographs, settings=settings, device="cpu", features=features)
+        images: int = read_spec(run.checkpoint).provenance["seen"]["training"]["images"]
+        return images
+
+    assert corrected("1.png,red,present\n") == 20
+    with pytest.raises(ModelError, match="its training images are not those that the run began"):
+        resume(folder, fewer, device="cpu", features=features)
+    assert corrected("new.png,red,present\n") == 21
+    with pytest.raises(ModelError, match="its training images are not those that the run began"):
+        resume(folder, fewer, device="cpu", features=features)
+    run = resume(
+        folder, photographs, settings={"data.corrections": ""}, device="cpu", features=features
+    )
+    assert run.history() == found.history()
+
+
+def test_the_head_s_folder_lies_beside_the_one_that_a_point_names(
+    photographs, tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here-head").mkdir()
+    (tmp_path / "here-head" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", "../here"):
+        with pytest.raises(TwlError, match="here-head: is not empty, and not a run"):
+            train(photographs, out=out, settings=SETTINGS, then_finetune=True, device="cpu")
+
+
+def test_an_image_that_is_repaired_is_no_longer_said_to_be_unreadable(
+    photographs, features, tmp_path
+):
+    table = Path(shutil.copytree(photographs.parent, tmp_path / "set")) / photographs.name
+    whole = table.with_name("1.png").read_bytes()
+    table.with_name("1.png").write_bytes(b"none")
+    given: dict[str, Any] = {"device": "cpu", "features": features}
+    run = train(table, out=tmp_path / "run", settings=SETTINGS, **given)
+    assert len(run.unreadable()) == 1
+    table.with_name("1.png").write_bytes(whole)
+    asked = iter([False] * 3)
+    with pytest.raises(InterruptedRunError):
+        resume(run.folder, should_stop=lambda: next(asked, True), **given)
+    assert resume(run.folder, **given).unreadable() == ()
 
 
 def test_the_same_training_again_leaves_a_head_that_is_there(
@@ -225,9 +270,11 @@ def test_the_same_training_again_leaves_a_head_that_is_there(
     assert notes == ["nothing is left to train"]
     with pytest.raises(RecipeError, match=r"loss\.name is bce; the run began with two-way"):
         again(**{"loss.name": "bce"})
+    for key, value in (("frozen.penalty", 1.0), ("data.corrections", "c.csv")):
+        with pytest.raises(RecipeError, match=f"{key} is .*; the run began with .*another `out`"):
+            again(**{key: value})
+    again(**{"train.workers": 0, "schedule.epochs": 3})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    again(**{"frozen.penalty": 1.0})
-    assert [record["penalty"] for record in Run.open(folder).history()] == [1.0]
 
 
 def test_a_resume_that_is_refused_leaves_the_run_as_it_was(found, photographs, features, tmp_path):

@@ -26,6 +26,10 @@ CHANGEABLE = (
     *("train.workers", "train.threads", "train.save_minutes", "train.checkpoint_activations"),
     *("frozen.views", "frozen.folds", "frozen.penalty", "frozen.tolerance"),
 )
+# Of a whole network that begins with a frozen one's head: all that does not make another head.
+CHANGEABLE_BUT_HEAD = tuple(key for key in CHANGEABLE if not key.startswith("frozen."))
+# Of a head that is there: what it does not depend on.
+CHANGEABLE_OF_HEAD = tuple(key for key in CHANGEABLE if key.startswith(("schedule.", "train.")))
 
 
 def resolved_recipe(
@@ -103,19 +107,22 @@ def continued_recipe(
     return recipe.with_settings(changes)
 
 
-def same_recipe(recipe: Recipe, wanted: Recipe) -> Recipe:
+def same_recipe(
+    recipe: Recipe, wanted: Recipe, *, changeable: Collection[str] = CHANGEABLE
+) -> Recipe:
     """A run's recipe, to continue it by the command that began it.
 
     Args:
         recipe: the run's.
         wanted: what the command asks for; what may change when a run is resumed is taken from it.
+        changeable: the keys that may.
 
     Raises:
         RecipeError: it asks for another training.
     """
     own, changes = recipe.values(), []
     for key, value in wanted.values().items():
-        if key in CHANGEABLE:
+        if key in changeable:
             section, _, name = key.partition(".")
             changes.append(Setting(section, name, value, key))
         elif value != own[key] and not (key in _DECIDED and not value):

@@ -30,6 +30,7 @@ from twlcli.annotations.builder import normal_split, normal_splits
 from twlcli.annotations.categories import Categories
 from twlcli.annotations.csv_cells import image_of_cell, rows_of_images, text_of_cell
 from twlcli.annotations.detect import read_with
+from twlcli.annotations.encoding import readable
 from twlcli.annotations.groups import with_note_of_parted_groups
 from twlcli.annotations.read_options import WHAT, ReadOptions
 from twlcli.annotations.split import hold_out_images
@@ -174,8 +175,11 @@ class Run:
         return tuple(records)
 
     def write_unreadable(self, reasons: Iterable[str]) -> None:
-        """Write which training images were left out, and why."""
-        text = "".join(f"{reason}\n" for reason in sorted(reasons))
+        """Write which training images were left out, and why; without any, no file is there."""
+        if not (reasons := sorted(reasons)):
+            (self.folder / "unreadable.txt").unlink(missing_ok=True)
+            return
+        text = "".join(f"{reason}\n" for reason in reasons)
         data = text.encode("utf-8", "surrogateescape")
         write_whole(self.folder / "unreadable.txt", lambda file: file.write(data))
 
@@ -214,7 +218,7 @@ class Run:
     @property
     def has_splits(self) -> bool:
         """Whether it is recorded which split each image is in; else the data say it."""
-        return (self.folder / SPLITS_NAME).is_file()
+        return (self.folder / SPLITS_NAME).exists()
 
     def remove_splits(self) -> None:
         """Forget which split each image is in."""
@@ -326,7 +330,7 @@ def _read_splits(path: Path) -> dict[str, str]:
     """
     split_of: dict[str, str] = {}
     _check_size(path)
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with readable(path), path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.DictReader(file)
         try:
             for row in rows:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -114,32 +115,11 @@ def read_scores(path: Path) -> Scores:
         TwlError: the file is not there, or not one of scores.
     """
     check_suffix(path)
-    with _faults_told(path):
+    try:
         scores = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
         shape = len(scores.images), len(scores.labels)
         if scores.probabilities.shape != shape:
             raise ValueError(f"{scores.probabilities.shape} probabilities, expected {shape}")
-    with np.errstate(invalid="ignore"):
-        outside = (scores.probabilities < 0) | (scores.probabilities > 1)
-    if outside.any():
-        raise TwlError(f"{path}: holds a probability outside 0..1")
-    return scores
-
-
-def read_images(path: Path) -> tuple[str, ...]:
-    """The images alone of what `write_scores` wrote as `.npz`.
-
-    Raises:
-        TwlError: the file is not there, or not one of scores.
-    """
-    with _faults_told(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return tuple(arrays["images"].tolist())
-
-
-@contextmanager
-def _faults_told(path: Path) -> Iterator[None]:
-    try:
-        yield
     except FileNotFoundError:
         raise TwlError(f"{path}: no such file") from None
     except (
@@ -148,11 +128,19 @@ def _faults_told(path: Path) -> Iterator[None]:
         ValueError,
         TypeError,
         EOFError,
+        RuntimeError,
+        tokenize.TokenError,
+        zlib.error,
         zipfile.BadZipFile,
         csv.Error,
     ) as error:
         reason = " ".join(str(error).split())
         raise TwlError(f"{path}: not a file of scores ({reason})") from error
+    with np.errstate(invalid="ignore"):
+        outside = (scores.probabilities < 0) | (scores.probabilities > 1)
+    if outside.any():
+        raise TwlError(f"{path}: holds a probability outside 0..1")
+    return scores
 
 
 def _read_npz(path: Path) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,9 +33,9 @@ from twlcli.model.checkpoint import load_checkpoint, read_spec, write_checkpoint
 from twlcli.model.torch import pick_device
 from twlcli.model.user_code import load_loss
 from twlcli.model.weights import WeightsReport, load_weights
-from twlcli.recipe import LossRecipe, Recipe, recipe_of
+from twlcli.recipe import LossRecipe
 from twlcli.recipe.names import is_code
-from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run, check_training
+from twlcli.runs.run_folder import CROSS_VALIDATED_NAME, Run, check_training, read_data
 from twlcli.runs.seen import SEEN_KEY, hashes_of, sample_of
 from twlcli.scoring.average_precision import (
     average_precision_per_image,
@@ -44,7 +45,7 @@ from twlcli.scoring.average_precision import (
 )
 from twlcli.scoring.evaluation import epoch_scores
 from twlcli.scoring.fit import fit
-from twlcli.scoring.scores_file import read_images, write_scores
+from twlcli.scoring.scores_file import write_scores
 from twlcli.training.devices import own_torch_state
 from twlcli.training.label_notes import label_notes
 from twlcli.training.run_page import RunPage
@@ -177,37 +178,28 @@ class _Frozen:
                 f"{self.run.checkpoint}: has other labels than {self.train_data.source}",
                 hint="a new run with {weights} " + f"{self.run.folder} starts from its model",
             )
-        self._check_images(recipe_of(spec.provenance, source=self.run.checkpoint))
+        self._check_images(spec.provenance)
 
-    def _check_images(self, before: Recipe) -> None:
-        """Raise ModelError where the head is of other training images than the data have now.
-
-        Corrections may have brought some; those that could not be read are in no fold.
-
-        Args:
-            before: the recipe of the head.
-        """
-        path = self.run.folder / CROSS_VALIDATED_NAME
-        if not path.exists():
-            return
+    def _check_images(self, provenance: Mapping[str, Any]) -> None:
+        """Raise ModelError where the head is of other training images than the data have now."""
         try:
-            of_head = set(read_images(path))
-        except TwlError as error:
-            error.advise("remove the file: {resume} writes it again")
-            raise
-        now, unreadable = set(self.train_data.images), self.run.unreadable()
-        new = [
-            image
-            for image in now - of_head
-            if not any(each.startswith(f"{image}: ") for each in unreadable)
-        ]
-        gone = of_head - now
-        if (gone and not before.data.corrections) or (new and not self.recipe.data.corrections):
+            before = provenance["cross_validation"]["images"]  # of 0.1.0 it is not known
+        except (KeyError, TypeError):
+            return
+        if before != self._names_digest():
             raise ModelError(
                 f"{self.train_data.source}: its training images are not those that the run began "
                 "with; a head is found anew for the same images",
                 hint="a new run uses the features that are there",
             )
+
+    def _names_digest(self) -> str:
+        """A digest of the training images' names, without those that corrections brought."""
+        names, data = set(self.train_data.images), self.recipe.data
+        if data.corrections:
+            names &= set(read_data(data.model_copy(update={"corrections": ""})).images)
+        text = "\n".join(sorted(names)).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(text).hexdigest()
 
     def _tell(self) -> None:
         self.watcher.began(
@@ -266,8 +258,7 @@ class _Frozen:
 
             try:
                 train = extracted(self.train_data, self.recipe.frozen.views)
-                if self.unreadable:
-                    self.run.write_unreadable(self.unreadable)
+                self.run.write_unreadable(self.unreadable)
                 validation = extracted(self.validation_data, 1)
                 self._note_unreadable(len(self.validation_data) - len(validation.data))
                 if len(train.data) < len(self.train_data):
@@ -354,6 +345,7 @@ class _Frozen:
             # Of images that the head was found for, only what others say of them counts.
             "validation": _rounded(epoch_scores(scored)) if is_held_out else crossed,
             "cross_validation": {
+                "images": self._names_digest(),
                 "folds": len(best.heads),
                 "penalty": best.penalty,
                 **crossed,

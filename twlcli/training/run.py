@@ -24,6 +24,8 @@ from twlcli.errors import (
 from twlcli.io import locked_folder
 from twlcli.recipe import Recipe
 from twlcli.runs.resolve import (
+    CHANGEABLE_BUT_HEAD,
+    CHANGEABLE_OF_HEAD,
     Settings,
     check_code,
     continued_recipe,
@@ -103,7 +105,8 @@ def train(
     if then_finetune:
         if not wanted.model.frozen:
             raise TwlError("then_finetune does nothing without model.frozen")
-        head = folder.with_name(f"{folder.name}-head")
+        own = folder.resolve() if folder.name in ("", "..") else folder
+        head = own.with_name(f"{own.name}-head")
         of_head, wanted = wanted, _from_head(wanted, head)
         if begun:
             _check_begun_from(head, Run.open(folder), wanted)
@@ -121,10 +124,11 @@ def train(
     told = _told(watcher, on_epoch)
     if begun:
         run = Run.open(folder)
-        recipe = same_recipe(run.recipe, wanted)
-        if recipe == run.recipe and recipe.model.frozen and run.checkpoint.exists():
+        if run.recipe.model.frozen and run.checkpoint.exists():
+            same_recipe(run.recipe, wanted, changeable=CHANGEABLE_OF_HEAD)
             told.noted("nothing is left to train", f"{{resume}} {folder} finds the head anew")
             return run
+        recipe = same_recipe(run.recipe, wanted)
         return _resume(run, recipe, device, features, told, should_stop)
     annotations = _read(wanted)
 
@@ -150,7 +154,7 @@ def _check_begun_from(head: Path, run: Run, wanted: Recipe) -> None:
             f"{run.folder}: did not begin with the head in {head}",
             hint="another {out} begins another run",
         )
-    same_recipe(run.recipe, wanted)
+    same_recipe(run.recipe, wanted, changeable=CHANGEABLE_BUT_HEAD)
 
 
 def resume(
