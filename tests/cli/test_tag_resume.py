@@ -220,7 +220,11 @@ def committed(journal: Path) -> int:
     copy = journal.with_name("copy")
     for suffix in ("", "-wal"):
         part = journal.with_name(journal.name + suffix)
-        copy.with_name("copy" + suffix).write_bytes(part.read_bytes() if part.exists() else b"")
+        try:
+            content = part.read_bytes()
+        except FileNotFoundError:  # the run may just have ended
+            content = b""
+        copy.with_name("copy" + suffix).write_bytes(content)
     connection = sqlite3.connect(copy)
     try:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
