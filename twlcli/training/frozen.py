@@ -183,7 +183,7 @@ class _Frozen:
     def _check_images(self, provenance: Mapping[str, Any]) -> None:
         """Raise ModelError where the head is of other training images than the data have now."""
         try:
-            before = provenance["cross_validation"]["images"]  # of 0.1.0 it is not known
+            before = provenance["cross_validation"]["images"]  # which a whole network has not
         except (KeyError, TypeError):
             return
         if before != self._names_digest():
