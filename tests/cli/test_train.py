@@ -339,7 +339,7 @@ def test_data_without_splits_leave_none_behind_in_a_run_that_they_are_not_of(
 ):
     out = shutil.copytree(trained[0], tmp_path / "run")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    without = photographs.with_name("without_splits.csv")
+    without = Path(shutil.copytree(photographs.parent, tmp_path / "set")) / photographs.name
     lines = photographs.read_text().splitlines()
     without.write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
     refused = train(without, "--resume", out, "--epochs", 3, "--device", "cpu")

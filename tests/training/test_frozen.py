@@ -163,6 +163,11 @@ def test_other_corrections_take_the_place_of_those_before(found, photographs, fe
     assert len([note for note in notes if "takes the place of" in note]) == 1
 
 
+def copied(photographs: Path, folder: Path) -> Path:
+    """The table in a copy of its folder, which a test may change."""
+    return Path(shutil.copytree(photographs.parent, folder)) / photographs.name
+
+
 def exchanged(table: Path, *, splits: bool = True) -> str:
     """The table with its splits exchanged, or without them."""
     rows = [line.split(",") for line in table.read_text().splitlines()]
@@ -179,9 +184,11 @@ def test_a_head_of_other_training_images_is_no_resume(
 ):
     folder = shutil.copytree(found.folder, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    other = photographs.with_name(f"exchanged-{splits}.csv")
+    other = copied(photographs, tmp_path / "set")
     other.write_text(exchanged(photographs, splits=splits))
-    with pytest.raises(ModelError, match=r"exchanged-.*its training images are not those that the"):
+    with pytest.raises(
+        ModelError, match=r"labels\.csv: its training images are not those"
+    ):
         resume(folder, other, device="cpu", features=features)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert resume(folder, photographs, device="cpu", features=features).history()
@@ -191,15 +198,15 @@ def test_corrections_change_labels_and_bring_images_and_no_more(
     found, photographs, features, tmp_path
 ):
     folder = shutil.copytree(found.folder, tmp_path / "run")
-    shutil.copy(photographs.with_name("0.png"), photographs.with_name("new.png"))
-    corrections, fewer = tmp_path / "c.csv", photographs.with_name("one_less.csv")
-    lines = photographs.read_text().splitlines(keepends=True)
-    fewer.write_text("".join(lines[:-1]))
+    table = copied(photographs, tmp_path / "set")
+    shutil.copy(table.with_name("0.png"), table.with_name("new.png"))
+    corrections, fewer = tmp_path / "c.csv", table.with_name("one_less.csv")
+    fewer.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
 
     def corrected(text: str) -> int:
         corrections.write_text(f"image,label,verdict\n{text}")
         settings = {"data.corrections": str(corrections)}
-        run = resume(folder, photographs, settings=settings, device="cpu", features=features)
+        run = resume(folder, table, settings=settings, device="cpu", features=features)
         images: int = read_spec(run.checkpoint).provenance["seen"]["training"]["images"]
         return images
 
@@ -209,9 +216,7 @@ def test_corrections_change_labels_and_bring_images_and_no_more(
     assert corrected("new.png,red,present\n") == 21
     with pytest.raises(ModelError, match="its training images are not those that the run began"):
         resume(folder, fewer, device="cpu", features=features)
-    run = resume(
-        folder, photographs, settings={"data.corrections": ""}, device="cpu", features=features
-    )
+    run = resume(folder, table, settings={"data.corrections": ""}, device="cpu", features=features)
     assert run.history() == found.history()
 
 
@@ -230,7 +235,7 @@ def test_the_head_s_folder_lies_beside_the_one_that_a_point_names(
 def test_an_image_that_is_repaired_is_no_longer_said_to_be_unreadable(
     photographs, features, tmp_path
 ):
-    table = Path(shutil.copytree(photographs.parent, tmp_path / "set")) / photographs.name
+    table = copied(photographs, tmp_path / "set")
     whole = table.with_name("1.png").read_bytes()
     table.with_name("1.png").write_bytes(b"none")
     given: dict[str, Any] = {"device": "cpu", "features": features}
