@@ -186,9 +186,7 @@ def test_a_head_of_other_training_images_is_no_resume(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = copied(photographs, tmp_path / "set")
     other.write_text(exchanged(photographs, splits=splits))
-    with pytest.raises(
-        ModelError, match=r"labels\.csv: its training images are not those"
-    ):
+    with pytest.raises(ModelError, match=r"labels\.csv: its training images are not those"):
         resume(folder, other, device="cpu", features=features)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert resume(folder, photographs, device="cpu", features=features).history()
