@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -186,13 +186,14 @@ class _Frozen:
             before = provenance["cross_validation"]["images"]  # which a whole network has not
         except (KeyError, TypeError):
             return
-        if before != self._names_digest():
+        if before != self._names_digest:
             raise ModelError(
                 f"{self.train_data.source}: its training images are not those that the run began "
                 "with; a head is found anew for the same images",
                 hint="a new run uses the features that are there",
             )
 
+    @cached_property
     def _names_digest(self) -> str:
         """A digest of the training images' names, without those that corrections brought."""
         names, data = set(self.train_data.images), self.recipe.data
@@ -345,7 +346,7 @@ class _Frozen:
             # Of images that the head was found for, only what others say of them counts.
             "validation": _rounded(epoch_scores(scored)) if is_held_out else crossed,
             "cross_validation": {
-                "images": self._names_digest(),
+                "images": self._names_digest,
                 "folds": len(best.heads),
                 "penalty": best.penalty,
                 **crossed,
